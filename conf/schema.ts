@@ -1,0 +1,250 @@
+/**
+ * The schema of the one YAML file. Shapes, ranges, defaults and what each key means stand here; what links
+ * one part of the file to another (names that must exist, numbers that must differ) is in `semantics.ts`.
+ */
+import { z } from "zod";
+import { parseCidr, parseIp, parseMac } from "./address.ts";
+import * as limits from "./limits.ts";
+
+const name = z
+  .string()
+  .regex(
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i,
+    "expected a name of letters, digits and hyphens (63 at most)",
+  );
+const ip = z
+  .string()
+  .refine(
+    (text) => parseIp(text) !== undefined,
+    "expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
+  );
+const mac = z
+  .string()
+  .refine((text) => parseMac(text) !== undefined, "expected a unicast MAC address such as 02:00:00:00:00:0a");
+const cidr = z
+  .string()
+  .refine(
+    (text) => parseCidr(text) !== undefined,
+    "expected an address block such as 192.0.2.0/24 or 2001:db8::/32",
+  );
+const path = z.string().min(1, "expected a file's path");
+const port = z.int().min(1).max(65_535);
+const weight = z.int().min(0).max(limits.MAX_WEIGHT);
+const milliseconds = (least: number, most: number, standard: number) =>
+  z.int().min(least).max(most).default(standard);
+
+const array = z.strictObject({
+  name: name.describe("The array's name, in logs and tables."),
+  key_file: path.describe(
+    "File with the array key: 32 random bytes in base64. The hash seed, cookie values, ticket keys and the authentication between nodes derive from it. The same on every node.",
+  ),
+});
+
+const node = z.strictObject({
+  number: z.int().min(0).max(limits.MAX_NODE_NUMBER).describe("DLBA server number: unique, kept for life."),
+  name: name.describe("The node's name, in logs and tables."),
+  address: ip.describe("Physical IP address of the node on the array's segment."),
+  interface: z
+    .string()
+    .regex(/^[^\s/:]{1,15}$/, "expected the name of a network interface such as eth0")
+    .describe("Interface on the array's segment: the XDP program runs on it."),
+  mac: mac.optional().describe("MAC address of that interface; found out when left out."),
+  enabled: z.boolean().default(true).describe("A node that is not enabled gets no new buckets."),
+  weight: weight.default(1).describe("Share of the buckets, relative to the other nodes; 0 for none."),
+});
+
+const certificate = z.strictObject({
+  certificate: path.describe("PEM file: the certificate and its chain."),
+  key: path.describe("PEM file: the private key."),
+});
+
+const vserver = z.strictObject({
+  name: name.describe("The virtual server's name, in logs and tables."),
+  vips: z.array(ip).min(1).max(limits.MAX_VIPS_PER_VSERVER).describe("Virtual IP addresses, IPv4 and IPv6."),
+  ports: z.array(port).min(1).max(limits.MAX_PORTS_PER_VSERVER).describe("Ports on each of the VIPs."),
+  protocol: z
+    .enum(["http", "https", "tcp", "udp"])
+    .describe(
+      "http and https are proxied to a pool; tcp and udp go to what listens on the VIP on each node.",
+    ),
+  certificates: z
+    .array(certificate)
+    .max(limits.MAX_CERTIFICATES_PER_VSERVER)
+    .default([])
+    .describe("For https: chosen by server name (SNI); the first one is the default."),
+  hosts: z
+    .array(z.string().min(1).max(253))
+    .max(1024)
+    .default([])
+    .describe(
+      "Host names that this vserver serves (*.example.org for a whole level); others get 404. Empty: all.",
+    ),
+  trusted_proxies: z
+    .array(cidr)
+    .max(1024)
+    .default([])
+    .describe(
+      "Clients from here may hand on X-Forwarded-For and Forwarded; from all others these are replaced.",
+    ),
+  pool: name.optional().describe("The pool that http and https requests go to."),
+});
+
+const webServer = z.strictObject({
+  id: name.describe("The web server's identity: cookies and the URL hash stick to it. Unique in the pool."),
+  address: ip.describe("Physical IP address of the web server."),
+  port: port.default(80).describe("Its port."),
+  weight: weight
+    .default(1)
+    .describe("Share of the requests, relative to the others; 0 for none that are new."),
+});
+
+const pool = z.strictObject({
+  name: name.describe("The pool's name."),
+  scheduling: z
+    .enum(["cookie", "url-hash"])
+    .default("cookie")
+    .describe(
+      "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server.",
+    ),
+  cookie: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/, "expected a cookie's name of letters, digits, '_', '.' and '-'")
+    .default("DLBA")
+    .describe("Name of the injected cookie."),
+  keep_alive: z
+    .boolean()
+    .default(true)
+    .describe("Whether connections to the web servers are kept for further requests."),
+  servers: z.array(webServer).min(1).max(limits.MAX_SERVERS_PER_POOL),
+});
+
+const scheduler = z.strictObject({
+  table_size: z
+    .int()
+    .min(limits.MIN_TABLE_SIZE)
+    .max(limits.MAX_TABLE_SIZE)
+    .refine((size) => (size & (size - 1)) === 0, "expected a power of two such as 65536")
+    .default(65_536)
+    .describe("Number of buckets of the Client IP Hash Table; fixed while the array runs."),
+  bucket_timeout_s: z
+    .int()
+    .min(2)
+    .max(604_800)
+    .default(600)
+    .describe("A bucket without packets for this long may move."),
+  sweep_delay_ms: milliseconds(50, 600_000, 1000).describe("Pause between two rounds of status requests."),
+  sweep_timeout_ms: milliseconds(10, 60_000, 500).describe(
+    "A node that does not answer a status request within this time is asked again.",
+  ),
+  sweep_retries: z
+    .int()
+    .min(0)
+    .max(20)
+    .default(2)
+    .describe("A node counts as failed after this many further tries."),
+  xdp: z
+    .enum(["auto", "native", "generic"])
+    .default("auto")
+    .describe(
+      "Where the XDP program runs: in the driver (native), behind it (generic), or the best that works (auto).",
+    ),
+});
+
+const timeouts = z.strictObject({
+  tls_handshake_ms: milliseconds(100, 600_000, 10_000).describe("For the whole TLS handshake."),
+  request_head_ms: milliseconds(100, 600_000, 10_000).describe(
+    "From a request head's first byte (or the connection's start) to its last.",
+  ),
+  request_body_ms: milliseconds(100, 3_600_000, 30_000).describe("Between two pieces of a request body."),
+  keep_alive_ms: milliseconds(100, 3_600_000, 60_000).describe("How long an idle client connection is kept."),
+  connect_ms: milliseconds(10, 600_000, 2000).describe(
+    "For connecting to a web server; after it another one is tried.",
+  ),
+  response_head_ms: milliseconds(10, 3_600_000, 60_000).describe(
+    "From the request's end to the response's head.",
+  ),
+  response_body_ms: milliseconds(100, 3_600_000, 60_000).describe("Between two pieces of a response body."),
+  client_write_ms: milliseconds(100, 3_600_000, 60_000).describe(
+    "A client that takes no byte of its response for this long is dropped.",
+  ),
+  linger_ms: milliseconds(10, 60_000, 2000).describe(
+    "How long the rest of a refused request is still read, so that the answer arrives.",
+  ),
+  server_idle_ms: milliseconds(10, 3_600_000, 30_000).describe(
+    "How long an idle connection to a web server is kept.",
+  ),
+  server_retry_ms: milliseconds(100, 3_600_000, 1000).describe(
+    "A web server that could not be connected is passed over for this long.",
+  ),
+  drain_ms: milliseconds(0, 3_600_000, 10_000).describe(
+    "How long requests under way may take when a worker stops.",
+  ),
+});
+
+const bounds = z.strictObject({
+  workers: z.int().min(0).max(256).default(0).describe("dlba-server processes per node; 0: one per core."),
+  connections_per_worker: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(20_000)
+    .describe("Client connections of one worker; more wait in the listen queue."),
+  request_head_bytes: z
+    .int()
+    .min(1024)
+    .max(limits.RECEIVE_BUFFER_BYTES)
+    .default(32_768)
+    .describe("A larger request head gets 431."),
+  request_target_bytes: z
+    .int()
+    .min(256)
+    .max(limits.RECEIVE_BUFFER_BYTES)
+    .default(8192)
+    .describe("A longer request target gets 414."),
+  request_body_bytes: z
+    .int()
+    .min(0)
+    .max(Number.MAX_SAFE_INTEGER)
+    .default(1_073_741_824)
+    .describe("A larger request body gets 413."),
+  response_head_bytes: z
+    .int()
+    .min(1024)
+    .max(limits.RECEIVE_BUFFER_BYTES)
+    .default(32_768)
+    .describe("A web server whose response head is larger gets its client a 502."),
+  buffer_bytes: z
+    .int()
+    .min(16_384)
+    .max(16_777_216)
+    .default(131_072)
+    .describe("Bytes waiting for one side of a connection before the other is no longer read."),
+  idle_server_connections: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(256)
+    .describe("Idle connections kept per web server and worker."),
+});
+
+const status = z.strictObject({
+  port: port.default(8470).describe("TCP port on every node's address that answers the scheduler's sweep."),
+});
+
+export const configSchema = z.strictObject({
+  array,
+  nodes: z.array(node).min(1).max(limits.MAX_NODES),
+  vservers: z.array(vserver).min(1).max(limits.MAX_VSERVERS),
+  pools: z.array(pool).max(limits.MAX_POOLS).default([]),
+  scheduler: scheduler.prefault({}),
+  timeouts: timeouts.prefault({}),
+  limits: bounds.prefault({}),
+  status: status.prefault({}),
+});
+
+/** A whole configuration, defaults filled in. */
+export type Config = z.output<typeof configSchema>;
+export type NodeConfig = Config["nodes"][number];
+export type VserverConfig = Config["vservers"][number];
+export type PoolConfig = Config["pools"][number];
+export type WebServerConfig = PoolConfig["servers"][number];

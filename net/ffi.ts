@@ -4,7 +4,7 @@
  * Calls on hot paths take numeric addresses of buffers that live as long as the process: koffi passes a
  * number in half the time of a Buffer, and nothing is allocated per call.
  */
-import koffi from "koffi";
+import koffi, { type LibraryHandle } from "koffi";
 import { getSystemErrorMessage, getSystemErrorName } from "node:util";
 import { DlbaError } from "../conf/errors.ts";
 
@@ -35,22 +35,22 @@ export type NativeFunction<A extends readonly unknown[], R> = (...args: A) => R;
 
 /** Binds a C function by prototype, e.g. `bind<[number], number>(libc(), "int close(int fd)")`. */
 export function bind<A extends readonly unknown[], R>(
-  library: koffi.LibraryHandle,
+  library: LibraryHandle,
   prototype: string,
 ): NativeFunction<A, R> {
   return library.func(prototype) as unknown as NativeFunction<A, R>;
 }
 
-let libcHandle: koffi.LibraryHandle | undefined;
+let libcHandle: LibraryHandle | undefined;
 /** The C library. */
-export function libc(): koffi.LibraryHandle {
+export function libc(): LibraryHandle {
   libcHandle ??= koffi.load("libc.so.6");
   return libcHandle;
 }
 
-let selfHandle: koffi.LibraryHandle | undefined;
+let selfHandle: LibraryHandle | undefined;
 /** The running Node binary itself: its OpenSSL and libuv. */
-export function ownBinary(): koffi.LibraryHandle {
+export function ownBinary(): LibraryHandle {
   selfHandle ??= koffi.load(null);
   return selfHandle;
 }

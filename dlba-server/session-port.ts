@@ -1,0 +1,93 @@
+/**
+ * The seam between a session (pure: bytes and events in, bytes and wishes out) and the engine (sockets, TLS,
+ * clocks). Nothing on the session's side reads a clock, a random number or a socket, so a session can be
+ * replayed, fuzzed, and continued on another node.
+ *
+ * The engine feeds one input at a time; while it is handled, the session calls the port below, and the engine
+ * writes what was staged when the input's handler has returned. A port call never re-enters the session.
+ */
+
+/** What a session is waiting for; the engine picks the time-out of the phase and calls `onTimeout`. */
+export const PHASE = {
+  /** Between two requests on a kept connection. */
+  idle: 0,
+  /** A request head has begun (or the connection is new) and is not complete. */
+  requestHead: 1,
+  /** The web server is being connected. */
+  connect: 2,
+  /** The request body is on its way. */
+  requestBody: 3,
+  /** The request is out, the response head is awaited. */
+  responseHead: 4,
+  /** The response body is on its way. */
+  responseBody: 5,
+  /** Nothing more will be said: the engine closes when all is written. */
+  closed: 6,
+} as const;
+export type Phase = (typeof PHASE)[keyof typeof PHASE];
+
+/** How a request was scheduled, for the tables. */
+export const BY = { cookie: 0, newCookie: 1, hash: 2 } as const;
+
+/** What a session may ask of the engine. `bytes` are only valid during the call: the engine writes or copies. */
+export interface SessionPort {
+  /** Stages bytes for the client: text whose char codes are bytes (latin1), or a piece of a buffer. */
+  clientText(text: string): void;
+  clientBytes(bytes: Buffer, start: number, end: number): void;
+  /** Stages bytes for the web server of the request under way. */
+  serverText(text: string): void;
+  serverBytes(bytes: Buffer, start: number, end: number): void;
+
+  /**
+   * Chooses a web server for a request: the one a valid cookie names when it is up, else by the pool's
+   * scheduling. `token` is the injected cookie's value or "" for none; `hash` the URL's hash (pools by
+   * url-hash); `tried` lists indices that failed for this request. Returns an index into the pool, or -1.
+   */
+  choose(token: string, hash: number, tried: readonly number[]): number;
+  /**
+   * Connects to a web server: an idle kept connection when `mayReuse` and one is there, else a new one. Exactly
+   * one of `onServerConnected` and `onServerFailed` follows, as a later input.
+   */
+  connect(server: number, mayReuse: boolean): void;
+  /** The exchange with the web server is over: its connection may serve others, or must be closed. */
+  releaseServer(isReusable: boolean): void;
+
+  /** Writes what is staged, then closes; what the client still sends is read and thrown away for a while. */
+  closeClient(): void;
+  /** Cuts the client off, so that a truncated response can't be mistaken for a whole one. */
+  abortClient(): void;
+
+  /** For tables and logs: a request was given to a web server; a response head came; the proxy answered itself. */
+  countRequest(server: number, by: number): void;
+  countResponse(server: number, status: number): void;
+  countServerFailure(server: number): void;
+  countOwnAnswer(status: number): void;
+}
+
+/** What a session knows of where it runs; the same for every connection of a vserver but for the client. */
+export interface SessionEnv {
+  readonly limits: {
+    readonly request_head_bytes: number;
+    readonly request_target_bytes: number;
+    readonly request_body_bytes: number;
+    readonly response_head_bytes: number;
+  };
+  readonly scheme: "http" | "https";
+  /** Lower-case host names served ("*.example.org" for a level); empty: all. */
+  readonly hosts: readonly string[];
+  readonly scheduling: "cookie" | "url-hash";
+  /** Name of the injected cookie; `setCookie[i]` is the whole header line (with CRLF) that names web server i. */
+  readonly cookieName: string;
+  readonly setCookie: readonly string[];
+  /** Whether connections to web servers are kept. */
+  readonly serverKeepAlive: boolean;
+  /** Pseudonym in Via. */
+  readonly via: string;
+  /** The client's address as text, its port, and whether it may hand on X-Forwarded-For and Forwarded. */
+  readonly clientAddress: string;
+  readonly clientPort: number;
+  readonly isTrustedProxy: boolean;
+  /** The address and port that the client connected to (for an absent Host: HTTP/1.0). */
+  readonly localAddress: string;
+  readonly localPort: number;
+}

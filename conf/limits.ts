@@ -19,6 +19,8 @@ export const MIN_TABLE_SIZE = 256;
 export const MAX_TABLE_SIZE = 1_048_576;
 export const MAX_CONFIG_BYTES = 4_194_304;
 export const MAX_CONFIG_ERRORS = 200;
+/** Values of a configuration, counted with every alias written out. */
+export const MAX_CONFIG_VALUES = 1_000_000;
 export const ARRAY_KEY_BYTES = 32;
 
 // Who answers for the VIP.
@@ -39,12 +41,42 @@ export const LINGER_BYTES = 1_048_576;
 export const TRAILER_BYTES = 8192;
 export const CHUNK_LINE_BYTES = 256;
 export const MAX_HEADER_FIELDS = 128;
+/** Digits of a Content-Length and of a chunk's size: what a double counts exactly. */
+export const CONTENT_LENGTH_DIGITS = 15;
+export const CHUNK_SIZE_DIGITS = 13;
+/** Empty lines before a request that are passed over (RFC 9112 2.2). */
+export const MAX_EMPTY_LINES = 4;
+/** Responses of the 1xx class to one request. */
+export const MAX_INTERIM_RESPONSES = 16;
+/** Answers of the proxy itself on one client connection; the last one closes it. */
+export const MAX_OWN_ANSWERS = 16;
 /** Tries of one request on different web servers, or anew after a reused connection had closed. */
 export const MAX_TRIES = 8;
 
 // Control plane.
-export const PUBLISH_LINE_BYTES = 8_388_608;
+/** One line between a daemon and the status process: a bucket table of the largest size, in base64, fits. */
+export const PUBLISH_LINE_BYTES = 9_437_184;
+/** A publisher that has not answered by then is shown as such. */
+export const PUBLISH_ANSWER_MS = 500;
+/** The longest pause before a daemon tries to reach the status process again. */
+export const PUBLISH_RETRY_MAX_MS = 1000;
+/** A node has no more publishers than this: the workers of two generations and the other processes. */
+export const PUBLISHERS = 1024;
 export const MONITOR_COMMAND_BYTES = 4096;
 export const MONITOR_CONNECTIONS = 64;
+/** A monitoring connection that says nothing for this long is closed. */
+export const MONITOR_IDLE_MS = 60_000;
+/** All of an answer must have been read by then. */
+export const MONITOR_ANSWER_MS = 60_000;
 export const RESTART_BACKOFF_MIN_MS = 100;
 export const RESTART_BACKOFF_MAX_MS = 10_000;
+/** One request line between nodes, how long one exchange may take on the answering side, and how many at once. */
+export const CONTROL_REQUEST_BYTES = 256;
+export const CONTROL_TIMEOUT_MS = 5000;
+export const CONTROL_CONNECTIONS = 64;
+/** Pauses between questions for a node's MAC address, until it is known and after. */
+export const NEIGHBOUR_RETRY_MS = 200;
+/** A process that ran this long before it ended is started again after the shortest pause. */
+export const RESTART_STABLE_MS = 10_000;
+/** How long a process has to end after SIGTERM (a worker: its drain time on top) before it is killed. */
+export const STOP_GRACE_MS = 2000;

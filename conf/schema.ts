@@ -6,28 +6,28 @@ import { z } from "zod";
 import { parseCidr, parseIp, parseMac } from "./address.ts";
 import * as limits from "./limits.ts";
 
-const name = z
-  .string()
-  .regex(
-    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i,
-    "expected a name of letters, digits and hyphens (63 at most)",
-  );
-const ip = z
-  .string()
-  .refine(
-    (text) => parseIp(text) !== undefined,
-    "expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
-  );
-const mac = z
-  .string()
-  .refine((text) => parseMac(text) !== undefined, "expected a unicast MAC address such as 02:00:00:00:00:0a");
-const cidr = z
-  .string()
-  .refine(
-    (text) => parseCidr(text) !== undefined,
-    "expected an address block such as 192.0.2.0/24 or 2001:db8::/32",
-  );
-const path = z.string().min(1, "expected a file's path");
+/** Text of one form; what is not, be it text or not, is refused with a sentence that says what is expected. */
+const textOf = (isRight: (text: string) => boolean, expected: string) =>
+  z.string(expected).refine(isRight, expected);
+const patternText = (pattern: RegExp, expected: string) => z.string(expected).regex(pattern, expected);
+
+const name = patternText(
+  /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i,
+  "expected a name of letters, digits and hyphens (63 at most)",
+);
+const ip = textOf(
+  (text) => parseIp(text) !== undefined,
+  "expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
+);
+const mac = textOf(
+  (text) => parseMac(text) !== undefined,
+  "expected a unicast MAC address such as 02:00:00:00:00:0a",
+);
+const cidr = textOf(
+  (text) => parseCidr(text) !== undefined,
+  "expected an address block such as 192.0.2.0/24 or 2001:db8::/32",
+);
+const path = z.string("expected a file's path").min(1, "expected a file's path");
 const port = z.int().min(1).max(65_535);
 const weight = z.int().min(0).max(limits.MAX_WEIGHT);
 const milliseconds = (least: number, most: number, standard: number) =>
@@ -44,10 +44,9 @@ const node = z.strictObject({
   number: z.int().min(0).max(limits.MAX_NODE_NUMBER).describe("DLBA server number: unique, kept for life."),
   name: name.describe("The node's name, in logs and tables."),
   address: ip.describe("Physical IP address of the node on the array's segment."),
-  interface: z
-    .string()
-    .regex(/^[^\s/:]{1,15}$/, "expected the name of a network interface such as eth0")
-    .describe("Interface on the array's segment: the XDP program runs on it."),
+  interface: patternText(/^[^\s/:]{1,15}$/, "expected the name of a network interface such as eth0").describe(
+    "Interface on the array's segment: the XDP program runs on it.",
+  ),
   mac: mac.optional().describe("MAC address of that interface; found out when left out."),
   enabled: z.boolean().default(true).describe("A node that is not enabled gets no new buckets."),
   weight: weight.default(1).describe("Share of the buckets, relative to the other nodes; 0 for none."),
@@ -106,9 +105,10 @@ const pool = z.strictObject({
     .describe(
       "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server.",
     ),
-  cookie: z
-    .string()
-    .regex(/^[A-Za-z0-9_.-]{1,64}$/, "expected a cookie's name of letters, digits, '_', '.' and '-'")
+  cookie: patternText(
+    /^[A-Za-z0-9_.-]{1,64}$/,
+    "expected a cookie's name of letters, digits, '_', '.' and '-'",
+  )
     .default("DLBA")
     .describe("Name of the injected cookie."),
   keep_alive: z

@@ -79,6 +79,8 @@ export interface SessionEnv {
   /** Name of the injected cookie; `setCookie[i]` is the whole header line (with CRLF) that names web server i. */
   readonly cookieName: string;
   readonly setCookie: readonly string[];
+  /** Which web server an injected cookie's value names (all of the pool, up or not). */
+  readonly tokenIndex: ReadonlyMap<string, number>;
   /** Whether connections to web servers are kept. */
   readonly serverKeepAlive: boolean;
   /** Pseudonym in Via. */

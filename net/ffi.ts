@@ -38,7 +38,7 @@ export function bind<A extends readonly unknown[], R>(
   library: LibraryHandle,
   prototype: string,
 ): NativeFunction<A, R> {
-  return library.func(prototype) as unknown as NativeFunction<A, R>;
+  return library.func(prototype);
 }
 
 let libcHandle: LibraryHandle | undefined;

@@ -1,0 +1,49 @@
+/** The command line that the supervisor starts a node's processes with. */
+import { parseArgs } from "node:util";
+import { DlbaError } from "./errors.ts";
+
+export interface ProcessOptions {
+  /** The array's configuration file. */
+  readonly configFile: string;
+  /** The name of the node that this process works for. */
+  readonly node: string;
+  /** Directory on a BPF file system that holds the node's pinned link and maps. */
+  readonly pinDir: string;
+  /** Directory of the node's Unix sockets. */
+  readonly runDir: string;
+  /** Which of several like processes this is. */
+  readonly worker: number;
+}
+
+/** Reads `--config F --node N --pin-dir D --run-dir D [--worker N]`. Throws DlbaError OPTIONS_INVALID. */
+export function processOptions(argv: readonly string[]): ProcessOptions {
+  let values: Record<string, string | undefined>;
+  try {
+    const text = { type: "string" } as const;
+    ({ values } = parseArgs({
+      args: [...argv],
+      options: { config: text, node: text, "pin-dir": text, "run-dir": text, worker: text },
+    }));
+  } catch (cause) {
+    throw new DlbaError("OPTIONS_INVALID", "the process was started with wrong options", { cause });
+  }
+  const worker = values["worker"] ?? "0";
+  if (!/^\d{1,3}$/.test(worker)) {
+    throw new DlbaError("OPTIONS_INVALID", `--worker ${worker} is not a number from 0 to 999`);
+  }
+  return {
+    configFile: required(values, "config"),
+    node: required(values, "node"),
+    pinDir: required(values, "pin-dir"),
+    runDir: required(values, "run-dir"),
+    worker: Number(worker),
+  };
+}
+
+function required(values: Readonly<Record<string, string | undefined>>, option: string): string {
+  const value = values[option];
+  if (value === undefined || value === "") {
+    throw new DlbaError("OPTIONS_INVALID", `--${option} is missing`);
+  }
+  return value;
+}

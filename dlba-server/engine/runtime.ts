@@ -1,0 +1,132 @@
+/** The records that a worker's parts share: the worker, its pools and vservers, and both kinds of connection. */
+import type { IpAddress, Cidr } from "../../conf/address.ts";
+import type { Config } from "../../conf/schema.ts";
+import type { Logger } from "../../status/log.ts";
+import type { PoolState } from "../choose.ts";
+import type { Session } from "../session.ts";
+import type { Phase, SessionEnv } from "../session-port.ts";
+import type { SslContext } from "../../net/openssl.ts";
+import type { Stage, Stream } from "./stream.ts";
+import type { Timed, TimerWheel } from "./timer-wheel.ts";
+
+/** Counters of one web server, as one worker sees it. */
+export interface ServerCounters {
+  hits: number;
+  open_connections: number;
+  cookie_groups: number;
+  connect_failures: number;
+  response_failures: number;
+  response_time_sum_us: number;
+  response_time_count: number;
+}
+
+export interface WebServer {
+  readonly id: string;
+  readonly address: IpAddress;
+  readonly port: number;
+  readonly counters: ServerCounters;
+  /** Kept connections, the one used last on top: the others grow old and are closed. */
+  readonly idle: ServerConnection[];
+}
+
+export interface PoolRuntime {
+  readonly name: string;
+  readonly state: PoolState;
+  readonly servers: readonly WebServer[];
+}
+
+export interface VserverRuntime {
+  readonly name: string;
+  readonly pool: PoolRuntime;
+  /** 0 for http. */
+  readonly sslContext: SslContext;
+  readonly trustedProxies: readonly Cidr[];
+  /** What every session's environment has in common. */
+  readonly env: Omit<
+    SessionEnv,
+    "clientAddress" | "clientPort" | "isTrustedProxy" | "localAddress" | "localPort"
+  >;
+}
+
+export interface Listener {
+  readonly fd: number;
+  readonly vserver: VserverRuntime;
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface WorkerCounters {
+  accepted: number;
+  requests: number;
+  tls_handshakes: number;
+  tls_resumed: number;
+  tls_failures: number;
+  response_time_sum_us: number;
+  response_time_count: number;
+  /** By status class, 1xx to 5xx at index 1 to 5. */
+  readonly responses: number[];
+  /** Answers that the proxy made itself, by status. */
+  readonly own_answers: Map<number, number>;
+}
+
+export interface ClientConnection extends Timed<Connection> {
+  readonly kind: "client";
+  readonly stream: Stream;
+  readonly vserver: VserverRuntime;
+  readonly session: Session;
+  readonly env: SessionEnv;
+  server: ServerConnection | undefined;
+  /** What the session has not consumed yet. */
+  held: Buffer | undefined;
+  /** A connect the session has asked for: index of the web server, or -1. */
+  wantedServer: number;
+  wantsReuse: boolean;
+  isHandshaking: boolean;
+  /** The session has ended; the connection closes when all is written. */
+  isClosing: boolean;
+  /** Nothing more is written; what still comes is thrown away until the peer closes. */
+  isLingering: boolean;
+  /** Whether the client may still be sending when all is written. */
+  lingers: boolean;
+  lingered_bytes: number;
+  lastPhase: Phase;
+  phaseStart_ms: number;
+  lastInput_ms: number;
+  /** When the request under way went to the web server, in milliseconds with fraction; -1 outside. */
+  requestStart_ms: number;
+  isQueuedAgain: boolean;
+}
+
+export interface ServerConnection extends Timed<Connection> {
+  readonly kind: "server";
+  readonly stream: Stream;
+  readonly pool: PoolRuntime;
+  readonly index: number;
+  owner: ClientConnection | undefined;
+  isReused: boolean;
+  idleSince_ms: number;
+  isQueuedAgain: boolean;
+}
+
+export type Connection = ClientConnection | ServerConnection;
+
+export interface Worker {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly epoll: number;
+  readonly wheel: TimerWheel<Connection>;
+  readonly listeners: Map<number, Listener>;
+  /** By descriptor. */
+  readonly connections: (Connection | undefined)[];
+  readonly clients: Set<ClientConnection>;
+  readonly pools: readonly PoolRuntime[];
+  readonly counters: WorkerCounters;
+  readonly clientStage: Stage;
+  readonly serverStage: Stage;
+  /** Connections with more to read than one turn gives them, or that may be read again. */
+  again: Connection[];
+  generation: number;
+  now_ms: number;
+  isAccepting: boolean;
+  isDraining: boolean;
+}

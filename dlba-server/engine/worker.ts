@@ -1,0 +1,364 @@
+/**
+ * A worker's event loop: one epoll set over all its sockets, one turn after the other.
+ *
+ * Node's own loop (signals, timers, the monitoring connection) is nested: its descriptor stands in the same
+ * epoll set, so nothing is polled, and whoever has something to do wakes the process. A turn that finds Node's
+ * loop ready gives way to it.
+ */
+import * as limits from "../../conf/limits.ts";
+import { parseIp, cidrContains } from "../../conf/address.ts";
+import type { Config } from "../../conf/schema.ts";
+import type { Logger } from "../../status/log.ts";
+import { bind, errno, nativeMemory, ownBinary, SysError } from "../../net/ffi.ts";
+import {
+  acceptSsl,
+  clearSslErrors,
+  sslError,
+  sslHandshake,
+  sslSessionReused,
+  SSL_ERROR_WANT_READ,
+  SSL_ERROR_WANT_WRITE,
+  takeSslError,
+} from "../../net/openssl.ts";
+import * as sockets from "../../net/sockets.ts";
+import { createSession } from "../session.ts";
+import { PHASE, type SessionEnv } from "../session-port.ts";
+import * as exchange from "./exchange.ts";
+import type {
+  ClientConnection,
+  Connection,
+  Listener,
+  PoolRuntime,
+  ServerConnection,
+  Worker,
+} from "./runtime.ts";
+import { closeServer } from "./server-connections.ts";
+import { createStage, createStream, END, readStream, received, WOULD_BLOCK } from "./stream.ts";
+import { advance, arm, createTimerWheel, untilNext_ms } from "./timer-wheel.ts";
+
+const uvDefaultLoop = bind<[], number>(ownBinary(), "uintptr_t uv_default_loop()");
+const uvBackendFd = bind<[number], number>(ownBinary(), "int uv_backend_fd(uintptr_t loop)");
+
+/** Node's timers (reconnects, clean-ups) may come this late; its sockets and signals wake the loop at once. */
+const IDLE_BLOCK_MS = 50;
+/** Reads of one connection before others have a turn. */
+const READS_PER_TURN = 8;
+/** How long turns follow one another under load before Node's loop is looked at. */
+const BUSY_SLICE_MS = 5;
+const ACCEPT_PAUSE_MS = 100;
+
+const events = nativeMemory(limits.EVENTS_PER_TURN * sockets.EPOLL_EVENT_WORDS * 4);
+const eventWords = new Int32Array(events.bytes.buffer, events.bytes.byteOffset, events.bytes.length / 4);
+
+export function createWorker(config: Config, pools: readonly PoolRuntime[], log: Logger): Worker {
+  const now_ms = performance.now();
+  const worker: Worker = {
+    config,
+    log,
+    epoll: sockets.createEpoll(),
+    wheel: createTimerWheel(now_ms),
+    listeners: new Map(),
+    connections: [],
+    clients: new Set(),
+    pools,
+    counters: {
+      accepted: 0,
+      requests: 0,
+      tls_handshakes: 0,
+      tls_resumed: 0,
+      tls_failures: 0,
+      response_time_sum_us: 0,
+      response_time_count: 0,
+      responses: [0, 0, 0, 0, 0, 0],
+      own_answers: new Map(),
+    },
+    clientStage: createStage(),
+    serverStage: createStage(),
+    again: [],
+    generation: 0,
+    now_ms,
+    isAccepting: true,
+    isDraining: false,
+  };
+  exchange.bindWorker(worker);
+  return worker;
+}
+
+export function addListener(worker: Worker, listener: Listener): void {
+  worker.listeners.set(listener.fd, listener);
+  sockets.watchReadable(worker.epoll, listener.fd);
+}
+
+/** Runs until `isDone` says so; returns at once and goes on in Node's loop. */
+export function runWorker(worker: Worker, isDone: () => boolean): void {
+  const uvFd = uvBackendFd(uvDefaultLoop());
+  sockets.watchReadable(worker.epoll, uvFd);
+  const slice = (): void => {
+    if (isDone()) return;
+    runSlice(worker, uvFd);
+    setImmediate(slice);
+  };
+  setImmediate(slice);
+}
+
+/** Turns follow one another while there is work; ends when Node's loop is ready, or has waited long enough. */
+function runSlice(worker: Worker, uvFd: number): void {
+  const end_ms = performance.now() + BUSY_SLICE_MS;
+  for (;;) {
+    const isUvReady = turn(worker, uvFd);
+    if (isUvReady || worker.now_ms >= end_ms) return;
+  }
+}
+
+/** One wait and all that came of it. Returns whether Node's loop has something to do. */
+function turn(worker: Worker, uvFd: number): boolean {
+  const until_ms = worker.again.length > 0 ? 0 : untilNext_ms(worker.wheel, worker.now_ms);
+  const timeout_ms = Math.min(Math.ceil(until_ms), IDLE_BLOCK_MS);
+  const count = sockets.epollWait(worker.epoll, events.address, limits.EVENTS_PER_TURN, timeout_ms);
+  worker.now_ms = performance.now();
+  let isUvReady = false;
+  for (let i = 0; i < count; i++) {
+    const at = i * sockets.EPOLL_EVENT_WORDS;
+    const fd = eventWords[at + sockets.EPOLL_EVENT_FD_WORD]!;
+    const connection = worker.connections[fd];
+    if (connection !== undefined) {
+      // A descriptor may have been closed and given out anew since the kernel noted this event.
+      if (connection.stream.generation === eventWords[at + sockets.EPOLL_EVENT_GENERATION_WORD]) {
+        handleEvents(worker, connection, eventWords[at]!);
+      }
+    } else if (fd === uvFd) isUvReady = true;
+    else acceptClients(worker, fd);
+  }
+  readAgain(worker);
+  advance(worker.wheel, worker.now_ms, (connection) => fire(worker, connection));
+  return isUvReady;
+}
+
+function readAgain(worker: Worker): void {
+  const waiting = worker.again;
+  if (waiting.length === 0) return;
+  worker.again = [];
+  for (const connection of waiting) {
+    connection.isQueuedAgain = false;
+    if (!connection.stream.isClosed) readConnection(worker, connection);
+  }
+}
+
+function handleEvents(worker: Worker, connection: Connection, flags: number): void {
+  const { stream } = connection;
+  if (connection.kind === "server" && stream.isConnecting) {
+    exchange.connectConcluded(connection);
+    if (stream.isClosed || stream.isConnecting) return;
+  }
+  if ((flags & (sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0) stream.hasPeerEnded = true;
+  if ((flags & sockets.EPOLLOUT) !== 0 && stream.pending_bytes > 0) {
+    exchange.streamDrained(connection);
+    if (stream.isClosed) return;
+  }
+  if ((flags & (sockets.EPOLLIN | sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) === 0) return;
+  stream.isReadable = true;
+  const isGone = connection.kind === "client" && (flags & (sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0;
+  if (isGone) exchange.clientLost(connection);
+  else readConnection(worker, connection);
+}
+
+function readConnection(worker: Worker, connection: Connection): void {
+  if (connection.kind === "server") readServer(worker, connection);
+  else if (connection.isLingering) exchange.readLingering(connection);
+  else if (connection.isHandshaking) handshake(worker, connection);
+  else readClient(connection);
+}
+
+function handshake(worker: Worker, connection: ClientConnection): void {
+  const { stream } = connection;
+  const result = sslHandshake(stream.ssl);
+  if (result !== 1) {
+    const reason = sslError(stream.ssl, result);
+    const isUnderWay = reason === SSL_ERROR_WANT_READ || reason === SSL_ERROR_WANT_WRITE;
+    if (!isUnderWay) refuseHandshake(worker, connection);
+    return;
+  }
+  connection.isHandshaking = false;
+  worker.counters.tls_handshakes++;
+  if (sslSessionReused(stream.ssl) === 1) worker.counters.tls_resumed++;
+  connection.phaseStart_ms = worker.now_ms;
+  arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.request_head_ms);
+  // The first request may already stand in OpenSSL's buffer, where no event tells of it.
+  readClient(connection);
+}
+
+const PLAIN_ON_TLS_TEXT = "This port speaks HTTPS, the request is plain HTTP.\n";
+const PLAIN_ON_TLS =
+  "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n" +
+  `Content-Length: ${PLAIN_ON_TLS_TEXT.length}\r\n\r\n${PLAIN_ON_TLS_TEXT}`;
+const plainOnTls = nativeMemory(PLAIN_ON_TLS.length);
+plainOnTls.bytes.write(PLAIN_ON_TLS, "latin1");
+
+/** OpenSSL has sent its alert; someone who speaks plain HTTP to the TLS port gets an answer that he can read. */
+function refuseHandshake(worker: Worker, connection: ClientConnection): void {
+  worker.counters.tls_failures++;
+  const isPlainHttp = takeSslError().includes("http request");
+  clearSslErrors();
+  if (isPlainHttp) {
+    const flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL;
+    sockets.send(connection.stream.fd, plainOnTls.address, PLAIN_ON_TLS.length, flags);
+  }
+  exchange.destroyClient(connection, "close");
+}
+
+function readClient(connection: ClientConnection): void {
+  const { stream } = connection;
+  for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadClient(connection); reads++) {
+    if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
+    const held_bytes = connection.held?.length ?? 0;
+    if (held_bytes === limits.RECEIVE_BUFFER_BYTES) return;
+    connection.held?.copy(received.bytes, 0);
+    const count = readStream(stream, held_bytes);
+    if (count > 0) exchange.clientBytesArrived(connection, held_bytes + count);
+    else if (count === WOULD_BLOCK) return;
+    else {
+      stream.isReadable = false;
+      if (count === END) exchange.clientEnded(connection);
+      else exchange.clientLost(connection);
+    }
+  }
+}
+
+function readServer(worker: Worker, connection: ServerConnection): void {
+  const { stream } = connection;
+  if (connection.owner === undefined) return closeServer(worker, connection);
+  for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadServer(connection); reads++) {
+    if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
+    const count = readStream(stream, 0);
+    if (count > 0) exchange.serverBytesArrived(connection, count);
+    else if (count === WOULD_BLOCK) return;
+    else {
+      stream.isReadable = false;
+      exchange.serverEnded(connection);
+    }
+  }
+}
+
+function acceptClients(worker: Worker, listenerFd: number): void {
+  const listener = worker.listeners.get(listenerFd);
+  if (listener === undefined) return;
+  for (let i = 0; i < limits.ACCEPTS_PER_TURN; i++) {
+    if (worker.clients.size >= worker.config.limits.connections_per_worker) return pauseAccepting(worker);
+    const fd = sockets.accept(listenerFd);
+    if (fd < 0) {
+      const code = errno();
+      if (code === sockets.EMFILE || code === sockets.ENFILE) {
+        worker.log.error(
+          { reason: new SysError("accept", code).message },
+          "no more connections are accepted for now",
+        );
+        pauseAccepting(worker);
+      }
+      return;
+    }
+    openClient(worker, listener, fd);
+  }
+}
+
+function openClient(worker: Worker, listener: Listener, fd: number): void {
+  const { vserver } = listener;
+  const generation = ++worker.generation | 0;
+  const ssl = vserver.sslContext === 0 ? 0 : acceptSsl(vserver.sslContext, fd);
+  const connection: ClientConnection = {
+    kind: "client",
+    stream: createStream(fd, generation, ssl, false),
+    vserver,
+    session: createSession(),
+    env: environment(listener),
+    server: undefined,
+    held: undefined,
+    wantedServer: -1,
+    wantsReuse: false,
+    isHandshaking: ssl !== 0,
+    isClosing: false,
+    isLingering: false,
+    lingers: false,
+    lingered_bytes: 0,
+    lastPhase: PHASE.requestHead,
+    phaseStart_ms: worker.now_ms,
+    lastInput_ms: worker.now_ms,
+    requestStart_ms: -1,
+    isQueuedAgain: false,
+    deadline_ms: Infinity,
+    slotTick: -1,
+    wheelNext: undefined,
+    wheelPrevious: undefined,
+  };
+  worker.connections[fd] = connection;
+  worker.clients.add(connection);
+  worker.counters.accepted++;
+  const { timeouts } = worker.config;
+  const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;
+  arm(worker.wheel, connection, worker.now_ms + first_ms);
+  sockets.watchStream(worker.epoll, fd, generation);
+}
+
+function environment(listener: Listener): SessionEnv {
+  const { vserver } = listener;
+  const { address, port } = sockets.acceptedPeer;
+  return {
+    ...vserver.env,
+    clientAddress: address,
+    clientPort: port,
+    isTrustedProxy: isTrusted(vserver.trustedProxies, address),
+    localAddress: listener.address,
+    localPort: listener.port,
+  };
+}
+
+function isTrusted(blocks: Listener["vserver"]["trustedProxies"], address: string): boolean {
+  if (blocks.length === 0) return false;
+  const ip = parseIp(address);
+  return ip !== undefined && blocks.some((block) => cidrContains(block, ip));
+}
+
+/** Connections wait in the listen queue until some have ended. */
+function pauseAccepting(worker: Worker): void {
+  if (!worker.isAccepting) return;
+  worker.isAccepting = false;
+  for (const fd of worker.listeners.keys()) sockets.unwatch(worker.epoll, fd);
+  const resume = (): void => {
+    if (worker.isDraining) return;
+    if (worker.clients.size >= worker.config.limits.connections_per_worker) {
+      setTimeout(resume, ACCEPT_PAUSE_MS);
+      return;
+    }
+    worker.isAccepting = true;
+    for (const fd of worker.listeners.keys()) sockets.watchReadable(worker.epoll, fd);
+  };
+  setTimeout(resume, ACCEPT_PAUSE_MS);
+}
+
+function fire(worker: Worker, connection: Connection): void {
+  if (connection.kind === "client") exchange.clientTimedOut(connection);
+  else if (connection.stream.isConnecting) exchange.connectTimedOut(connection);
+  else closeServer(worker, connection);
+}
+
+/**
+ * Stops taking connections and ends those there are: what waits in the listen queues is taken first, requests
+ * under way are answered, idle connections closed.
+ */
+export function drainWorker(worker: Worker): void {
+  for (const fd of worker.listeners.keys()) {
+    acceptClients(worker, fd);
+    sockets.close(fd);
+  }
+  worker.isDraining = true;
+  worker.listeners.clear();
+  for (const pool of worker.pools) {
+    for (const server of pool.servers) while (server.idle.length > 0) closeServer(worker, server.idle.at(-1)!);
+  }
+  for (const client of worker.clients) exchange.drainClient(client);
+}
+
+/** Ends what is left without waiting. */
+export function closeWorker(worker: Worker): void {
+  for (const client of worker.clients) exchange.destroyClient(client, "close");
+  sockets.close(worker.epoll);
+}

@@ -1,0 +1,146 @@
+/**
+ * The head that a web server gets: the client's, without what belongs to the client's connection, and with
+ * who asked, how and for what. Works on the head that was scanned and read last.
+ */
+import type { SessionEnv } from "../session-port.ts";
+import { hashBytes } from "../hash.ts";
+import { options } from "./connection-options.ts";
+import { cookieAt, cookieValue, withoutCookie } from "./cookie.ts";
+import { FIELD, FIELD_COUNT } from "./fields.ts";
+import { FRAMING } from "./framing.ts";
+import { fieldEnds, fieldStarts, hasField, head, idOf, joinedValue, nameText, valueText } from "./head.ts";
+import { request } from "./request.ts";
+
+/** The fields that a client's head never hands on as they are. */
+const REPLACED = new Uint8Array(FIELD_COUNT);
+for (const id of [
+  FIELD.connection,
+  FIELD.transferEncoding,
+  FIELD.te,
+  FIELD.upgrade,
+  FIELD.keepAlive,
+  FIELD.proxyConnection,
+  FIELD.http2Settings,
+  FIELD.xForwardedFor,
+  FIELD.forwarded,
+]) {
+  REPLACED[id] = 1;
+}
+
+/** The head's text and the injected cookie that was in it; one record for all. */
+export const outgoing = { text: "", token: "" };
+
+function requestLine(text: string): string {
+  const method = text.slice(0, head.methodEnd - head.start);
+  const path = text.slice(request.pathStart - head.start, request.pathEnd - head.start);
+  return `${method} ${request.impliedPath}${path} HTTP/1.1\r\n`;
+}
+
+/** Whether a field is left out; those of untrusted clients that say where a request came from are. */
+function isLeftOut(bytes: Buffer, field: number, env: SessionEnv): boolean {
+  const id = idOf(field);
+  if (REPLACED[id] === 1) return true;
+  if (options.named.length > 0 && options.named.includes(nameText(bytes, field))) return true;
+  switch (id) {
+    case FIELD.host:
+      return request.isAbsolute;
+    case FIELD.expect:
+      return head.minor === 0;
+    case FIELD.xForwardedProto:
+    case FIELD.xForwardedHost:
+    case FIELD.xForwardedOther:
+      return !env.isTrustedProxy;
+    default:
+      return false;
+  }
+}
+
+/** What stands for a Cookie field once the injected cookie is out of it; undefined when it isn't in there. */
+function cookieReplacement(bytes: Buffer, field: number, name: string): string | undefined {
+  const value = valueText(bytes, field);
+  const at = cookieAt(value, name);
+  if (at === -1) return undefined;
+  if (outgoing.token === "") outgoing.token = cookieValue(value, at);
+  const rest = withoutCookie(value, name);
+  return rest === "" ? "" : `Cookie: ${rest}\r\n`;
+}
+
+/** What stands for a field, or undefined when it goes on as it is. */
+function replacement(bytes: Buffer, field: number, env: SessionEnv): string | undefined {
+  const id = idOf(field);
+  if (id === FIELD.other && options.named.length === 0) return undefined;
+  if (isLeftOut(bytes, field, env)) return "";
+  if (id !== FIELD.cookie || env.scheduling !== "cookie") return undefined;
+  return cookieReplacement(bytes, field, env.cookieName);
+}
+
+/** "for", "host" and "proto" of RFC 7239, quoted where they aren't tokens. */
+function forwardedElement(env: SessionEnv): string {
+  const client = env.clientAddress.includes(":") ? `"[${env.clientAddress}]"` : env.clientAddress;
+  const host = request.authority.includes(":") ? `"${request.authority}"` : request.authority;
+  return `for=${client};host=${host};proto=${env.scheme}`;
+}
+
+const listed = (before: string, last: string): string => (before === "" ? last : `${before}, ${last}`);
+
+/** Who asked, for which host, by which scheme. A trusted proxy's word on it is kept and added to. */
+function forwardingFields(bytes: Buffer, env: SessionEnv): string {
+  const element = forwardedElement(env);
+  if (!env.isTrustedProxy) {
+    return (
+      `X-Forwarded-For: ${env.clientAddress}\r\nX-Forwarded-Proto: ${env.scheme}\r\n` +
+      `X-Forwarded-Host: ${request.authority}\r\nForwarded: ${element}\r\n`
+    );
+  }
+  let text = `X-Forwarded-For: ${listed(joinedValue(bytes, FIELD.xForwardedFor), env.clientAddress)}\r\n`;
+  if (!hasField(FIELD.xForwardedProto)) text += `X-Forwarded-Proto: ${env.scheme}\r\n`;
+  if (!hasField(FIELD.xForwardedHost)) text += `X-Forwarded-Host: ${request.authority}\r\n`;
+  return `${text}Forwarded: ${listed(joinedValue(bytes, FIELD.forwarded), element)}\r\n`;
+}
+
+/** What this hop says of itself: framing, trailers, the connection, Via. */
+function hopFields(env: SessionEnv): string {
+  let text = request.framing === FRAMING.chunked ? "Transfer-Encoding: chunked\r\n" : "";
+  if (request.takesTrailers) {
+    text += env.serverKeepAlive
+      ? "TE: trailers\r\nConnection: TE\r\n"
+      : "TE: trailers\r\nConnection: close, TE\r\n";
+  } else if (!env.serverKeepAlive) {
+    text += "Connection: close\r\n";
+  }
+  return `${text}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
+}
+
+/**
+ * Fills `outgoing`. The whole head becomes one string at once: pieces of it are then references into it,
+ * where each piece cut from the buffer would be a call and a copy of its own.
+ */
+export function rewriteRequestHead(bytes: Buffer, env: SessionEnv): void {
+  const { start } = head;
+  const whole = bytes.latin1Slice(start, head.end - 2);
+  let text = "";
+  let from = 0;
+  outgoing.token = "";
+  if (request.isAbsolute || head.minor === 0) {
+    text = requestLine(whole);
+    if (request.isAbsolute || !hasField(FIELD.host)) text += `Host: ${request.authority}\r\n`;
+    from = head.fieldsStart - start;
+  }
+  for (let field = 0; field < head.fields; field++) {
+    const instead = replacement(bytes, field, env);
+    if (instead === undefined) continue;
+    text += whole.slice(from, fieldStarts[field]! - start) + instead;
+    from = fieldEnds[field]! - start;
+  }
+  outgoing.text = text + whole.slice(from) + forwardingFields(bytes, env) + hopFields(env);
+}
+
+/** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */
+export function hashTarget(bytes: Buffer): number {
+  if (request.impliedPath === "") return hashBytes(bytes, request.pathStart, request.pathEnd);
+  const path = Buffer.from(
+    request.impliedPath + bytes.latin1Slice(request.pathStart, request.pathEnd),
+    "latin1",
+  );
+  return hashBytes(path, 0, path.length);
+}

@@ -1,0 +1,45 @@
+/**
+ * The head that a client gets: the web server's, without what belongs to the web server's connection. Works
+ * on the head that was scanned and read last.
+ */
+import { options } from "./connection-options.ts";
+import { FIELD } from "./fields.ts";
+import { fieldEnds, fieldStarts, head, idOf, nameText } from "./head.ts";
+import { response } from "./response.ts";
+
+/** Whether a field stays behind. `isUnchunked`: the client gets no Transfer-Encoding (it speaks HTTP/1.0). */
+function isLeftOut(bytes: Buffer, field: number, isUnchunked: boolean): boolean {
+  switch (idOf(field)) {
+    case FIELD.connection:
+    case FIELD.keepAlive:
+    case FIELD.proxyConnection:
+    case FIELD.upgrade:
+    case FIELD.te:
+      return true;
+    case FIELD.transferEncoding:
+      return isUnchunked || response.status < 200 || response.status === 204;
+    case FIELD.contentLength:
+      return response.status < 200 || response.status === 204;
+    default:
+      return options.named.length > 0 && options.named.includes(nameText(bytes, field));
+  }
+}
+
+/** The head's text; `added` are whole header lines of ours. */
+export function rewriteResponseHead(bytes: Buffer, isUnchunked: boolean, via: string, added: string): string {
+  const { start } = head;
+  const whole = bytes.latin1Slice(start, head.end - 2);
+  let text = "";
+  let from = 0;
+  if (head.minor === 0) {
+    text = "HTTP/1.1 ";
+    from = head.statusStart - start;
+  }
+  for (let field = 0; field < head.fields; field++) {
+    if (idOf(field) === FIELD.other && options.named.length === 0) continue;
+    if (!isLeftOut(bytes, field, isUnchunked)) continue;
+    text += whole.slice(from, fieldStarts[field]! - start);
+    from = fieldEnds[field]! - start;
+  }
+  return `${text + whole.slice(from)}Via: 1.${head.minor} ${via}\r\n${added}\r\n`;
+}

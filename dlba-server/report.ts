@@ -1,0 +1,34 @@
+/** A worker's rows for the tables. */
+import type { WebServerCounters, WorkerReport } from "../conf/messages.ts";
+import type { PoolRuntime, Worker } from "./engine/runtime.ts";
+
+export function workerReport(worker: Worker): WorkerReport {
+  const { counters } = worker;
+  return {
+    kind: "worker",
+    web_servers: worker.pools.flatMap(webServerRows),
+    open_connections: worker.clients.size,
+    accepted: counters.accepted,
+    requests: counters.requests,
+    responses: Object.fromEntries(counters.responses.map((count, index) => [`${index}xx`, count]).slice(1)),
+    own_answers: Object.fromEntries(counters.own_answers),
+    tls_handshakes: counters.tls_handshakes,
+    tls_resumed: counters.tls_resumed,
+    tls_failures: counters.tls_failures,
+    response_time_sum_us: Math.round(counters.response_time_sum_us),
+    response_time_count: counters.response_time_count,
+    memory_bytes: process.memoryUsage.rss(),
+  };
+}
+
+function webServerRows(pool: PoolRuntime): WebServerCounters[] {
+  return pool.servers.map((server, index) => ({
+    pool: pool.name,
+    id: server.id,
+    address: server.address.text,
+    port: server.port,
+    ...server.counters,
+    response_time_sum_us: Math.round(server.counters.response_time_sum_us),
+    is_up: pool.state.servers[index]!.downUntil_ms === 0,
+  }));
+}

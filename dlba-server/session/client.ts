@@ -1,0 +1,195 @@
+/** What comes from the client: request heads, bodies, ends. */
+import { MAX_EMPTY_LINES } from "../../conf/limits.ts";
+import { CR, LF } from "../http/characters.ts";
+import { CHUNK, scanChunks, startChunks } from "../http/chunked.ts";
+import { FRAMING } from "../http/framing.ts";
+import { COMPLETE, head, INCOMPLETE, scanRequestHead } from "../http/head.ts";
+import { advanceRequest, resetProgress } from "../http/head-progress.ts";
+import { hashTarget, outgoing, rewriteRequestHead } from "../http/request-head.ts";
+import { readRequest, request } from "../http/request.ts";
+import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import { answer, closeConnection, failExchange, letGoOfServer, refuse } from "./ending.ts";
+import { awaitsHead, clearRequest, type Session } from "./state.ts";
+import { connectNext } from "./web-server.ts";
+
+/**
+ * Whether the engine need read the client now. It need not while a web server is connected, or a response is
+ * awaited: the next pipelined request is only taken when the one before is answered.
+ */
+export function takesClientBytes(s: Session): boolean {
+  return awaitsHead(s) || (s.isConnected && !s.isRequestDone);
+}
+
+/**
+ * Takes client bytes in `bytes[start, end)`. Returns the index up to which they were taken; the rest is to be
+ * offered again, in front of newer bytes, after later inputs. Whatever was read must be offered before
+ * `onClientEnd`.
+ */
+export function onClientBytes(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  let at = start;
+  while (at < end && takesClientBytes(s)) {
+    const next = awaitsHead(s)
+      ? takeHead(s, env, port, bytes, at, end)
+      : takeBody(s, env, port, bytes, at, end);
+    if (next === at) break;
+    at = next;
+  }
+  if (s.phase === PHASE.closed) at = end;
+  s.hasUnread = at < end;
+  if (s.isClientEnded) settleEnd(s, port);
+  return at;
+}
+
+/** Empty lines before a request, as some clients send after a body (RFC 9112 2.2). */
+function skipEmptyLines(s: Session, bytes: Buffer, start: number, end: number): number {
+  let at = start;
+  while (at + 1 < end && bytes[at] === CR && bytes[at + 1] === LF && s.emptyLines < MAX_EMPTY_LINES) {
+    s.emptyLines++;
+    at += 2;
+  }
+  return at;
+}
+
+/** COMPLETE with the head in the scanner's record, INCOMPLETE, or the status to refuse it with. */
+function scanHead(s: Session, env: SessionEnv, bytes: Buffer, start: number, end: number): number {
+  const { request_head_bytes: maxHead, request_target_bytes: maxTarget } = env.limits;
+  const progress = s.requestProgress;
+  const stop = Math.min(end, start + maxHead);
+  if (progress.scanned === 0) {
+    const verdict = scanRequestHead(bytes, start, stop, maxTarget);
+    if (verdict !== INCOMPLETE) return verdict;
+  }
+  const verdict = advanceRequest(progress, bytes, start, end, maxHead, maxTarget);
+  return verdict === COMPLETE ? scanRequestHead(bytes, start, stop, maxTarget) : verdict;
+}
+
+/** Whether a head that may be no good begins with HEAD: answers to that have no body. */
+const asksForHead = (bytes: Buffer, start: number): boolean =>
+  bytes.latin1Slice(start, start + 5) === "HEAD ";
+
+function takeHead(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  const at = s.requestProgress.scanned === 0 ? skipEmptyLines(s, bytes, start, end) : start;
+  const isHalfLine = at + 1 === end && bytes[at] === CR && s.emptyLines < MAX_EMPTY_LINES;
+  if (at === end || isHalfLine) return at;
+  const verdict = scanHead(s, env, bytes, at, end);
+  if (verdict === INCOMPLETE) {
+    s.phase = PHASE.requestHead;
+    return at;
+  }
+  if (verdict !== COMPLETE) {
+    refuse(s, port, verdict, asksForHead(bytes, at));
+    return end;
+  }
+  resetProgress(s.requestProgress);
+  s.emptyLines = 0;
+  s.hasUnread = head.end < end;
+  const refusal = readRequest(bytes, env);
+  if (refusal === 0) beginRequest(s, env, port, bytes);
+  else refuseRead(s, port, refusal, asksForHead(bytes, at));
+  return head.end;
+}
+
+/** A request that is clear up to its framing has an end, so that another may follow. */
+function refuseRead(s: Session, port: SessionPort, status: number, isHead: boolean): void {
+  if (status !== 404 && status !== 417) {
+    refuse(s, port, status, isHead);
+    return;
+  }
+  s.isHead = isHead;
+  s.isKept = request.isKept;
+  s.clientMinor = head.minor;
+  s.isRequestDone = request.framing === FRAMING.none;
+  answer(s, port, status);
+}
+
+function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
+  clearRequest(s);
+  s.clientMinor = head.minor;
+  s.isHead = request.isHead;
+  s.isIdempotent = request.isIdempotent;
+  s.isKept = request.isKept;
+  s.expectsContinue = request.expectsContinue;
+  s.requestFraming = request.framing;
+  s.requestLeft = request.length;
+  s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
+  s.isRequestDone = request.framing === FRAMING.none;
+  rewriteRequestHead(bytes, env);
+  s.requestHead = outgoing.text;
+  s.token = outgoing.token;
+  if (env.scheduling === "url-hash") s.hash = hashTarget(bytes);
+  connectNext(s, env, port, 503);
+}
+
+/** The body, as it came, to the web server. */
+function takeBody(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  s.isBodyBegun = true;
+  if (s.phase === PHASE.responseHead) s.phase = PHASE.requestBody;
+  const stop = s.requestChunks === null ? takeLength(s, start, end) : takeChunks(s, env, bytes, start, end);
+  if (stop > start) port.serverBytes(bytes, start, stop);
+  const step = s.requestChunks?.step;
+  if (step === CHUNK.bad || step === CHUNK.tooLarge) {
+    failExchange(s, port, step === CHUNK.bad ? 400 : 413);
+    return end;
+  }
+  if (s.isRequestDone && s.phase === PHASE.requestBody) s.phase = PHASE.responseHead;
+  return stop;
+}
+
+function takeLength(s: Session, start: number, end: number): number {
+  const taken = Math.min(s.requestLeft, end - start);
+  s.requestLeft -= taken;
+  s.isRequestDone = s.requestLeft === 0;
+  return start + taken;
+}
+
+function takeChunks(s: Session, env: SessionEnv, bytes: Buffer, start: number, end: number): number {
+  const chunks = s.requestChunks!;
+  const stop = scanChunks(chunks, bytes, start, end, env.limits.request_body_bytes);
+  s.isRequestDone = chunks.step === CHUNK.done;
+  return stop;
+}
+
+/** The client has said its last byte; a whole request is still answered. */
+export function onClientEnd(s: Session, _env: SessionEnv, port: SessionPort): void {
+  s.isClientEnded = true;
+  settleEnd(s, port);
+}
+
+/** Ends what can't go on without more from a client that has ended. */
+function settleEnd(s: Session, port: SessionPort): void {
+  if (s.phase === PHASE.closed) return;
+  if (s.requestProgress.scanned > 0) refuse(s, port, 400, false);
+  else if (s.hasUnread) return;
+  else if (awaitsHead(s)) closeConnection(s, port);
+  else if (!s.isRequestDone) failExchange(s, port, 400);
+}
+
+/** The client's connection is gone: nobody is left to answer, and the engine has closed it. */
+export function onClientLost(s: Session, _env: SessionEnv, port: SessionPort): void {
+  if (s.phase === PHASE.closed) return;
+  letGoOfServer(s, port, false);
+  s.phase = PHASE.closed;
+  s.requestHead = "";
+  s.responsePart = "";
+}

@@ -1,0 +1,72 @@
+/** How requests, exchanges and connections end: with a response, an answer of our own, or a cut. */
+import { MAX_OWN_ANSWERS } from "../../conf/limits.ts";
+import { mayKeepAfter, ownAnswer } from "../http/answers.ts";
+import { PHASE, type SessionPort } from "../session-port.ts";
+import { clearResponse, type Session } from "./state.ts";
+
+/** Nothing more will be said; what is staged is still written. */
+export function closeConnection(s: Session, port: SessionPort): void {
+  s.phase = PHASE.closed;
+  s.requestHead = "";
+  s.responsePart = "";
+  port.closeClient();
+}
+
+/** The response can't be finished, and the client must see that. */
+function cutClient(s: Session, port: SessionPort): void {
+  s.phase = PHASE.closed;
+  s.requestHead = "";
+  s.responsePart = "";
+  port.abortClient();
+}
+
+/** The web server's part is over: its connection may serve others, or is closed. */
+export function letGoOfServer(s: Session, port: SessionPort, isReusable: boolean): void {
+  if (s.server === -1) return;
+  clearResponse(s);
+  port.releaseServer(isReusable);
+}
+
+/** The connection waits for its next request; a client that has ended and been read whole has none. */
+export function awaitRequest(s: Session, port: SessionPort): void {
+  s.phase = PHASE.idle;
+  s.requestHead = "";
+  if (s.isClientEnded && !s.hasUnread) closeConnection(s, port);
+}
+
+/**
+ * Answers the request without a web server. The connection is kept when the request was whole and clear, the
+ * client wants it, and it hasn't had too many such answers (they are cheap to ask for).
+ */
+export function answer(s: Session, port: SessionPort, status: number): void {
+  s.ownAnswers++;
+  const mayKeep = s.isKept && s.isRequestDone && !s.isDraining && mayKeepAfter(status);
+  const isKept = mayKeep && s.ownAnswers < MAX_OWN_ANSWERS;
+  const connection = isKept ? (s.clientMinor === 0 ? "keep-alive" : "") : "close";
+  port.clientText(ownAnswer(status, connection, s.isHead));
+  port.countOwnAnswer(status);
+  if (isKept) awaitRequest(s, port);
+  else closeConnection(s, port);
+}
+
+/** Refuses what could not be read as a request: where the next one would begin is unknown. */
+export function refuse(s: Session, port: SessionPort, status: number, isHead: boolean): void {
+  s.isHead = isHead;
+  s.isKept = false;
+  s.isRequestDone = false;
+  answer(s, port, status);
+}
+
+/** The exchange has failed: the client is told so, or cut off when its response has begun. */
+export function failExchange(s: Session, port: SessionPort, status: number): void {
+  const { isAnswered } = s;
+  letGoOfServer(s, port, false);
+  if (isAnswered) cutClient(s, port);
+  else answer(s, port, status);
+}
+
+/** The like, by the web server's fault. */
+export function failServer(s: Session, port: SessionPort, status: number): void {
+  port.countServerFailure(s.server);
+  failExchange(s, port, status);
+}

@@ -1,0 +1,201 @@
+/** What comes from the web server: response heads, bodies, ends. */
+import { MAX_INTERIM_RESPONSES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
+import { CHUNK, scanChunks, scanFraming, startChunks, takeData } from "../http/chunked.ts";
+import { FRAMING } from "../http/framing.ts";
+import { COMPLETE, head, INCOMPLETE, scanResponseHead } from "../http/head.ts";
+import { advanceResponse, resetProgress } from "../http/head-progress.ts";
+import { rewriteResponseHead } from "../http/response-head.ts";
+import { readResponse, response } from "../http/response.ts";
+import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import { awaitRequest, closeConnection, failServer, letGoOfServer } from "./ending.ts";
+import type { Session } from "./state.ts";
+import { askAgain, isNamed } from "./web-server.ts";
+
+/** Where a head that came in pieces is put together for its scan. */
+const whole = Buffer.allocUnsafe(RECEIVE_BUFFER_BYTES);
+
+/** Takes bytes from the web server, all of `bytes[start, end)`. */
+export function onServerBytes(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): void {
+  let at = start;
+  while (at < end && s.isConnected) {
+    s.hasResponse = true;
+    at = s.isAnswered ? takeBody(s, env, port, bytes, at, end) : takeHead(s, env, port, bytes, at, end);
+  }
+}
+
+function takeHead(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  const progress = s.responseProgress;
+  const maxHead = env.limits.response_head_bytes;
+  if (progress.scanned === 0) {
+    const verdict = scanResponseHead(bytes, start, Math.min(end, start + maxHead));
+    if (verdict !== INCOMPLETE) {
+      const after = head.end;
+      takeVerdict(s, env, port, bytes, verdict, after < end);
+      return verdict === COMPLETE ? after : end;
+    }
+  }
+  const before = progress.scanned;
+  const verdict = advanceResponse(progress, bytes, start, end, maxHead);
+  const after = start + progress.scanned - before;
+  s.responsePart += bytes.latin1Slice(start, after);
+  if (verdict === INCOMPLETE) return end;
+  takeWhole(s, env, port, verdict, after < end);
+  return after;
+}
+
+/** A head that came in pieces, `verdict` being about all of them. */
+function takeWhole(s: Session, env: SessionEnv, port: SessionPort, verdict: number, hasMore: boolean): void {
+  const text = s.responsePart;
+  s.responsePart = "";
+  resetProgress(s.responseProgress);
+  if (verdict === COMPLETE) {
+    const length = whole.latin1Write(text);
+    takeVerdict(s, env, port, whole, scanResponseHead(whole, 0, length), hasMore);
+  } else {
+    failServer(s, port, 502);
+  }
+}
+
+function takeVerdict(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  verdict: number,
+  hasMore: boolean,
+): void {
+  if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) failServer(s, port, 502);
+  else if (response.status < 200) relayInterim(s, env, port, bytes);
+  else relayFinal(s, env, port, bytes, hasMore);
+}
+
+/** 100, 103 and the like go on to clients that know them (RFC 9110 15.2); nobody asked for an upgrade. */
+function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
+  if (response.status === 101 || ++s.interims > MAX_INTERIM_RESPONSES) {
+    failServer(s, port, 502);
+    return;
+  }
+  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(bytes, false, env.via, ""));
+  if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
+}
+
+/** The lines that are ours: the cookie that names the web server, and whether the connection goes on. */
+function addedFields(s: Session, env: SessionEnv): string {
+  const needsCookie = env.scheduling === "cookie" && !isNamed(s, env);
+  const cookie = needsCookie ? env.setCookie[s.server]! : "";
+  if (!s.isKept) return `${cookie}Connection: close\r\n`;
+  return s.clientMinor === 0 ? `${cookie}Connection: keep-alive\r\n` : cookie;
+}
+
+/**
+ * The connection can't be kept when the request's body is still on its way (what is left of it can't be told
+ * from a next request), or when the response's end is its close.
+ */
+function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer, hasMore: boolean): void {
+  s.isDecoded = response.framing === FRAMING.chunked && s.clientMinor === 0;
+  const isDelimited = response.framing !== FRAMING.close && !s.isDecoded;
+  s.isKept = s.isKept && s.isRequestDone && !s.isDraining && isDelimited;
+  s.isServerKept = response.isKept && response.framing !== FRAMING.close;
+  s.responseFraming = response.framing;
+  s.responseLeft = response.length;
+  s.responseChunks = response.framing === FRAMING.chunked ? startChunks() : null;
+  s.isAnswered = true;
+  s.requestHead = "";
+  s.phase = PHASE.responseBody;
+  port.countResponse(s.server, response.status);
+  port.clientText(rewriteResponseHead(bytes, s.clientMinor === 0, env.via, addedFields(s, env)));
+  if (response.framing === FRAMING.none) finishResponse(s, env, port, hasMore);
+}
+
+function takeBody(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  if (s.responseFraming === FRAMING.length) return takeLength(s, env, port, bytes, start, end);
+  if (s.responseFraming === FRAMING.chunked) return takeChunks(s, env, port, bytes, start, end);
+  port.clientBytes(bytes, start, end);
+  return end;
+}
+
+function takeLength(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  const stop = start + Math.min(s.responseLeft, end - start);
+  s.responseLeft -= stop - start;
+  port.clientBytes(bytes, start, stop);
+  if (s.responseLeft === 0) finishResponse(s, env, port, stop < end);
+  return stop;
+}
+
+function takeChunks(
+  s: Session,
+  env: SessionEnv,
+  port: SessionPort,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): number {
+  const chunks = s.responseChunks!;
+  const stop = s.isDecoded
+    ? decodeChunks(s, port, bytes, start, end)
+    : scanChunks(chunks, bytes, start, end, Number.MAX_SAFE_INTEGER);
+  if (!s.isDecoded && stop > start) port.clientBytes(bytes, start, stop);
+  if (chunks.step === CHUNK.done) finishResponse(s, env, port, stop < end);
+  else if (chunks.step > CHUNK.done) failServer(s, port, 502);
+  return stop;
+}
+
+/** Chunked data without its framing, for a client of HTTP/1.0. Returns the index after what was taken. */
+function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: number, end: number): number {
+  const chunks = s.responseChunks!;
+  let at = start;
+  while (at < end && chunks.step < CHUNK.done) {
+    if (chunks.step === CHUNK.data) {
+      const stop = takeData(chunks, at, end);
+      port.clientBytes(bytes, at, stop);
+      at = stop;
+    } else {
+      at = scanFraming(chunks, bytes, at, end, Number.MAX_SAFE_INTEGER);
+    }
+  }
+  return at;
+}
+
+/** The response is whole. Bytes after it belong to no request: such a web server's connection isn't kept. */
+function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
+  const isReusable = s.isServerKept && s.isRequestDone && !hasMore && env.serverKeepAlive;
+  letGoOfServer(s, port, isReusable);
+  if (s.isKept && !s.isDraining) awaitRequest(s, port);
+  else closeConnection(s, port);
+}
+
+/** The web server has closed, or its connection has failed. */
+export function onServerEnd(s: Session, env: SessionEnv, port: SessionPort): void {
+  if (!s.isConnected) return;
+  if (!s.isAnswered) askAgain(s, env, port);
+  else if (s.responseFraming === FRAMING.close) finishResponse(s, env, port, false);
+  else failServer(s, port, 502);
+}

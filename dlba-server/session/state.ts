@@ -1,0 +1,152 @@
+/**
+ * The state of one client connection: plain data, so that it can be written down as JSON and gone on with
+ * elsewhere between any two inputs.
+ */
+import type { ChunkState } from "../http/chunked.ts";
+import { FRAMING, type Framing } from "../http/framing.ts";
+import { type HeadProgress, resetProgress, startHead } from "../http/head-progress.ts";
+import { PHASE, type Phase } from "../session-port.ts";
+
+export interface Session {
+  phase: Phase;
+
+  // The client's connection.
+  /** The client has said its last byte (it may still read). */
+  isClientEnded: boolean;
+  /** The engine holds client bytes that were offered and not taken. */
+  hasUnread: boolean;
+  isDraining: boolean;
+  /** Empty lines taken before the request head to come. */
+  emptyLines: number;
+  ownAnswers: number;
+  /** How far an incomplete request head has been looked at. */
+  requestProgress: HeadProgress;
+
+  // The request under way.
+  clientMinor: number;
+  isHead: boolean;
+  isIdempotent: boolean;
+  /** The client connection may be kept after this request; once the final head is out, what it said. */
+  isKept: boolean;
+  /** The head as it goes to the web server, kept until a response begins. */
+  requestHead: string;
+  /** The injected cookie's value, "" for none, and the hash of the URL. */
+  token: string;
+  hash: number;
+  expectsContinue: boolean;
+  requestFraming: Framing;
+  requestLeft: number;
+  requestChunks: ChunkState | null;
+  /** Bytes of the body have gone to the web server. */
+  isBodyBegun: boolean;
+  /** The whole request has been taken, or none has begun. */
+  isRequestDone: boolean;
+
+  // The web server.
+  /** The one being connected or connected; -1 for none. */
+  server: number;
+  isConnected: boolean;
+  isReused: boolean;
+  tried: number[];
+  tries: number;
+  /** The web server that this request was last counted for. */
+  countedServer: number;
+
+  // The response.
+  /** The web server has sent something. */
+  hasResponse: boolean;
+  /** What has come of an incomplete response head (char codes are bytes). */
+  responsePart: string;
+  responseProgress: HeadProgress;
+  interims: number;
+  /** The final head has gone to the client. */
+  isAnswered: boolean;
+  responseFraming: Framing;
+  responseLeft: number;
+  responseChunks: ChunkState | null;
+  /** Chunks are taken off for a client of HTTP/1.0. */
+  isDecoded: boolean;
+  isServerKept: boolean;
+}
+
+/** A session for a connection that has just been accepted. */
+export function createSession(): Session {
+  return {
+    phase: PHASE.requestHead,
+    isClientEnded: false,
+    hasUnread: false,
+    isDraining: false,
+    emptyLines: 0,
+    ownAnswers: 0,
+    requestProgress: startHead(),
+    clientMinor: 1,
+    isHead: false,
+    isIdempotent: false,
+    isKept: false,
+    requestHead: "",
+    token: "",
+    hash: 0,
+    expectsContinue: false,
+    requestFraming: FRAMING.none,
+    requestLeft: 0,
+    requestChunks: null,
+    isBodyBegun: false,
+    isRequestDone: true,
+    server: -1,
+    isConnected: false,
+    isReused: false,
+    tried: [],
+    tries: 0,
+    countedServer: -1,
+    hasResponse: false,
+    responsePart: "",
+    responseProgress: startHead(),
+    interims: 0,
+    isAnswered: false,
+    responseFraming: FRAMING.none,
+    responseLeft: 0,
+    responseChunks: null,
+    isDecoded: false,
+    isServerKept: false,
+  };
+}
+
+/** No request is under way: the engine may read, and the head of one is awaited. */
+export const awaitsHead = (s: Session): boolean => s.phase === PHASE.idle || s.phase === PHASE.requestHead;
+
+/** Forgets the last request before the next one on the same connection. */
+export function clearRequest(s: Session): void {
+  s.isHead = false;
+  s.isIdempotent = false;
+  s.isKept = false;
+  s.requestHead = "";
+  s.token = "";
+  s.hash = 0;
+  s.expectsContinue = false;
+  s.requestFraming = FRAMING.none;
+  s.requestLeft = 0;
+  s.requestChunks = null;
+  s.isBodyBegun = false;
+  s.isRequestDone = false;
+  s.tried.length = 0;
+  s.tries = 0;
+  s.countedServer = -1;
+  clearResponse(s);
+}
+
+/** Forgets what a web server was and said, before another one is asked or the exchange ends. */
+export function clearResponse(s: Session): void {
+  s.server = -1;
+  s.isConnected = false;
+  s.isReused = false;
+  s.hasResponse = false;
+  s.responsePart = "";
+  resetProgress(s.responseProgress);
+  s.interims = 0;
+  s.isAnswered = false;
+  s.responseFraming = FRAMING.none;
+  s.responseLeft = 0;
+  s.responseChunks = null;
+  s.isDecoded = false;
+  s.isServerKept = false;
+}

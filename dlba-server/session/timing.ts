@@ -1,0 +1,37 @@
+/** What comes from the engine's clock, and from the worker that stops. */
+import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import { closeConnection, failExchange, failServer, refuse } from "./ending.ts";
+import type { Session } from "./state.ts";
+import { onServerFailed } from "./web-server.ts";
+
+/** The time-out of the session's phase has passed. */
+export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void {
+  switch (s.phase) {
+    case PHASE.idle:
+      closeConnection(s, port);
+      return;
+    case PHASE.requestHead:
+      // Who has asked nothing gets no answer.
+      if (s.requestProgress.scanned > 0) refuse(s, port, 408, false);
+      else closeConnection(s, port);
+      return;
+    case PHASE.connect:
+      port.releaseServer(false);
+      onServerFailed(s, env, port);
+      return;
+    case PHASE.requestBody:
+      failExchange(s, port, 408);
+      return;
+    case PHASE.responseHead:
+    case PHASE.responseBody:
+      failServer(s, port, 504);
+      return;
+    case PHASE.closed:
+  }
+}
+
+/** The worker stops: the request under way is the connection's last one. */
+export function onDrain(s: Session, _env: SessionEnv, port: SessionPort): void {
+  s.isDraining = true;
+  if (s.phase === PHASE.idle && !s.hasUnread) closeConnection(s, port);
+}

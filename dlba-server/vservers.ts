@@ -1,0 +1,133 @@
+/** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
+import { X509Certificate } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { stringifySetCookie } from "cookie";
+import { parseCidr, parseIp, type Cidr, type IpAddress } from "../conf/address.ts";
+import { DlbaError } from "../conf/errors.ts";
+import { cookieToken, deriveKey } from "../conf/keys.ts";
+import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
+import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext } from "../net/openssl.ts";
+import { hashBytes } from "./hash.ts";
+import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
+
+/** An address of a configuration that has been checked. */
+export function knownIp(text: string): IpAddress {
+  const address = parseIp(text);
+  if (address === undefined) throw new DlbaError("ADDRESS_INVALID", `${text} is not an IP address`);
+  return address;
+}
+
+function createPool(pool: PoolConfig, arrayKey: Uint8Array): PoolRuntime {
+  const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
+  return {
+    name: pool.name,
+    servers: pool.servers.map((server): WebServer => ({
+      id: server.id,
+      address: knownIp(server.address),
+      port: server.port,
+      idle: [],
+      counters: {
+        hits: 0,
+        open_connections: 0,
+        cookie_groups: 0,
+        connect_failures: 0,
+        response_failures: 0,
+        response_time_sum_us: 0,
+        response_time_count: 0,
+      },
+    })),
+    state: {
+      scheduling: pool.scheduling,
+      tokenIndex: new Map(tokens.map((token, index) => [token, index])),
+      servers: pool.servers.map((server) => {
+        const id = Buffer.from(server.id, "latin1");
+        return { weight: server.weight, seed: hashBytes(id, 0, id.length), downUntil_ms: 0, roundRobin: 0 };
+      }),
+    },
+  };
+}
+
+/** The header lines that name each web server of a pool to a client. */
+function setCookieLines(pool: PoolConfig, arrayKey: Uint8Array): string[] {
+  if (pool.scheduling !== "cookie") return pool.servers.map(() => "");
+  return pool.servers.map((server) => {
+    const value = cookieToken(arrayKey, pool.name, server.id);
+    // Not Secure: the same cookie must come back over HTTP and HTTPS. It names a web server and nothing else.
+    const cookie = { name: pool.cookie, value, path: "/", httpOnly: true, sameSite: "lax" as const };
+    return `Set-Cookie: ${stringifySetCookie(cookie)}\r\n`;
+  });
+}
+
+/** A TLS context that hands over to the one whose certificate names the server that the client asked for. */
+function createTls(vserver: VserverConfig, arrayKey: Uint8Array): SslContext {
+  const ticketKeys = deriveKey(arrayKey, "ticket", TICKET_KEYS_BYTES);
+  const contexts = vserver.certificates.map((files) => createServerContext({ ...files, ticketKeys }));
+  const byName = new Map<string, SslContext>();
+  vserver.certificates.forEach(({ certificate }, index) => {
+    for (const name of certificateNames(readFileSync(certificate))) {
+      if (!byName.has(name)) byName.set(name, contexts[index]!);
+    }
+  });
+  const first = contexts[0]!;
+  if (contexts.length > 1) onServerName(first, (name) => contextFor(byName, name) ?? first);
+  return first;
+}
+
+function contextFor(byName: ReadonlyMap<string, SslContext>, name: string): SslContext | undefined {
+  return byName.get(name) ?? byName.get(`*${name.slice(name.indexOf("."))}`);
+}
+
+/** DNS names of a certificate in PEM, lower case: its subject alternative names (RFC 6125; the common name is history). */
+export function certificateNames(pem: Uint8Array): string[] {
+  const names = new X509Certificate(pem).subjectAltName ?? "";
+  return names
+    .split(", ")
+    .filter((name) => name.startsWith("DNS:"))
+    .map((name) => name.slice(4).toLowerCase());
+}
+
+export interface Services {
+  readonly pools: readonly PoolRuntime[];
+  readonly vservers: readonly { config: VserverConfig; runtime: VserverRuntime }[];
+}
+
+/** Everything that a worker of this node serves. Throws a DlbaError for a certificate or key that can't be used. */
+export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8Array): Services {
+  const pools = new Map(config.pools.map((pool) => [pool.name, createPool(pool, arrayKey)]));
+  const vservers = config.vservers.flatMap((vserver) => {
+    const pool = config.pools.find(({ name }) => name === vserver.pool);
+    if (pool === undefined) return [];
+    const runtime = createVserver(config, node, vserver, pool, pools.get(pool.name)!, arrayKey);
+    return [{ config: vserver, runtime }];
+  });
+  return { pools: [...pools.values()], vservers };
+}
+
+function createVserver(
+  config: Config,
+  node: NodeConfig,
+  vserver: VserverConfig,
+  pool: PoolConfig,
+  runtime: PoolRuntime,
+  arrayKey: Uint8Array,
+): VserverRuntime {
+  return {
+    name: vserver.name,
+    pool: runtime,
+    sslContext: vserver.protocol === "https" ? createTls(vserver, arrayKey) : 0,
+    trustedProxies: vserver.trusted_proxies
+      .map(parseCidr)
+      .filter((block): block is Cidr => block !== undefined),
+    env: {
+      limits: config.limits,
+      scheme: vserver.protocol === "https" ? "https" : "http",
+      hosts: vserver.hosts.map((host) => host.toLowerCase()),
+      scheduling: pool.scheduling,
+      cookieName: pool.cookie,
+      setCookie: setCookieLines(pool, arrayKey),
+      tokenIndex: runtime.state.tokenIndex,
+      serverKeepAlive: pool.keep_alive,
+      via: node.name,
+    },
+  };
+}

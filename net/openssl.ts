@@ -1,0 +1,206 @@
+/**
+ * OpenSSL out of the running Node binary. A second libssl beside it would clash with it symbol by symbol, and
+ * the pinned binary is the one that was tested.
+ *
+ * `SSL` and `SSL_CTX` are plain addresses. Calls on hot paths return OpenSSL's own numbers.
+ */
+import koffi from "koffi";
+import { DlbaError } from "../conf/errors.ts";
+import { bind, nativeMemory, ownBinary, readCString } from "./ffi.ts";
+
+export type Ssl = number;
+export type SslContext = number;
+
+const o = ownBinary();
+const serverMethod = bind<[], number>(o, "uintptr_t TLS_server_method()");
+const contextNew = bind<[number], number>(o, "uintptr_t SSL_CTX_new(uintptr_t method)");
+const contextFree = bind<[number], void>(o, "void SSL_CTX_free(uintptr_t ctx)");
+const contextCtrl = bind<[number, number, number, number], number>(
+  o,
+  "long SSL_CTX_ctrl(uintptr_t ctx, int cmd, long number, uintptr_t pointer)",
+);
+const contextCallbackCtrl = bind<[number, number, unknown], number>(
+  o,
+  "long SSL_CTX_callback_ctrl(uintptr_t ctx, int cmd, void *callback)",
+);
+const setOptions = bind<[number, number], number>(
+  o,
+  "uint64_t SSL_CTX_set_options(uintptr_t ctx, uint64_t options)",
+);
+const useChain = bind<[number, string], number>(
+  o,
+  "int SSL_CTX_use_certificate_chain_file(uintptr_t ctx, const char *path)",
+);
+const useKey = bind<[number, string, number], number>(
+  o,
+  "int SSL_CTX_use_PrivateKey_file(uintptr_t ctx, const char *path, int type)",
+);
+const checkKey = bind<[number], number>(o, "int SSL_CTX_check_private_key(uintptr_t ctx)");
+const setSessionIdContext = bind<[number, number, number], number>(
+  o,
+  "int SSL_CTX_set_session_id_context(uintptr_t ctx, uintptr_t id, unsigned int length)",
+);
+const setAlpnCallback = bind<[number, unknown, number], void>(
+  o,
+  "void SSL_CTX_set_alpn_select_cb(uintptr_t ctx, void *callback, uintptr_t arg)",
+);
+const errorGet = bind<[], number>(o, "unsigned long ERR_get_error()");
+const errorText = bind<[number, number, number], void>(
+  o,
+  "void ERR_error_string_n(unsigned long code, uintptr_t text, size_t length)",
+);
+const sslNew = bind<[number], number>(o, "uintptr_t SSL_new(uintptr_t ctx)");
+const setFd = bind<[number, number], number>(o, "int SSL_set_fd(uintptr_t ssl, int fd)");
+const setAcceptState = bind<[number], void>(o, "void SSL_set_accept_state(uintptr_t ssl)");
+const getServername = bind<[number, number], number>(
+  o,
+  "uintptr_t SSL_get_servername(uintptr_t ssl, int type)",
+);
+const setContext = bind<[number, number], number>(
+  o,
+  "uintptr_t SSL_set_SSL_CTX(uintptr_t ssl, uintptr_t ctx)",
+);
+
+/** 1 done; else ask `sslError`. */
+export const sslHandshake = bind<[Ssl], number>(o, "int SSL_do_handshake(uintptr_t ssl)");
+export const sslRead = bind<[Ssl, number, number], number>(
+  o,
+  "int SSL_read(uintptr_t ssl, uintptr_t to, int length)",
+);
+export const sslWrite = bind<[Ssl, number, number], number>(
+  o,
+  "int SSL_write(uintptr_t ssl, uintptr_t from, int length)",
+);
+export const sslError = bind<[Ssl, number], number>(o, "int SSL_get_error(uintptr_t ssl, int result)");
+export const sslShutdown = bind<[Ssl], number>(o, "int SSL_shutdown(uintptr_t ssl)");
+export const sslFree = bind<[Ssl], void>(o, "void SSL_free(uintptr_t ssl)");
+export const sslSessionReused = bind<[Ssl], number>(o, "int SSL_session_reused(uintptr_t ssl)");
+/** Empties this thread's error queue: a call's failure must not be read as the next one's. */
+export const clearSslErrors = bind<[], void>(o, "void ERR_clear_error()");
+
+export const SSL_ERROR_WANT_READ = 2;
+export const SSL_ERROR_WANT_WRITE = 3;
+export const SSL_ERROR_ZERO_RETURN = 6;
+
+const FILETYPE_PEM = 1;
+const CTRL_MODE = 33;
+const CTRL_SET_READ_AHEAD = 41;
+const CTRL_SET_SESS_CACHE_MODE = 44;
+const CTRL_SET_SERVERNAME_CALLBACK = 53;
+const CTRL_SET_TICKET_KEYS = 59;
+const CTRL_SET_MIN_PROTO_VERSION = 123;
+const TLS1_2_VERSION = 0x0303;
+/** PARTIAL_WRITE | ACCEPT_MOVING_WRITE_BUFFER | RELEASE_BUFFERS: the last keeps an idle connection small. */
+const MODES = 1 | 2 | 16;
+const SESS_CACHE_OFF = 0;
+const OP_NO_RENEGOTIATION = 1 << 30;
+const OP_CIPHER_SERVER_PREFERENCE = 1 << 22;
+const TLSEXT_ERR_OK = 0;
+const TLSEXT_ERR_NOACK = 3;
+/** Name, HMAC key and AES key of session tickets (RFC 5077), as OpenSSL lays them out. */
+export const TICKET_KEYS_BYTES = 80;
+
+const errorBuffer = nativeMemory(256);
+/** The oldest error of the queue as text, and the queue emptied. */
+export function takeSslError(): string {
+  const code = errorGet();
+  if (code === 0) return "no reason given";
+  errorText(code, errorBuffer.address, 256);
+  clearSslErrors();
+  return readCString(errorBuffer.address);
+}
+
+export interface ServerContextOptions {
+  readonly certificate: string;
+  readonly key: string;
+  /** `TICKET_KEYS_BYTES` bytes, the same on every node: any of them resumes any session. */
+  readonly ticketKeys: Uint8Array;
+}
+
+/** A server's context: TLS 1.2 and 1.3, one certificate, stateless tickets. Freed by `freeContext`. */
+export function createServerContext(options: ServerContextOptions): SslContext {
+  clearSslErrors();
+  const context = contextNew(serverMethod());
+  if (context === 0) throw new DlbaError("TLS_CONTEXT", `OpenSSL: ${takeSslError()}`);
+  try {
+    contextCtrl(context, CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, 0);
+    contextCtrl(context, CTRL_MODE, MODES, 0);
+    contextCtrl(context, CTRL_SET_READ_AHEAD, 1, 0);
+    contextCtrl(context, CTRL_SET_SESS_CACHE_MODE, SESS_CACHE_OFF, 0);
+    setOptions(context, OP_NO_RENEGOTIATION | OP_CIPHER_SERVER_PREFERENCE);
+    setTicketKeys(context, options.ticketKeys);
+    setAlpnCallback(context, alpnCallback, 0);
+    loadCertificate(context, options);
+    return context;
+  } catch (error) {
+    contextFree(context);
+    throw error;
+  }
+}
+
+export const freeContext = contextFree;
+
+function loadCertificate(context: SslContext, { certificate, key }: ServerContextOptions): void {
+  if (useChain(context, certificate) !== 1) {
+    throw new DlbaError("TLS_CERTIFICATE", `the certificate ${certificate} can't be used: ${takeSslError()}`);
+  }
+  if (useKey(context, key, FILETYPE_PEM) !== 1 || checkKey(context) !== 1) {
+    throw new DlbaError(
+      "TLS_KEY",
+      `the private key ${key} can't be used with ${certificate}: ${takeSslError()}`,
+    );
+  }
+}
+
+function setTicketKeys(context: SslContext, keys: Uint8Array): void {
+  const memory = nativeMemory(TICKET_KEYS_BYTES);
+  memory.bytes.set(keys.subarray(0, TICKET_KEYS_BYTES));
+  contextCtrl(context, CTRL_SET_TICKET_KEYS, TICKET_KEYS_BYTES, memory.address);
+  memory.bytes.fill(0);
+  const id = nativeMemory(4);
+  id.bytes.write("dlba", "latin1");
+  setSessionIdContext(context, id.address, 4);
+}
+
+// Callbacks stay registered for the life of the process: contexts hold them.
+const AlpnCallback = koffi.proto(
+  "int DlbaAlpn(uintptr_t ssl, uintptr_t out, uintptr_t out_length, uintptr_t in, unsigned int in_length, uintptr_t arg)",
+);
+const ServernameCallback = koffi.proto("int DlbaServername(uintptr_t ssl, uintptr_t alert, uintptr_t arg)");
+const HTTP_1_1 = "http/1.1";
+const alpnCallback = koffi.register(
+  (_ssl: number, out: number, outLength: number, list: number, listLength: number): number =>
+    selectHttp1(out, outLength, list, listLength),
+  koffi.pointer(AlpnCallback),
+);
+
+/** Picks http/1.1 out of the client's list (RFC 7301); a client that does not offer it goes without ALPN. */
+function selectHttp1(out: number, outLength: number, list: number, listLength: number): number {
+  const offered = Buffer.from(koffi.view(list, listLength));
+  for (let at = 0; at < offered.length; at += 1 + offered[at]!) {
+    if (offered.toString("latin1", at + 1, at + 1 + offered[at]!) !== HTTP_1_1) continue;
+    new DataView(koffi.view(out, 8)).setBigUint64(0, BigInt(list + at + 1), true);
+    new DataView(koffi.view(outLength, 1)).setUint8(0, HTTP_1_1.length);
+    return TLSEXT_ERR_OK;
+  }
+  return TLSEXT_ERR_NOACK;
+}
+
+/** Lets `pick` choose another context by the client's server name (SNI, RFC 6066), in the midst of a handshake. */
+export function onServerName(context: SslContext, pick: (name: string) => SslContext): void {
+  const callback = koffi.register((ssl: number): number => {
+    const name = getServername(ssl, 0);
+    if (name !== 0) setContext(ssl, pick(readCString(name).toLowerCase()));
+    return TLSEXT_ERR_OK;
+  }, koffi.pointer(ServernameCallback));
+  contextCallbackCtrl(context, CTRL_SET_SERVERNAME_CALLBACK, callback);
+}
+
+/** The server's side of a TLS connection on a connected socket. Freed by `sslFree`. */
+export function acceptSsl(context: SslContext, fd: number): Ssl {
+  const ssl = sslNew(context);
+  if (ssl === 0) throw new DlbaError("TLS_MEMORY", `OpenSSL: ${takeSslError()}`);
+  setFd(ssl, fd);
+  setAcceptState(ssl);
+  return ssl;
+}

@@ -1,0 +1,123 @@
+/** Asks the processes of a node for their rows. They connect; a process that ended is gone with its connection. */
+import type { Socket } from "node:net";
+import {
+  PROCESS_NAMES,
+  type Answer,
+  type Hello,
+  type PublishedBody,
+  type Question,
+  type Topic,
+} from "../conf/messages.ts";
+import { PUBLISH_LINE_BYTES, PUBLISHERS } from "../conf/limits.ts";
+import type { Published } from "./info.ts";
+import { lineReader } from "./lines.ts";
+import { listenUnix } from "./unix-server.ts";
+
+export interface Collector {
+  /** Asks everyone who may know, at once. Askers of the same topic at the same time share one round. */
+  readonly ask: (topic: Topic) => Promise<readonly Published[]>;
+  readonly close: () => Promise<void>;
+}
+
+interface Publisher {
+  readonly socket: Socket;
+  hello: Hello | undefined;
+  readonly waiting: Map<number, (body: PublishedBody | null) => void>;
+}
+
+/** Listens for publishers at `path`; each has `answer_ms` for an answer. */
+export async function collect(path: string, answer_ms: number): Promise<Collector> {
+  const publishers = new Set<Publisher>();
+  const rounds = new Map<Topic, Promise<readonly Published[]>>();
+  let lastId = 0;
+  const server = await listenUnix({
+    path,
+    mode: 0o600,
+    connections: PUBLISHERS,
+    onConnection: (socket) => greet(socket, publishers),
+  });
+
+  const round = (topic: Topic): Promise<readonly Published[]> => {
+    const asked = [...publishers].filter(({ hello }) => hello !== undefined && mayKnow(hello, topic));
+    return Promise.all(
+      asked.map(async (publisher) => ({
+        hello: publisher.hello!,
+        body: await askOne(publisher, { id: ++lastId, topic }, answer_ms),
+      })),
+    );
+  };
+  return {
+    ask: (topic) => {
+      const underWay = rounds.get(topic);
+      if (underWay !== undefined) return underWay;
+      const fresh = round(topic).finally(() => rounds.delete(topic));
+      rounds.set(topic, fresh);
+      return fresh;
+    },
+    close: server.close,
+  };
+}
+
+/** The bucket table is the scheduler process' alone. */
+function mayKnow(hello: Hello, topic: Topic): boolean {
+  return topic === "rows" || hello.process === "scheduler";
+}
+
+function greet(socket: Socket, publishers: Set<Publisher>): void {
+  const publisher: Publisher = { socket, hello: undefined, waiting: new Map() };
+  const lines = lineReader(
+    PUBLISH_LINE_BYTES,
+    (line) => takeLine(publisher, line),
+    () => socket.destroy(),
+  );
+  publishers.add(publisher);
+  socket.on("data", lines.push);
+  socket.on("end", () => socket.destroy());
+  socket.on("close", () => {
+    publishers.delete(publisher);
+    for (const settle of publisher.waiting.values()) settle(null);
+  });
+}
+
+function takeLine(publisher: Publisher, line: string): void {
+  const message = parseRecord(line);
+  if (message === undefined) return void publisher.socket.destroy();
+  if (publisher.hello === undefined) {
+    publisher.hello = readHello(message);
+    if (publisher.hello === undefined) publisher.socket.destroy();
+    return;
+  }
+  const { id, body } = message as unknown as Answer;
+  // An answer that came too late has nobody waiting any more.
+  publisher.waiting.get(id)?.(body);
+}
+
+function parseRecord(line: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(line);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readHello(message: Record<string, unknown>): Hello | undefined {
+  const name = PROCESS_NAMES.find((name) => name === message["process"]);
+  const { worker, pid } = message;
+  if (name === undefined || typeof worker !== "number" || typeof pid !== "number") return undefined;
+  return { process: name, worker, pid };
+}
+
+function askOne(publisher: Publisher, question: Question, answer_ms: number): Promise<PublishedBody | null> {
+  return new Promise((resolve) => {
+    const settle = (body: PublishedBody | null): void => {
+      clearTimeout(timer);
+      publisher.waiting.delete(question.id);
+      resolve(body);
+    };
+    const timer = setTimeout(settle, answer_ms, null);
+    publisher.waiting.set(question.id, settle);
+    // Questions are small, but one who never reads them gets no more of them.
+    if (publisher.socket.writableLength === 0) publisher.socket.write(`${JSON.stringify(question)}\n`);
+  });
+}

@@ -1,0 +1,147 @@
+/** `show info`: the state of a node in `Name: value` lines, the form that HAProxy's users know. Pure. */
+import { schedulerOf } from "../conf/scheduler-role.ts";
+import type { Config, NodeConfig } from "../conf/schema.ts";
+import type {
+  FailoverReport,
+  Hello,
+  PublishedBody,
+  SchedulerReport,
+  WorkerReport,
+} from "../conf/messages.ts";
+import { csvLine, type Format } from "./grid.ts";
+import { sumOf, sumRecords } from "./sum.ts";
+
+/** A connected process and its answer; null when it gave none in time. */
+export interface Published {
+  readonly hello: Hello;
+  readonly body: PublishedBody | null;
+}
+
+export interface NodeFacts {
+  readonly version: string;
+  readonly configFile: string;
+  readonly config: Config;
+  readonly node: NodeConfig;
+  readonly pid: number;
+  readonly uptime_s: number;
+}
+
+type Line = readonly [name: string, value: string | number];
+
+/** What is known of this node: versions, role, processes, counters. */
+export function infoTable(facts: NodeFacts, published: readonly Published[], format: Format): string {
+  const lines = infoLines(facts, published);
+  if (format === "json") return `${JSON.stringify(Object.fromEntries(lines))}\n`;
+  if (format === "csv") return lines.map(([name, value]) => csvLine([name, String(value)])).join("");
+  return lines.map(([name, value]) => `${name}: ${value}\n`).join("");
+}
+
+function infoLines(facts: NodeFacts, published: readonly Published[]): Line[] {
+  const scheduler = latestReport(published, "scheduler");
+  const failover = latestReport(published, "failover");
+  return [
+    ...nodeLines(facts, failover),
+    ...processLines(facts.pid, published),
+    ...(scheduler === undefined ? [] : dataPlaneLines(scheduler)),
+    ...(failover === undefined ? [] : leaseLines(failover)),
+    ...trafficLines(published.flatMap(({ body }) => (body?.kind === "worker" ? [body] : []))),
+  ];
+}
+
+/** The last connected process' report of a kind: while one process takes over from another, there are two. */
+export function latestReport<Kind extends PublishedBody["kind"]>(
+  published: readonly Published[],
+  kind: Kind,
+): Extract<PublishedBody, { kind: Kind }> | undefined {
+  const bodies = published.flatMap(({ body }) => (body === null ? [] : [body]));
+  return bodies.findLast((body): body is Extract<PublishedBody, { kind: Kind }> => body.kind === kind);
+}
+
+/** The node that owns the VIP: as the failover process says, else as the configuration does. */
+export function schedulerNumber(config: Config, failover: FailoverReport | undefined): number {
+  return failover?.scheduler_number ?? schedulerOf(config).number;
+}
+
+function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line[] {
+  const scheduler = schedulerNumber(facts.config, failover);
+  return [
+    ["Name", "DLBA"],
+    ["Version", facts.version],
+    ["Array", facts.config.array.name],
+    ["Node", facts.node.name],
+    ["Node_number", facts.node.number],
+    ["Role", scheduler === facts.node.number ? "scheduler" : "node"],
+    ["Scheduler_number", scheduler],
+    ["Uptime_sec", Math.floor(facts.uptime_s)],
+    ["Config_file", facts.configFile],
+  ];
+}
+
+function processLines(statusPid: number, published: readonly Published[]): Line[] {
+  const workers = published.filter(({ hello }) => hello.process === "dlba-server");
+  const answering = workers.filter(({ body }) => body !== null);
+  return [
+    ["Process_status", `pid ${statusPid}`],
+    ["Process_scheduler", processState(published, "scheduler")],
+    ["Process_failover", processState(published, "failover")],
+    ...workers.map((worker): Line => [
+      `Process_dlba-server_${worker.hello.worker}_${worker.hello.pid}`,
+      stateOf(worker),
+    ]),
+    ["Workers", workers.length],
+    ["Workers_answering", answering.length],
+  ];
+}
+
+function processState(published: readonly Published[], process: Hello["process"]): string {
+  const latest = published.findLast(({ hello }) => hello.process === process);
+  return latest === undefined ? "not running" : stateOf(latest);
+}
+
+function stateOf({ hello, body }: Published): string {
+  return body === null ? `pid ${hello.pid}, does not answer` : `pid ${hello.pid}`;
+}
+
+function dataPlaneLines(report: SchedulerReport): Line[] {
+  const sweep: Line[] =
+    report.last_sweep_at_ms === null
+      ? []
+      : [
+          ["Last_sweep", new Date(report.last_sweep_at_ms).toISOString()],
+          ["Last_sweep_ms", report.last_sweep_took_ms ?? 0],
+        ];
+  return [
+    ["Xdp_mode", report.xdp_mode],
+    ["Xdp_interface", report.interface],
+    ["Table_size", report.table_size],
+    ["Buckets_assigned", report.buckets_assigned],
+    ...sweep,
+    ...prefixed("Packets_to_node", sumRecords([report.packets_to_node])),
+    ...prefixed("Packets", sumRecords([report.counters])),
+  ];
+}
+
+function leaseLines(report: FailoverReport): Line[] {
+  return [
+    ["Lease_renewals", report.lease_renewals],
+    ["Announcements", report.announcements],
+  ];
+}
+
+function trafficLines(workers: readonly WorkerReport[]): Line[] {
+  return [
+    ["Connections_open", sumOf(workers, "open_connections")],
+    ["Connections_accepted", sumOf(workers, "accepted")],
+    ["Requests", sumOf(workers, "requests")],
+    ...prefixed("Responses", sumRecords(workers.map((worker) => worker.responses))),
+    ...prefixed("Own_answers", sumRecords(workers.map((worker) => worker.own_answers))),
+    ["Tls_handshakes", sumOf(workers, "tls_handshakes")],
+    ["Tls_resumed", sumOf(workers, "tls_resumed")],
+    ["Tls_failures", sumOf(workers, "tls_failures")],
+    ["Memory_bytes", sumOf(workers, "memory_bytes")],
+  ];
+}
+
+function prefixed(prefix: string, counts: readonly (readonly [string, number])[]): Line[] {
+  return counts.map(([name, count]) => [`${prefix}_${name}`, count]);
+}

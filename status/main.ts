@@ -1,0 +1,84 @@
+/** The status process: gathers rows, serves the monitoring socket, answers the scheduler's sweep. */
+import { join } from "node:path";
+import { DlbaError, describeError } from "../conf/errors.ts";
+import { readArrayKey } from "../conf/keys.ts";
+import { MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
+import { loadConfig } from "../conf/load.ts";
+import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
+import { nodeNamed } from "../conf/scheduler-role.ts";
+import { productVersion } from "../conf/version.ts";
+import { controlServer, type ControlServer } from "../net/control-tls.ts";
+import { collect, type Collector } from "./collector.ts";
+import { answerCommand, parseCommand } from "./commands.ts";
+import type { NodeFacts } from "./info.ts";
+import { createLogger } from "./log.ts";
+import { monitor } from "./monitor.ts";
+import { nodeStatus, workerReports } from "./sum.ts";
+
+interface Closable {
+  readonly close: () => Promise<void>;
+}
+
+async function main(options: ProcessOptions): Promise<void> {
+  const facts = nodeFacts(options);
+  const log = createLogger({ node: facts.node.name, process: "status" });
+  const opened: Closable[] = [];
+  const stop = async (): Promise<void> => {
+    await Promise.all(opened.splice(0).map((each) => each.close()));
+  };
+  process.once("SIGTERM", () => void stop());
+  process.once("SIGINT", () => void stop());
+  try {
+    const collector = await collect(join(options.runDir, "publish.sock"), PUBLISH_ANSWER_MS);
+    opened.push(collector);
+    opened.push(
+      await monitor({
+        path: join(options.runDir, "monitor.sock"),
+        answer: async (command) => answerCommand(parseCommand(command), current(facts), collector),
+        idle_ms: MONITOR_IDLE_MS,
+        answer_ms: MONITOR_ANSWER_MS,
+        log,
+      }),
+    );
+    opened.push(await answerSweep(facts, collector));
+    log.info({ address: facts.node.address, port: facts.config.status.port }, "status is served");
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function nodeFacts(options: ProcessOptions): NodeFacts {
+  const config = loadConfig(options.configFile);
+  return {
+    version: productVersion(),
+    configFile: options.configFile,
+    config,
+    node: nodeNamed(config, options.node),
+    pid: process.pid,
+    uptime_s: 0,
+  };
+}
+
+const current = (facts: NodeFacts): NodeFacts => ({ ...facts, uptime_s: process.uptime() });
+
+function answerSweep({ config, node }: NodeFacts, collector: Collector): Promise<ControlServer> {
+  return controlServer({
+    address: node.address,
+    port: config.status.port,
+    arrayKey: readArrayKey(config.array.key_file),
+    handle: async (line) => {
+      if (line !== "status") throw new DlbaError("CONTROL_UNKNOWN", "only 'status' can be asked");
+      const published = await collector.ask("rows");
+      const workers = workerReports(published.flatMap(({ body }) => body ?? []));
+      return JSON.stringify(nodeStatus(node.number, workers));
+    },
+  });
+}
+
+try {
+  await main(processOptions(process.argv.slice(2)));
+} catch (error) {
+  createLogger({ process: "status" }).fatal({ reason: describeError(error) }, "status can't be served");
+  process.exitCode = 1;
+}

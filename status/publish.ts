@@ -1,0 +1,105 @@
+/**
+ * A daemon's side of the tables: it connects to the node's status process and answers each question with its
+ * rows. Nothing is sent unasked, so an idle daemon spends nothing on it.
+ */
+import { createConnection, type Socket } from "node:net";
+import { describeError } from "../conf/errors.ts";
+import { PUBLISH_LINE_BYTES, PUBLISH_RETRY_MAX_MS, RESTART_BACKOFF_MIN_MS } from "../conf/limits.ts";
+import type { Answer, Hello, PublishedBody, Question, Topic } from "../conf/messages.ts";
+import { lineReader } from "./lines.ts";
+import type { Logger } from "./log.ts";
+
+export interface PublishOptions {
+  /** The status process' socket, `${runDir}/publish.sock`. */
+  readonly path: string;
+  readonly hello: Hello;
+  /** Makes the rows for a question. What it throws is logged, and the question stays without an answer. */
+  readonly answer: (topic: Topic) => PublishedBody | Promise<PublishedBody>;
+  readonly log: Logger;
+}
+
+interface Publisher {
+  readonly options: PublishOptions;
+  socket: Socket | undefined;
+  retry: NodeJS.Timeout | undefined;
+  backoff_ms: number;
+  isClosed: boolean;
+}
+
+/** A question is far shorter than this; a longer line is not from our status process. */
+const QUESTION_BYTES = 1024;
+
+/**
+ * Publishes until closed. The connection is made anew, with growing pauses, whenever the status process is away;
+ * neither it nor the pauses keep the process alive.
+ */
+export function publish(options: PublishOptions): { close: () => void } {
+  const publisher: Publisher = {
+    options,
+    socket: undefined,
+    retry: undefined,
+    backoff_ms: RESTART_BACKOFF_MIN_MS,
+    isClosed: false,
+  };
+  connect(publisher);
+  return {
+    close: () => {
+      publisher.isClosed = true;
+      clearTimeout(publisher.retry);
+      publisher.socket?.destroy();
+    },
+  };
+}
+
+function connect(publisher: Publisher): void {
+  const { path, hello } = publisher.options;
+  const socket = createConnection({ path });
+  publisher.socket = socket;
+  socket.unref();
+  const lines = lineReader(
+    QUESTION_BYTES,
+    (line) => void answerQuestion(publisher, socket, line),
+    () => socket.destroy(),
+  );
+  socket.on("connect", () => {
+    publisher.backoff_ms = RESTART_BACKOFF_MIN_MS;
+    socket.write(`${JSON.stringify(hello)}\n`);
+  });
+  socket.on("data", lines.push);
+  socket.on("error", (error) =>
+    publisher.options.log.debug({ reason: error.message }, "the status process is away"),
+  );
+  socket.on("close", () => reconnectLater(publisher));
+}
+
+function reconnectLater(publisher: Publisher): void {
+  if (publisher.isClosed) return;
+  publisher.retry = setTimeout(() => connect(publisher), publisher.backoff_ms).unref();
+  publisher.backoff_ms = Math.min(publisher.backoff_ms * 2, PUBLISH_RETRY_MAX_MS);
+}
+
+async function answerQuestion(publisher: Publisher, socket: Socket, line: string): Promise<void> {
+  const question = readQuestion(line);
+  if (question === undefined) return void socket.destroy();
+  try {
+    const body = await publisher.options.answer(question.topic);
+    const answer: Answer = { id: question.id, body };
+    // A status process that asks but does not read must not make this process grow.
+    if (socket.writableLength <= PUBLISH_LINE_BYTES) socket.write(`${JSON.stringify(answer)}\n`);
+  } catch (error) {
+    publisher.options.log.warn(
+      { topic: question.topic, reason: describeError(error) },
+      "a question of the status process could not be answered",
+    );
+  }
+}
+
+function readQuestion(line: string): Question | undefined {
+  try {
+    const { id, topic } = JSON.parse(line) as Partial<Question>;
+    const isTopic = topic === "rows" || topic === "buckets";
+    return typeof id === "number" && isTopic ? { id, topic } : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,79 @@
+/** Sums over the workers of a node and over the nodes of the array. */
+import type { NodeStatus, PublishedBody, WebServerCounters, WorkerReport } from "../conf/messages.ts";
+
+/** A web server's counters over several workers or nodes, and by how many of these it is held to be up. */
+export interface WebServerSum extends WebServerCounters {
+  readonly seen_by: number;
+  readonly up_for: number;
+}
+
+type Totals = { -readonly [Key in keyof WebServerSum]: WebServerSum[Key] };
+
+/** Adds up the counters of equal web servers (pool and id), in the order in which they come first. */
+export function sumWebServers(rows: Iterable<WebServerCounters>): WebServerSum[] {
+  const sums = new Map<string, Totals>();
+  for (const row of rows) {
+    const key = `${row.pool}/${row.id}`;
+    const sum = sums.get(key);
+    if (sum === undefined) sums.set(key, { ...row, seen_by: 1, up_for: row.is_up ? 1 : 0 });
+    else addRow(sum, row);
+  }
+  return [...sums.values()];
+}
+
+function addRow(sum: Totals, row: WebServerCounters): void {
+  sum.hits += row.hits;
+  sum.open_connections += row.open_connections;
+  sum.cookie_groups += row.cookie_groups;
+  sum.connect_failures += row.connect_failures;
+  sum.response_failures += row.response_failures;
+  sum.response_time_sum_us += row.response_time_sum_us;
+  sum.response_time_count += row.response_time_count;
+  sum.seen_by += 1;
+  sum.up_for += row.is_up ? 1 : 0;
+  sum.is_up = sum.up_for > 0;
+}
+
+/** The reports of a node's workers among what was published. */
+export function workerReports(bodies: readonly PublishedBody[]): WorkerReport[] {
+  return bodies.filter((body) => body.kind === "worker");
+}
+
+/** A node's answer to the sweep: what its workers report, added up. */
+export function nodeStatus(number: number, workers: readonly WorkerReport[]): NodeStatus {
+  const web_servers = sumWebServers(workers.flatMap((worker) => worker.web_servers));
+  return {
+    number,
+    avg_response_time_us: average_us(
+      sumOf(workers, "response_time_sum_us"),
+      sumOf(workers, "response_time_count"),
+    ),
+    hits: sumOf(workers, "requests"),
+    open_connections: sumOf(workers, "open_connections"),
+    workers: workers.length,
+    web_servers: web_servers.map(({ seen_by: _seen, up_for: _up, ...counters }) => counters),
+  };
+}
+
+type WorkerCount = {
+  [Key in keyof WorkerReport]: WorkerReport[Key] extends number ? Key : never;
+}[keyof WorkerReport];
+
+/** One counter over all workers. */
+export function sumOf(workers: readonly WorkerReport[], field: WorkerCount): number {
+  return workers.reduce((sum, worker) => sum + worker[field], 0);
+}
+
+/** Average of response times in whole microseconds; null when there was none. */
+export function average_us(sum_us: number, count: number): number | null {
+  return count === 0 ? null : Math.round(sum_us / count);
+}
+
+/** Counters by name over all workers, in the names' order. */
+export function sumRecords(records: readonly Readonly<Record<string, number>>[]): [string, number][] {
+  const sums = new Map<string, number>();
+  for (const record of records) {
+    for (const [name, count] of Object.entries(record)) sums.set(name, (sums.get(name) ?? 0) + count);
+  }
+  return [...sums].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+}

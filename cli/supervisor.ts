@@ -64,10 +64,10 @@ function start(all: Supervision, child: Child): void {
   child.started_ms = performance.now();
   const started = spawn(spec.program, spec.args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
   child.process = started;
-  all.log.info({ process: spec.name, child_pid: started.pid }, "process started");
+  all.log.info({ child: spec.name, child_pid: started.pid }, "process started");
   started.on("message", (message) => message === "ready" && markReady(all, child));
   started.once("error", (error) => {
-    all.log.error({ process: spec.name, error: error.message }, "process could not be started");
+    all.log.error({ child: spec.name, error: error.message }, "process could not be started");
     if (started.pid === undefined) ended(all, child, null, null);
   });
   started.once("exit", (code, signal) => ended(all, child, code, signal));
@@ -80,7 +80,7 @@ function markReady(all: Supervision, child: Child): void {
 
 function ended(all: Supervision, child: Child, code: number | null, signal: NodeJS.Signals | null): void {
   const ran_ms = Math.round(performance.now() - child.started_ms);
-  const facts = { process: child.spec.name, child_pid: child.process?.pid, code, signal, ran_ms };
+  const facts = { child: child.spec.name, child_pid: child.process?.pid, code, signal, ran_ms };
   child.process = undefined;
   if (all.isStopping) {
     all.log.info(facts, "process stopped");
@@ -106,7 +106,7 @@ async function stopOne(log: Logger, child: Child): Promise<void> {
   running.kill("SIGTERM");
   const killer = setTimeout(() => {
     log.warn(
-      { process: child.spec.name, child_pid: running.pid },
+      { child: child.spec.name, child_pid: running.pid },
       "process did not stop in time, it is killed",
     );
     running.kill("SIGKILL");

@@ -7,6 +7,7 @@ import type { ConfigPath, Finding } from "./config-error.ts";
 import { pathText } from "./config-error.ts";
 import { configJsonSchema, type JsonSchema } from "./json-schema.ts";
 import { MAX_CONFIG_ERRORS } from "./limits.ts";
+import { isRecord } from "./record.ts";
 import { listOf, suggestion } from "./suggest.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -15,7 +16,7 @@ type SourceText = (path: ConfigPath) => string | undefined;
 
 /** The findings of one schema issue: several for several unknown keys. */
 export function findingsOf(issue: Issue, value: unknown, sourceText: SourceText): Finding[] {
-  const path = issue.path as ConfigPath;
+  const path = issue.path.map((step) => (typeof step === "number" ? step : String(step)));
   if (issue.code === "unrecognized_keys")
     return issue.keys.slice(0, MAX_CONFIG_ERRORS).map((key) => unknownKey(path, key));
   const found = valueAt(value, path);
@@ -44,7 +45,7 @@ function wrongValue(path: ConfigPath, found: unknown, sourceText: SourceText): s
   if (found === null) return `${name} is empty`;
   if (Array.isArray(found)) return `${name} is a list of ${found.length}`;
   if (typeof found === "object") return `${name} is a mapping`;
-  return `${name} is ${typeof found === "string" ? clip(JSON.stringify(found)) : clip(sourceText(path) ?? String(found))}`;
+  return `${name} is ${typeof found === "string" ? clip(JSON.stringify(found)) : clip(sourceText(path) ?? JSON.stringify(found))}`;
 }
 
 function kindOf(found: unknown): string {
@@ -57,7 +58,7 @@ function quoteAdvice(path: ConfigPath, found: unknown, sourceText: SourceText): 
   const schema = schemaAt(path);
   if ((typeof found !== "number" && typeof found !== "boolean") || schema?.type !== "string") return "";
   const wouldBeRight =
-    schema.pattern !== undefined && new RegExp(schema.pattern, "i").test(sourceText(path) ?? "");
+    schema.pattern !== undefined && new RegExp(schema.pattern).test(sourceText(path) ?? "");
   return wouldBeRight ? ": put it in quotes" : "";
 }
 
@@ -69,8 +70,8 @@ function clip(text: string): string {
 function valueAt(value: unknown, path: ConfigPath): unknown {
   let here = value;
   for (const step of path) {
-    if (typeof here !== "object" || here === null || !Object.hasOwn(here, step)) return undefined;
-    here = (here as Record<string | number, unknown>)[step];
+    if (!isRecord(here) || !Object.hasOwn(here, step)) return undefined;
+    here = here[step];
   }
   return here;
 }
@@ -91,18 +92,15 @@ function expectationAt(path: ConfigPath): string {
 /** What a schema allows, in words. */
 export function expectation(schema: JsonSchema): string {
   if (schema.enum !== undefined) return listOf(schema.enum, "or");
-  switch (schema.type) {
-    case "integer":
-      return `a whole number from ${schema.minimum} to ${schema.maximum}`;
-    case "boolean":
-      return "true or false";
-    case "array":
-      return `a list of ${schema.minItems ?? 0} to ${schema.maxItems} entries ('- …')`;
-    case "object":
-      return `a mapping with the keys ${listOf(Object.keys(schema.properties ?? {}), "and")}`;
-    default:
-      return schema.maxLength === undefined
-        ? "text"
-        : `text of ${schema.minLength ?? 0} to ${schema.maxLength} characters`;
+  if (schema.type === "integer") return `a whole number from ${schema.minimum} to ${schema.maximum}`;
+  if (schema.type === "boolean") return "true or false";
+  if (schema.type === "array") {
+    return `a list of ${schema.minItems ?? 0} to ${schema.maxItems} entries ('- …')`;
   }
+  if (schema.type === "object") {
+    return `a mapping with the keys ${listOf(Object.keys(schema.properties ?? {}), "and")}`;
+  }
+  const form = schema["x-form"];
+  if (form !== undefined || schema.maxLength === undefined) return form ?? "text";
+  return `text of ${schema.minLength ?? 0} to ${schema.maxLength} characters`;
 }

@@ -6,6 +6,8 @@ import { configSchema } from "./schema.ts";
 export interface JsonSchema {
   readonly type?: string;
   readonly description?: string;
+  /** The form of a text, in words. */
+  readonly "x-form"?: string;
   readonly default?: unknown;
   readonly pattern?: string;
   readonly enum?: readonly string[];
@@ -23,6 +25,7 @@ export interface JsonSchema {
 /** Describes what may stand in the file (the input side: what has a default may be left out). */
 export function configJsonSchema(): JsonSchema {
   const { $schema, ...rest } = z.toJSONSchema(configSchema, { io: "input" });
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a subset of what the library's own type allows
   return {
     $schema,
     title: "DLBA configuration",

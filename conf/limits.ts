@@ -74,7 +74,7 @@ export const RESTART_BACKOFF_MAX_MS = 10_000;
 export const CONTROL_REQUEST_BYTES = 256;
 export const CONTROL_TIMEOUT_MS = 5000;
 export const CONTROL_CONNECTIONS = 64;
-/** Pauses between questions for a node's MAC address, until it is known and after. */
+/** Pause between two questions for the MAC addresses that are not known yet. */
 export const NEIGHBOUR_RETRY_MS = 200;
 /** A process that ran this long before it ended is started again after the shortest pause. */
 export const RESTART_STABLE_MS = 10_000;

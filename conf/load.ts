@@ -5,6 +5,7 @@ import { byPosition, formatConfigErrors, type ConfigError, type Finding, pathTex
 import { DlbaError } from "./errors.ts";
 import { findingsOf } from "./expectation.ts";
 import { MAX_CONFIG_BYTES, MAX_CONFIG_ERRORS } from "./limits.ts";
+import { isRecord } from "./record.ts";
 import { configSchema, type Config } from "./schema.ts";
 import { checkSemantics, type Draft } from "./semantics.ts";
 import { readYaml, type YamlSource } from "./yaml-source.ts";
@@ -62,7 +63,7 @@ export function parseConfig(text: string, file: string): ParsedConfig {
   const source = readYaml(text);
   if (source.faults.length > 0) return { errors: faultErrors(source, file) };
   const result = configSchema.safeParse(source.value, { error: () => "" });
-  const semantic = checkSemantics(result.success ? result.data : salvage(configSchema, source.value));
+  const semantic = checkSemantics(result.success ? result.data : salvage(source.value));
   const findings = [...(result.success ? [] : schemaFindings(result.error.issues, source)), ...semantic];
   if (result.success && findings.length === 0) return { config: result.data };
   const told = findings.slice(0, MAX_CONFIG_ERRORS);
@@ -77,7 +78,10 @@ function tooLarge(file: string): ConfigError {
 function faultErrors(source: YamlSource, file: string): ConfigError[] {
   return source.faults
     .slice(0, MAX_CONFIG_ERRORS)
-    .map(({ offset, message, hint }) => ({ file, ...source.positionOf(offset), path: "", message, hint }))
+    .map(({ offset, message, hint }) => {
+      const { line, column } = source.positionOf(offset);
+      return { file, line, column, path: "", message, hint };
+    })
     .sort(byPosition);
 }
 
@@ -94,11 +98,11 @@ function locateFinding(finding: Finding, source: YamlSource, file: string): Conf
 }
 
 /**
- * What is usable of a value that the schema refused as a whole: each part that is right by itself, with its
- * defaults. Lists keep their places.
+ * What is usable of a configuration that the schema refused as a whole: each part that is right by itself, with
+ * its defaults. Lists keep their places.
  */
-function salvage<S extends z.ZodType>(schema: S, value: unknown): Draft<z.output<S>> {
-  return (salvagePart(schema, value) ?? {}) as Draft<z.output<S>>;
+function salvage(value: unknown): Draft<Config> {
+  return salvagePart(configSchema, value) ?? {};
 }
 
 function salvagePart(schema: z.core.$ZodType, value: unknown): unknown {
@@ -108,13 +112,12 @@ function salvagePart(schema: z.core.$ZodType, value: unknown): unknown {
   if (inner instanceof z.ZodArray) {
     return Array.isArray(value) ? value.map((item) => salvagePart(inner.element, item)) : undefined;
   }
-  if (!(inner instanceof z.ZodObject) || typeof value !== "object" || value === null) return undefined;
-  const fields = Object.entries(inner.shape as Record<string, z.core.$ZodType>);
-  const record = value as Record<string, unknown>;
+  if (!(inner instanceof z.ZodObject) || !isRecord(value)) return undefined;
+  const fields = Object.entries<z.core.$ZodType>(inner.shape);
   return Object.fromEntries(
     fields.flatMap(([key, part]) => {
-      const isLeftOut = !Object.hasOwn(record, key);
-      const kept = salvagePart(part, isLeftOut ? undefined : record[key]);
+      const isLeftOut = !Object.hasOwn(value, key);
+      const kept = salvagePart(part, isLeftOut ? undefined : value[key]);
       // Left out and without a default: absent here too. Refused: there, but unknown.
       return isLeftOut && kept === undefined ? [] : [[key, kept] as const];
     }),
@@ -124,5 +127,5 @@ function salvagePart(schema: z.core.$ZodType, value: unknown): unknown {
 function unwrapped(schema: z.core.$ZodType): z.core.$ZodType {
   const isWrapper =
     schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault || schema instanceof z.ZodOptional;
-  return isWrapper ? unwrapped(schema.unwrap() as z.core.$ZodType) : schema;
+  return isWrapper ? unwrapped(schema.unwrap()) : schema;
 }

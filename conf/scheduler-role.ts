@@ -9,12 +9,4 @@ export function schedulerOf(config: Pick<Config, "nodes">): NodeConfig {
   return node;
 }
 
-/** The node of that name. */
-export function nodeNamed(config: Pick<Config, "nodes">, name: string): NodeConfig {
-  const node = config.nodes.find((node) => node.name === name);
-  if (node !== undefined) return node;
-  const names = config.nodes.map((node) => node.name).join(", ");
-  throw new DlbaError("UNKNOWN_NODE", `the configuration has no node "${name}"`, {
-    hint: `it has ${names}`,
-  });
-}
+export { findNode as nodeNamed } from "./node.ts";

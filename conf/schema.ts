@@ -6,28 +6,29 @@ import { z } from "zod";
 import { parseCidr, parseIp, parseMac } from "./address.ts";
 import * as limits from "./limits.ts";
 
-/** Text of one form; what is not, be it text or not, is refused with a sentence that says what is expected. */
-const textOf = (isRight: (text: string) => boolean, expected: string) =>
-  z.string(expected).refine(isRight, expected);
-const patternText = (pattern: RegExp, expected: string) => z.string(expected).regex(pattern, expected);
+/**
+ * Text of one form. What has another form is refused with a sentence that says what is expected; the JSON Schema
+ * and the reference in docs/configuration.md carry the same words.
+ */
+const textOf = (isRight: (text: string) => boolean, form: string) =>
+  z.string(`expected ${form}`).refine(isRight, `expected ${form}`).meta({ "x-form": form });
+const patternText = (pattern: RegExp, form: string) =>
+  z.string(`expected ${form}`).regex(pattern, `expected ${form}`).meta({ "x-form": form });
 
 const name = patternText(
-  /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i,
-  "expected a name of letters, digits and hyphens (63 at most)",
+  /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/,
+  "a name of letters, digits and hyphens (63 at most)",
 );
 const ip = textOf(
   (text) => parseIp(text) !== undefined,
-  "expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
+  "an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
 );
-const mac = textOf(
-  (text) => parseMac(text) !== undefined,
-  "expected a unicast MAC address such as 02:00:00:00:00:0a",
-);
+const mac = textOf((text) => parseMac(text) !== undefined, "a unicast MAC address such as 02:00:00:00:00:0a");
 const cidr = textOf(
   (text) => parseCidr(text) !== undefined,
-  "expected an address block such as 192.0.2.0/24 or 2001:db8::/32",
+  "an address block such as 192.0.2.0/24 or 2001:db8::/32",
 );
-const path = z.string("expected a file's path").min(1, "expected a file's path");
+const path = patternText(/./, "a file's path");
 const port = z.int().min(1).max(65_535);
 const weight = z.int().min(0).max(limits.MAX_WEIGHT);
 const milliseconds = (least: number, most: number, standard: number) =>
@@ -44,7 +45,7 @@ const node = z.strictObject({
   number: z.int().min(0).max(limits.MAX_NODE_NUMBER).describe("DLBA server number: unique, kept for life."),
   name: name.describe("The node's name, in logs and tables."),
   address: ip.describe("Physical IP address of the node on the array's segment."),
-  interface: patternText(/^[^\s/:]{1,15}$/, "expected the name of a network interface such as eth0").describe(
+  interface: patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0").describe(
     "Interface on the array's segment: the XDP program runs on it.",
   ),
   mac: mac.optional().describe("MAC address of that interface; found out when left out."),
@@ -105,10 +106,7 @@ const pool = z.strictObject({
     .describe(
       "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server.",
     ),
-  cookie: patternText(
-    /^[A-Za-z0-9_.-]{1,64}$/,
-    "expected a cookie's name of letters, digits, '_', '.' and '-'",
-  )
+  cookie: patternText(/^[A-Za-z0-9_.-]{1,64}$/, "a cookie's name of letters, digits, '_', '.' and '-'")
     .default("DLBA")
     .describe("Name of the injected cookie."),
   keep_alive: z

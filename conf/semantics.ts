@@ -60,10 +60,10 @@ function entriesOf<T>(
   field: string,
   keyOf: (item: T) => string | number | undefined,
 ): Named[] {
-  return (list ?? []).map((item, i) => ({
-    key: item === undefined ? undefined : keyOf(item),
-    path: [...at, i, field],
-  }));
+  return (list ?? []).map((item, i) => {
+    const key = item === undefined ? undefined : keyOf(item);
+    return { key, path: at.concat(i, field) };
+  });
 }
 
 function checkNodes({ nodes }: ConfigDraft): Finding[] {
@@ -191,17 +191,17 @@ function checkVips({ vservers, nodes, pools }: ConfigDraft): Finding[] {
     pool?.servers?.forEach((server, j) => remember(server?.address, ["pools", i, "servers", j])),
   );
   return (vservers ?? []).flatMap((vserver, i) => {
-    const vips = (vserver?.vips ?? []).map((vip, j) => ({
-      key: canonicalIp(vip),
-      path: ["vservers", i, "vips", j],
-    }));
+    const vips: Named[] = [];
+    vserver?.vips?.forEach((vip, j) =>
+      vips.push({ key: canonicalIp(vip), path: ["vservers", i, "vips", j] }),
+    );
     const taken = vips.flatMap(({ key, path }): Finding[] => {
-      const owner = key === undefined ? undefined : physical.get(key);
+      const owner = physical.get(String(key));
       if (owner === undefined) return [];
       const hint = "use an address that no machine has: every node holds the VIP";
       return [{ path, message: `VIP ${key} is the physical address of ${owner}`, hint }];
     });
-    return [...duplicates("VIP", vips, "name each VIP once in a vserver"), ...taken];
+    return duplicates("VIP", vips, "name each VIP once in a vserver").concat(taken);
   });
 }
 

@@ -7,7 +7,6 @@ import {
   isMap,
   isScalar,
   isSeq,
-  LineCounter,
   parseDocument,
   type Alias,
   type Document,
@@ -43,14 +42,10 @@ export interface YamlSource {
 
 /** Reads one YAML 1.2 document. `value` only means something when there are no faults. */
 export function readYaml(text: string): YamlSource {
-  const lines = new LineCounter();
-  const positionOf = (offset: number): Position => {
-    const { line, col } = lines.linePos(Math.min(offset, text.length));
-    return { line: Math.max(line, 1), column: Math.max(col, 1) };
-  };
+  const positionOf = positionsIn(text);
   const nowhere = { positionOf, locate: () => positionOf(0), sourceText: () => undefined };
   try {
-    const document = parse(text, lines);
+    const document = parse(text);
     const faults = syntaxFaults(document);
     if (faults.length > 0) return { ...nowhere, value: null, faults };
     return readDocument(document, text, positionOf);
@@ -62,9 +57,25 @@ export function readYaml(text: string): YamlSource {
   }
 }
 
-function parse(text: string, lineCounter: LineCounter): Document.Parsed {
+/** Lines and columns by offset. (The library's own counter loses lines after some syntax errors.) */
+function positionsIn(text: string): (offset: number) => Position {
+  const starts = [0];
+  for (let i = text.indexOf("\n"); i >= 0; i = text.indexOf("\n", i + 1)) starts.push(i + 1);
+  return (offset) => {
+    const at = Math.min(offset, text.length);
+    let low = 0;
+    let high = starts.length;
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (starts[middle]! <= at) low = middle;
+      else high = middle;
+    }
+    return { line: low + 1, column: at - starts[low]! + 1 };
+  };
+}
+
+function parse(text: string): Document.Parsed {
   return parseDocument(text, {
-    lineCounter,
     prettyErrors: false,
     stringKeys: true,
     // Found in the walk below in linear time; the library compares each key with every other.
@@ -72,7 +83,7 @@ function parse(text: string, lineCounter: LineCounter): Document.Parsed {
     schema: "core",
     merge: false,
     resolveKnownTags: false,
-    logLevel: "silent",
+    logLevel: "error",
   });
 }
 
@@ -91,11 +102,18 @@ const SYNTAX_HINTS: Readonly<Record<string, string>> = {
 
 function syntaxFaults(document: Document.Parsed): YamlFault[] {
   const found: YAMLError[] = [...document.errors, ...document.warnings];
-  return found.map((error) => ({
+  // Once the parser has lost the structure it complains about every token that follows; the first one counts.
+  const lost = found.find(isLost);
+  const told = found.filter((error) => error === lost || !isLost(error));
+  return told.map((error) => ({
     offset: error.pos[0],
     message: syntaxMessage(error),
     hint: SYNTAX_HINTS[error.code] ?? "write valid YAML 1.2 here",
   }));
+}
+
+function isLost(error: YAMLError): boolean {
+  return error.code === "UNEXPECTED_TOKEN" && error.message.includes("in YAML stream");
 }
 
 function syntaxMessage(error: YAMLError): string {
@@ -151,8 +169,8 @@ function readNode(walk: Walk, node: Node | null): Read {
 }
 
 function readValue(walk: Walk, node: Node): unknown {
-  if (isSeq(node)) return node.items.map((item) => readNode(walk, item as Node).value);
-  if (isMap(node)) return readMap(walk, node.items as Pair<Node, Node | null>[]);
+  if (isSeq<Node>(node)) return node.items.map((item) => readNode(walk, item).value);
+  if (isMap<Node, Node | null>(node)) return readMap(walk, node.items);
   return isScalar(node) ? node.value : null;
 }
 
@@ -223,11 +241,9 @@ function follow(root: Node | null, targets: Walk["targets"], path: ConfigPath): 
   for (const step of path) {
     key = undefined;
     if (isAlias(node)) node = targets.get(node);
-    if (isSeq(node)) node = node.items[Number(step)] as Node | undefined;
-    else if (isMap(node)) {
-      const pair: Pair<Node, Node | null> | undefined = (node.items as Pair<Node, Node | null>[]).find(
-        ({ key }) => keyOf(key) === step,
-      );
+    if (isSeq<Node>(node)) node = node.items[Number(step)];
+    else if (isMap<Node, Node | null>(node)) {
+      const pair: Pair<Node, Node | null> | undefined = node.items.find(({ key }) => keyOf(key) === step);
       key = pair?.key;
       node = pair?.value;
     } else node = undefined;

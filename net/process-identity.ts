@@ -13,6 +13,7 @@ export function processIdentity(pid: number): ProcessIdentity | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
     // The second field is the command's name in parentheses, and may contain anything.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    if (fields[0] === "Z") return undefined; // It ended; its parent has not asked for its exit code yet.
     return { pid, started_ticks: Number(fields[19]) };
   } catch {
     return undefined;

@@ -55,7 +55,7 @@ interface OwnerShare {
 }
 
 /** One character per node in the map; an array has 64 nodes at most. */
-const MARKS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@%";
+const MARKS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%";
 
 function ownerShares({ owners, next }: BucketTable): OwnerShare[] {
   const owned = histogram(owners);

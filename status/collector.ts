@@ -9,6 +9,7 @@ import {
   type Topic,
 } from "../conf/messages.ts";
 import { PUBLISH_LINE_BYTES, PUBLISHERS } from "../conf/limits.ts";
+import { isRecord, parseJson } from "../conf/record.ts";
 import type { Published } from "./info.ts";
 import { lineReader } from "./lines.ts";
 import { listenUnix } from "./unix-server.ts";
@@ -80,28 +81,25 @@ function greet(socket: Socket, publishers: Set<Publisher>): void {
 }
 
 function takeLine(publisher: Publisher, line: string): void {
-  const message = parseRecord(line);
-  if (message === undefined) return void publisher.socket.destroy();
+  const message = parseJson(line);
+  if (!isRecord(message)) return void publisher.socket.destroy();
   if (publisher.hello === undefined) {
     publisher.hello = readHello(message);
     if (publisher.hello === undefined) publisher.socket.destroy();
     return;
   }
-  const { id, body } = message as unknown as Answer;
+  if (!isAnswer(message)) return void publisher.socket.destroy();
   // An answer that came too late has nobody waiting any more.
-  publisher.waiting.get(id)?.(body);
+  publisher.waiting.get(message.id)?.(message.body);
 }
 
-function parseRecord(line: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(line);
-    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
-  } catch {
-    return undefined;
-  }
+/** The socket is our own user's alone and a body's shape is its sender's type, so its kind is enough. */
+function isAnswer(message: object): message is Answer {
+  const { id, body } = { id: undefined, body: undefined, ...message };
+  return typeof id === "number" && isRecord(body) && typeof body["kind"] === "string";
 }
 
-function readHello(message: Record<string, unknown>): Hello | undefined {
+function readHello(message: Record<string | number, unknown>): Hello | undefined {
   const name = PROCESS_NAMES.find((name) => name === message["process"]);
   const { worker, pid } = message;
   if (name === undefined || typeof worker !== "number" || typeof pid !== "number") return undefined;

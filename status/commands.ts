@@ -2,15 +2,13 @@
 import { DlbaError } from "../conf/errors.ts";
 import type { SchedulerReport } from "../conf/messages.ts";
 import { listOf, suggestion } from "../conf/suggest.ts";
+import { TOPICS, type ShowTopic } from "../conf/topics.ts";
 import { bucketsTable, readBuckets, type BucketRange } from "./buckets-table.ts";
 import type { Collector } from "./collector.ts";
 import { FORMATS, type Format } from "./grid.ts";
 import { infoTable, latestReport, schedulerNumber, type NodeFacts, type Published } from "./info.ts";
 import { workerReports } from "./sum.ts";
 import { nodesTable, summaryTable, webTable } from "./tables.ts";
-
-export const TOPICS = ["nodes", "buckets", "web", "summary", "info"] as const;
-export type ShowTopic = (typeof TOPICS)[number];
 
 export interface ShowCommand {
   readonly topic: ShowTopic;
@@ -69,8 +67,9 @@ export async function answerCommand(
   collector: Collector,
 ): Promise<Iterable<string>> {
   if (command.topic === "help") return [HELP];
-  if (command.topic === "buckets") return answerBuckets(command, collector);
-  return [answerRows(command, facts, await collector.ask("rows"))];
+  const { topic, format } = command;
+  if (topic === "buckets") return answerBuckets(command, collector);
+  return [answerRows({ topic, format }, facts, await collector.ask("rows"))];
 }
 
 async function answerBuckets(command: ShowCommand, collector: Collector): Promise<Iterable<string>> {
@@ -81,8 +80,14 @@ async function answerBuckets(command: ShowCommand, collector: Collector): Promis
   return bucketsTable(table, command.range, command.format);
 }
 
+/** A table that is made of rows. */
+interface RowsCommand {
+  readonly topic: Exclude<ShowTopic, "buckets">;
+  readonly format: Format;
+}
+
 function answerRows(
-  { topic, format }: ShowCommand,
+  { topic, format }: RowsCommand,
   facts: NodeFacts,
   published: readonly Published[],
 ): string {
@@ -99,7 +104,7 @@ function answerRows(
     case "summary":
       refuseElsewhere(facts, published);
       return summaryTable(schedulerReport(published), Date.now(), format);
-    default:
+    case "nodes":
       return nodesTable(schedulerReport(published), Date.now(), format);
   }
 }

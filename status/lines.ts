@@ -42,7 +42,8 @@ export function lineReader(
   return {
     push: (bytes) => {
       let start = 0;
-      while (start < bytes.length && !isBroken) {
+      for (;;) {
+        if (isBroken || start >= bytes.length) return;
         const end = bytes.indexOf(NEWLINE, start);
         add(bytes.subarray(start, end < 0 ? bytes.length : end));
         if (end < 0) return;

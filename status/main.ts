@@ -5,9 +5,10 @@ import { readArrayKey } from "../conf/keys.ts";
 import { MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
 import { loadConfig } from "../conf/load.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
-import { nodeNamed } from "../conf/scheduler-role.ts";
+import { findNode } from "../conf/node.ts";
 import { productVersion } from "../conf/version.ts";
 import { controlServer, type ControlServer } from "../net/control-tls.ts";
+import { exitWithParent, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
 import { answerCommand, parseCommand } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
@@ -20,6 +21,7 @@ interface Closable {
 }
 
 async function main(options: ProcessOptions): Promise<void> {
+  exitWithParent();
   const facts = nodeFacts(options);
   const log = createLogger({ node: facts.node.name, process: "status" });
   const opened: Closable[] = [];
@@ -41,6 +43,7 @@ async function main(options: ProcessOptions): Promise<void> {
       }),
     );
     opened.push(await answerSweep(facts, collector));
+    reportReady();
     log.info({ address: facts.node.address, port: facts.config.status.port }, "status is served");
   } catch (error) {
     await stop();
@@ -54,7 +57,7 @@ function nodeFacts(options: ProcessOptions): NodeFacts {
     version: productVersion(),
     configFile: options.configFile,
     config,
-    node: nodeNamed(config, options.node),
+    node: findNode(config, options.node),
     pid: process.pid,
     uptime_s: 0,
   };

@@ -2,7 +2,6 @@
  * The read-only monitoring socket, in HAProxy's dialect: one line of commands parted by ';', an empty line after
  * each answer, and the connection closed after the line unless `prompt` asked to keep it.
  */
-import { once } from "node:events";
 import type { Socket } from "node:net";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS } from "../conf/limits.ts";
@@ -123,6 +122,17 @@ async function piecesOf(options: MonitorOptions, command: string): Promise<Itera
 async function send(socket: Socket, piece: string): Promise<boolean> {
   if (!socket.writable) return false;
   if (socket.write(piece)) return true;
-  await Promise.race([once(socket, "drain"), once(socket, "close")]);
+  await drained(socket);
   return socket.writable;
+}
+
+/** Until the socket has room again, or is gone. */
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      socket.off("drain", settle).off("close", settle);
+      resolve();
+    };
+    socket.on("drain", settle).on("close", settle);
+  });
 }

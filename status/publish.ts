@@ -6,6 +6,7 @@ import { createConnection, type Socket } from "node:net";
 import { describeError } from "../conf/errors.ts";
 import { PUBLISH_LINE_BYTES, PUBLISH_RETRY_MAX_MS, RESTART_BACKOFF_MIN_MS } from "../conf/limits.ts";
 import type { Answer, Hello, PublishedBody, Question, Topic } from "../conf/messages.ts";
+import { isRecord, parseJson } from "../conf/record.ts";
 import { lineReader } from "./lines.ts";
 import type { Logger } from "./log.ts";
 
@@ -95,11 +96,9 @@ async function answerQuestion(publisher: Publisher, socket: Socket, line: string
 }
 
 function readQuestion(line: string): Question | undefined {
-  try {
-    const { id, topic } = JSON.parse(line) as Partial<Question>;
-    const isTopic = topic === "rows" || topic === "buckets";
-    return typeof id === "number" && isTopic ? { id, topic } : undefined;
-  } catch {
-    return undefined;
-  }
+  const message = parseJson(line);
+  if (!isRecord(message)) return undefined;
+  const { id, topic } = message;
+  const isTopic = topic === "rows" || topic === "buckets";
+  return typeof id === "number" && isTopic ? { id, topic } : undefined;
 }

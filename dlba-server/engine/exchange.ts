@@ -362,7 +362,9 @@ function updateClosingDeadline(connection: ClientConnection): void {
  * Closing while the client still sends would reset the connection, and the reset could overtake the answer
  * (RFC 9112 9.6): the writing side closes first, and the rest is read and thrown away for a while.
  */
-function startLinger(connection: ClientConnection): void {
+export function startLinger(connection: ClientConnection): void {
+  connection.isHandshaking = false;
+  connection.isClosing = true;
   connection.isLingering = true;
   connection.held = undefined;
   shutdown(connection.stream.fd, SHUT_WR);

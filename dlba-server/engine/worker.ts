@@ -199,11 +199,10 @@ function refuseHandshake(worker: Worker, connection: ClientConnection): void {
   worker.counters.tls_failures++;
   const isPlainHttp = takeSslError().includes("http request");
   clearSslErrors();
-  if (isPlainHttp) {
-    const flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL;
-    sockets.send(connection.stream.fd, plainOnTls.address, PLAIN_ON_TLS.length, flags);
-  }
-  exchange.destroyClient(connection, "close");
+  if (!isPlainHttp) return exchange.destroyClient(connection, "close");
+  const flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL;
+  sockets.send(connection.stream.fd, plainOnTls.address, PLAIN_ON_TLS.length, flags);
+  exchange.startLinger(connection);
 }
 
 function readClient(connection: ClientConnection): void {
@@ -352,7 +351,8 @@ export function drainWorker(worker: Worker): void {
   worker.isDraining = true;
   worker.listeners.clear();
   for (const pool of worker.pools) {
-    for (const server of pool.servers) while (server.idle.length > 0) closeServer(worker, server.idle.at(-1)!);
+    for (const server of pool.servers)
+      while (server.idle.length > 0) closeServer(worker, server.idle.at(-1)!);
   }
   for (const client of worker.clients) exchange.drainClient(client);
 }

@@ -7,6 +7,7 @@ export const COMMA = 44;
 export const ZERO = 48;
 export const COLON = 58;
 export const SEMICOLON = 59;
+export const DEL = 127;
 const UNDERSCORE = 95;
 const HYPHEN = 45;
 
@@ -19,9 +20,9 @@ function tableOf(isMember: (code: number) => boolean): Uint8Array {
 
 export const TOKEN = tableOf((code) => TOKEN_CHARACTERS.includes(String.fromCharCode(code)));
 /** Field values and reason phrases: visible bytes, obs-text, space and tab. */
-export const VALUE = tableOf((code) => code === TAB || (code >= SPACE && code !== 127));
+export const VALUE = tableOf((code) => code === TAB || (code >= SPACE && code !== DEL));
 /** Visible ASCII. */
-export const VISIBLE = tableOf((code) => code > SPACE && code < 127);
+export const VISIBLE = tableOf((code) => code > SPACE && code < DEL);
 /** Request targets: visible ASCII but for "#", which begins a fragment. */
 export const TARGET = tableOf((code) => VISIBLE[code] === 1 && code !== 35);
 export const DIGIT = tableOf((code) => code >= ZERO && code <= 57);

@@ -24,8 +24,12 @@ export function cookieValue(value: string, at: number): string {
 
 /** The field's value without any cookie called `name`; the others stay byte for byte. "" when none is left. */
 export function withoutCookie(value: string, name: string): string {
-  const pairs = value.split(";");
-  const kept = pairs.filter((pair) => !pair.trimStart().startsWith(`${name}=`));
-  const rest = kept.join(";");
-  return kept[0] === pairs[0] ? rest : rest.trimStart();
+  let rest = value;
+  for (let at = cookieAt(rest, name); at !== -1; at = cookieAt(rest, name)) {
+    const before = rest.lastIndexOf(";", at);
+    const end = rest.indexOf(";", at);
+    const after = end === -1 ? "" : rest.slice(end);
+    rest = before === -1 ? after.slice(1).trimStart() : rest.slice(0, before) + after;
+  }
+  return rest;
 }

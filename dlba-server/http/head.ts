@@ -24,6 +24,8 @@ export const head = {
   statusStart: 0,
   fieldsStart: 0,
   fields: 0,
+  /** The head as text, once it was asked for with `readText`. */
+  text: "",
 };
 export const ids = new Uint8Array(MAX_HEADER_FIELDS);
 /** A field's first byte, its value without the white space around it, and the byte after its CRLF. */
@@ -136,14 +138,21 @@ export function scanResponseHead(bytes: Uint8Array, start: number, end: number):
   return scanFields(bytes, at + 2, end);
 }
 
-/** A field's value as text (char codes are bytes). */
-export function valueText(bytes: Buffer, field: number): string {
-  return bytes.latin1Slice(valueStarts[field], valueEnds[field]);
+/**
+ * Makes text of the scanned head (char codes are bytes), up to its empty line: one call and one copy, of
+ * which all that is looked at or sent on as text are then references.
+ */
+export function readText(bytes: Buffer): void {
+  head.text = bytes.latin1Slice(head.start, head.end - 2);
 }
 
-/** The name of a field that is only looked at when something about it is unusual, in lower case. */
-export function nameText(bytes: Buffer, field: number): string {
-  return bytes.latin1Slice(fieldStarts[field], nameEnds[field]).toLowerCase();
+export function valueText(field: number): string {
+  return head.text.slice(valueStarts[field]! - head.start, valueEnds[field]! - head.start);
+}
+
+/** A field's name in lower case. */
+export function nameText(field: number): string {
+  return head.text.slice(fieldStarts[field]! - head.start, nameEnds[field]! - head.start).toLowerCase();
 }
 
 /** Whether the scanned head has a field of this kind. */
@@ -153,11 +162,11 @@ export function hasField(id: number): boolean {
 }
 
 /** The values of all fields of one kind, in order, as the one list they make (RFC 9110 5.3). */
-export function joinedValue(bytes: Buffer, id: number): string {
+export function joinedValue(id: number): string {
   let joined = "";
   for (let field = 0; field < head.fields; field++) {
     if (ids[field] !== id || valueStarts[field] === valueEnds[field]) continue;
-    joined += (joined === "" ? "" : ", ") + valueText(bytes, field);
+    joined += (joined === "" ? "" : ", ") + valueText(field);
   }
   return joined;
 }

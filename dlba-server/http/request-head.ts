@@ -30,17 +30,18 @@ for (const id of [
 /** The head's text and the injected cookie that was in it; one record for all. */
 export const outgoing = { text: "", token: "" };
 
-function requestLine(text: string): string {
-  const method = text.slice(0, head.methodEnd - head.start);
-  const path = text.slice(request.pathStart - head.start, request.pathEnd - head.start);
-  return `${method} ${request.impliedPath}${path} HTTP/1.1\r\n`;
+const pathText = (): string => head.text.slice(request.pathStart - head.start, request.pathEnd - head.start);
+
+function requestLine(): string {
+  const method = head.text.slice(0, head.methodEnd - head.start);
+  return `${method} ${request.impliedPath}${pathText()} HTTP/1.1\r\n`;
 }
 
 /** Whether a field is left out; those of untrusted clients that say where a request came from are. */
-function isLeftOut(bytes: Buffer, field: number, env: SessionEnv): boolean {
+function isLeftOut(field: number, env: SessionEnv): boolean {
   const id = idOf(field);
   if (REPLACED[id] === 1) return true;
-  if (options.named.length > 0 && options.named.includes(nameText(bytes, field))) return true;
+  if (options.named.length > 0 && options.named.includes(nameText(field))) return true;
   switch (id) {
     case FIELD.host:
       return request.isAbsolute;
@@ -56,8 +57,8 @@ function isLeftOut(bytes: Buffer, field: number, env: SessionEnv): boolean {
 }
 
 /** What stands for a Cookie field once the injected cookie is out of it; undefined when it isn't in there. */
-function cookieReplacement(bytes: Buffer, field: number, name: string): string | undefined {
-  const value = valueText(bytes, field);
+function cookieReplacement(field: number, name: string): string | undefined {
+  const value = valueText(field);
   const at = cookieAt(value, name);
   if (at === -1) return undefined;
   if (outgoing.token === "") outgoing.token = cookieValue(value, at);
@@ -66,12 +67,12 @@ function cookieReplacement(bytes: Buffer, field: number, name: string): string |
 }
 
 /** What stands for a field, or undefined when it goes on as it is. */
-function replacement(bytes: Buffer, field: number, env: SessionEnv): string | undefined {
+function replacement(field: number, env: SessionEnv): string | undefined {
   const id = idOf(field);
   if (id === FIELD.other && options.named.length === 0) return undefined;
-  if (isLeftOut(bytes, field, env)) return "";
+  if (isLeftOut(field, env)) return "";
   if (id !== FIELD.cookie || env.scheduling !== "cookie") return undefined;
-  return cookieReplacement(bytes, field, env.cookieName);
+  return cookieReplacement(field, env.cookieName);
 }
 
 /** "for", "host" and "proto" of RFC 7239, quoted where they aren't tokens. */
@@ -84,7 +85,7 @@ function forwardedElement(env: SessionEnv): string {
 const listed = (before: string, last: string): string => (before === "" ? last : `${before}, ${last}`);
 
 /** Who asked, for which host, by which scheme. A trusted proxy's word on it is kept and added to. */
-function forwardingFields(bytes: Buffer, env: SessionEnv): string {
+function forwardingFields(env: SessionEnv): string {
   const element = forwardedElement(env);
   if (!env.isTrustedProxy) {
     return (
@@ -92,10 +93,10 @@ function forwardingFields(bytes: Buffer, env: SessionEnv): string {
       `X-Forwarded-Host: ${request.authority}\r\nForwarded: ${element}\r\n`
     );
   }
-  let text = `X-Forwarded-For: ${listed(joinedValue(bytes, FIELD.xForwardedFor), env.clientAddress)}\r\n`;
+  let text = `X-Forwarded-For: ${listed(joinedValue(FIELD.xForwardedFor), env.clientAddress)}\r\n`;
   if (!hasField(FIELD.xForwardedProto)) text += `X-Forwarded-Proto: ${env.scheme}\r\n`;
   if (!hasField(FIELD.xForwardedHost)) text += `X-Forwarded-Host: ${request.authority}\r\n`;
-  return `${text}Forwarded: ${listed(joinedValue(bytes, FIELD.forwarded), element)}\r\n`;
+  return `${text}Forwarded: ${listed(joinedValue(FIELD.forwarded), element)}\r\n`;
 }
 
 /** What this hop says of itself: framing, trailers, the connection, Via. */
@@ -111,36 +112,29 @@ function hopFields(env: SessionEnv): string {
   return `${text}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
 }
 
-/**
- * Fills `outgoing`. The whole head becomes one string at once: pieces of it are then references into it,
- * where each piece cut from the buffer would be a call and a copy of its own.
- */
-export function rewriteRequestHead(bytes: Buffer, env: SessionEnv): void {
+/** Fills `outgoing`. */
+export function rewriteRequestHead(env: SessionEnv): void {
   const { start } = head;
-  const whole = bytes.latin1Slice(start, head.end - 2);
   let text = "";
   let from = 0;
   outgoing.token = "";
   if (request.isAbsolute || head.minor === 0) {
-    text = requestLine(whole);
+    text = requestLine();
     if (request.isAbsolute || !hasField(FIELD.host)) text += `Host: ${request.authority}\r\n`;
     from = head.fieldsStart - start;
   }
   for (let field = 0; field < head.fields; field++) {
-    const instead = replacement(bytes, field, env);
+    const instead = replacement(field, env);
     if (instead === undefined) continue;
-    text += whole.slice(from, fieldStarts[field]! - start) + instead;
+    text += head.text.slice(from, fieldStarts[field]! - start) + instead;
     from = fieldEnds[field]! - start;
   }
-  outgoing.text = text + whole.slice(from) + forwardingFields(bytes, env) + hopFields(env);
+  outgoing.text = text + head.text.slice(from) + forwardingFields(env) + hopFields(env);
 }
 
 /** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */
 export function hashTarget(bytes: Buffer): number {
   if (request.impliedPath === "") return hashBytes(bytes, request.pathStart, request.pathEnd);
-  const path = Buffer.from(
-    request.impliedPath + bytes.latin1Slice(request.pathStart, request.pathEnd),
-    "latin1",
-  );
+  const path = Buffer.from(request.impliedPath + pathText(), "latin1");
   return hashBytes(path, 0, path.length);
 }

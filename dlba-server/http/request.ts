@@ -7,7 +7,7 @@ import { equalsIgnoringCase } from "./characters.ts";
 import { clearOptions, options, readOptions } from "./connection-options.ts";
 import { FIELD } from "./fields.ts";
 import { checkTransferEncoding, FRAMING, type Framing, readContentLength } from "./framing.ts";
-import { head, idOf, valueEnds, valueStarts } from "./head.ts";
+import { head, idOf, readText, valueEnds, valueStarts, valueText } from "./head.ts";
 import { hostEnd, isServed } from "./host.ts";
 
 /** What is known of the request whose head was scanned last; one record for all, as with `head`. */
@@ -97,15 +97,7 @@ function readField(bytes: Buffer, field: number): number {
       seen.codingStatus = checkTransferEncoding(bytes, start, end);
       return seen.codings++ > 0 ? 400 : 0;
     case FIELD.te:
-      if (
-        bytes
-          .latin1Slice(start, end)
-          .toLowerCase()
-          .split(/[\t ,;]+/)
-          .includes("trailers")
-      ) {
-        request.takesTrailers = true;
-      }
+      if (/(^|[\t ,])trailers([\t ,;]|$)/i.test(valueText(field))) request.takesTrailers = true;
       return 0;
     case FIELD.expect:
       readExpect(bytes, start, end);
@@ -137,18 +129,14 @@ function readTarget(bytes: Buffer, env: SessionEnv): number {
   request.pathEnd = head.targetEnd;
   request.impliedPath = "";
   request.isAbsolute = false;
-  if (bytes[start] === 47) return readHost(bytes, env);
+  if (bytes[start] === 47) return readHost(env);
   if (bytes[start] !== 42) return readAbsolute(bytes, env);
   const isAsterisk = head.targetEnd - start === 1 && isMethod(bytes, "OPTIONS");
-  return isAsterisk ? readHost(bytes, env) : 400;
+  return isAsterisk ? readHost(env) : 400;
 }
 
-function readHost(bytes: Buffer, env: SessionEnv): number {
-  if (seen.hosts === 0) {
-    request.authority = localAuthority(env);
-    return 0;
-  }
-  request.authority = bytes.latin1Slice(valueStarts[seen.hostField], valueEnds[seen.hostField]);
+function readHost(env: SessionEnv): number {
+  request.authority = seen.hosts === 0 ? localAuthority(env) : valueText(seen.hostField);
   return 0;
 }
 
@@ -169,7 +157,7 @@ function readAbsolute(bytes: Buffer, env: SessionEnv): number {
   while (end < head.targetEnd && bytes[end] !== 47 && bytes[end] !== 63) end++;
   if (hostEnd(bytes, start, end) === -1) return 400;
   request.isAbsolute = true;
-  request.authority = bytes.latin1Slice(start, end);
+  request.authority = head.text.slice(start - head.start, end - head.start);
   request.pathStart = end;
   if (end === head.targetEnd) request.impliedPath = isMethod(bytes, "OPTIONS") ? "*" : "/";
   else if (bytes[end] === 63) request.impliedPath = "/";
@@ -194,6 +182,7 @@ function checkServed(env: SessionEnv): number {
 
 /** Fills `request` from the scanned head in `bytes`. Returns 0, or the status to refuse the request with. */
 export function readRequest(bytes: Buffer, env: SessionEnv): number {
+  readText(bytes);
   return (
     checkVersion() ||
     readMethod(bytes) ||

@@ -8,7 +8,7 @@ import { fieldEnds, fieldStarts, head, idOf, nameText } from "./head.ts";
 import { response } from "./response.ts";
 
 /** Whether a field stays behind. `isUnchunked`: the client gets no Transfer-Encoding (it speaks HTTP/1.0). */
-function isLeftOut(bytes: Buffer, field: number, isUnchunked: boolean): boolean {
+function isLeftOut(field: number, isUnchunked: boolean): boolean {
   switch (idOf(field)) {
     case FIELD.connection:
     case FIELD.keepAlive:
@@ -21,14 +21,13 @@ function isLeftOut(bytes: Buffer, field: number, isUnchunked: boolean): boolean 
     case FIELD.contentLength:
       return response.status < 200 || response.status === 204;
     default:
-      return options.named.length > 0 && options.named.includes(nameText(bytes, field));
+      return options.named.length > 0 && options.named.includes(nameText(field));
   }
 }
 
 /** The head's text; `added` are whole header lines of ours. */
-export function rewriteResponseHead(bytes: Buffer, isUnchunked: boolean, via: string, added: string): string {
+export function rewriteResponseHead(isUnchunked: boolean, via: string, added: string): string {
   const { start } = head;
-  const whole = bytes.latin1Slice(start, head.end - 2);
   let text = "";
   let from = 0;
   if (head.minor === 0) {
@@ -37,9 +36,9 @@ export function rewriteResponseHead(bytes: Buffer, isUnchunked: boolean, via: st
   }
   for (let field = 0; field < head.fields; field++) {
     if (idOf(field) === FIELD.other && options.named.length === 0) continue;
-    if (!isLeftOut(bytes, field, isUnchunked)) continue;
-    text += whole.slice(from, fieldStarts[field]! - start);
+    if (!isLeftOut(field, isUnchunked)) continue;
+    text += head.text.slice(from, fieldStarts[field]! - start);
     from = fieldEnds[field]! - start;
   }
-  return `${text + whole.slice(from)}Via: 1.${head.minor} ${via}\r\n${added}\r\n`;
+  return `${text + head.text.slice(from)}Via: 1.${head.minor} ${via}\r\n${added}\r\n`;
 }

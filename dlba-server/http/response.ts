@@ -2,7 +2,7 @@
 import { clearOptions, options, readOptions } from "./connection-options.ts";
 import { FIELD } from "./fields.ts";
 import { checkTransferEncoding, FRAMING, type Framing, readContentLength } from "./framing.ts";
-import { head, idOf, valueEnds, valueStarts } from "./head.ts";
+import { head, idOf, readText, valueEnds, valueStarts } from "./head.ts";
 
 /** What is known of the response whose head was scanned last; one record for all. */
 export const response = {
@@ -50,6 +50,7 @@ function framingOf(status: number, isAnswerToHead: boolean): Framing {
 
 /** Fills `response` from the scanned head in `bytes`. False when it is not a response to relay. */
 export function readResponse(bytes: Buffer, isAnswerToHead: boolean): boolean {
+  readText(bytes);
   if (head.major !== 1 || head.minor > 1 || !readFields(bytes)) return false;
   if (seen.codings > 0 && (seen.lengths > 0 || head.minor === 0)) return false;
   response.status = head.status;

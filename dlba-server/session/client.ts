@@ -71,8 +71,9 @@ function scanHead(s: Session, env: SessionEnv, bytes: Buffer, start: number, end
 }
 
 /** Whether a head that may be no good begins with HEAD: answers to that have no body. */
-const asksForHead = (bytes: Buffer, start: number): boolean =>
-  bytes.latin1Slice(start, start + 5) === "HEAD ";
+function asksForHead(bytes: Buffer, start: number, end: number): boolean {
+  return bytes.latin1Slice(start, Math.min(end, start + 5)) === "HEAD ";
+}
 
 function takeHead(
   s: Session,
@@ -91,7 +92,7 @@ function takeHead(
     return at;
   }
   if (verdict !== COMPLETE) {
-    refuse(s, port, verdict, asksForHead(bytes, at));
+    refuse(s, port, verdict, asksForHead(bytes, at, end));
     return end;
   }
   resetProgress(s.requestProgress);
@@ -99,7 +100,7 @@ function takeHead(
   s.hasUnread = head.end < end;
   const refusal = readRequest(bytes, env);
   if (refusal === 0) beginRequest(s, env, port, bytes);
-  else refuseRead(s, port, refusal, asksForHead(bytes, at));
+  else refuseRead(s, port, refusal, asksForHead(bytes, at, end));
   return head.end;
 }
 
@@ -127,7 +128,7 @@ function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
-  rewriteRequestHead(bytes, env);
+  rewriteRequestHead(env);
   s.requestHead = outgoing.text;
   s.token = outgoing.token;
   if (env.scheduling === "url-hash") s.hash = hashTarget(bytes);

@@ -31,6 +31,7 @@ export function letGoOfServer(s: Session, port: SessionPort, isReusable: boolean
 export function awaitRequest(s: Session, port: SessionPort): void {
   s.phase = PHASE.idle;
   s.requestHead = "";
+  s.token = ""; // A reference into the head's text, which would stay as long.
   if (s.isClientEnded && !s.hasUnread) closeConnection(s, port);
 }
 

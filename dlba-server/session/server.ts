@@ -79,17 +79,17 @@ function takeVerdict(
   hasMore: boolean,
 ): void {
   if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) failServer(s, port, 502);
-  else if (response.status < 200) relayInterim(s, env, port, bytes);
-  else relayFinal(s, env, port, bytes, hasMore);
+  else if (response.status < 200) relayInterim(s, env, port);
+  else relayFinal(s, env, port, hasMore);
 }
 
 /** 100, 103 and the like go on to clients that know them (RFC 9110 15.2); nobody asked for an upgrade. */
-function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
+function relayInterim(s: Session, env: SessionEnv, port: SessionPort): void {
   if (response.status === 101 || ++s.interims > MAX_INTERIM_RESPONSES) {
     failServer(s, port, 502);
     return;
   }
-  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(bytes, false, env.via, ""));
+  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(false, env.via, ""));
   if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
 }
 
@@ -105,7 +105,7 @@ function addedFields(s: Session, env: SessionEnv): string {
  * The connection can't be kept when the request's body is still on its way (what is left of it can't be told
  * from a next request), or when the response's end is its close.
  */
-function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer, hasMore: boolean): void {
+function relayFinal(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
   s.isDecoded = response.framing === FRAMING.chunked && s.clientMinor === 0;
   const isDelimited = response.framing !== FRAMING.close && !s.isDecoded;
   s.isKept = s.isKept && s.isRequestDone && !s.isDraining && isDelimited;
@@ -117,7 +117,7 @@ function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffe
   s.requestHead = "";
   s.phase = PHASE.responseBody;
   port.countResponse(s.server, response.status);
-  port.clientText(rewriteResponseHead(bytes, s.clientMinor === 0, env.via, addedFields(s, env)));
+  port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, addedFields(s, env)));
   if (response.framing === FRAMING.none) finishResponse(s, env, port, hasMore);
 }
 

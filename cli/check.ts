@@ -1,0 +1,45 @@
+/** `dlba check FILE`: every error of a configuration, or one line on what it holds. */
+import type { Command } from "commander";
+import { formatConfigErrors } from "../conf/config-error.ts";
+import { listOf } from "../conf/suggest.ts";
+import type { Config } from "../conf/schema.ts";
+import { EXIT } from "./exit-codes.ts";
+
+/** Adds `check` to the program. */
+export function registerCheck(program: Command): void {
+  program
+    .command("check")
+    .description("check a configuration file; prints every error as file:line:column, and exits 1 if any")
+    .argument("<file>", "the array's configuration file")
+    .action(async (file: string) => {
+      process.exitCode = await check(file);
+    });
+}
+
+/** Throws DlbaError CONFIG_UNREADABLE. */
+async function check(file: string): Promise<number> {
+  const { parseConfig, readConfigFile } = await import("../conf/load.ts");
+  const parsed = parseConfig(readConfigFile(file), file);
+  if ("errors" in parsed) {
+    process.stderr.write(`${formatConfigErrors(parsed.errors)}\n`);
+    return EXIT.found;
+  }
+  process.stdout.write(`${file}: ${summarize(parsed.config)}\n`);
+  return EXIT.ok;
+}
+
+/** `array shop: 3 nodes, 2 vservers on 1 VIP, 1 pool with 3 web servers` */
+export function summarize({ array, nodes, vservers, pools }: Config): string {
+  const vips = new Set(vservers.flatMap((vserver) => vserver.vips));
+  const servers = pools.reduce((sum, pool) => sum + pool.servers.length, 0);
+  const parts = [
+    count(nodes.length, "node"),
+    `${count(vservers.length, "vserver")} on ${count(vips.size, "VIP")}`,
+    `${count(pools.length, "pool")} with ${count(servers, "web server")}`,
+  ];
+  return `no errors; array ${array.name} has ${listOf(parts, "and")}`;
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

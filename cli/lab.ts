@@ -1,0 +1,178 @@
+/** `dlba lab`: a whole array in network namespaces on this machine. */
+import { type Command, InvalidArgumentError } from "commander";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { constants } from "node:os";
+import { DlbaError } from "../conf/errors.ts";
+import type { LabState, LabStatus } from "../lab/state.ts";
+
+interface UpOptions {
+  readonly name: string;
+  readonly config?: string;
+  readonly nodes?: number;
+  readonly web?: number;
+}
+interface LabName {
+  readonly name: string;
+}
+
+const lab = async (): Promise<typeof import("../lab/lab.ts")> => import("../lab/lab.ts");
+
+/** Adds `lab` and its commands to the command line. */
+export function registerLab(program: Command): void {
+  const group = program
+    .command("lab")
+    .description("a whole array in network namespaces on this machine (needs root)");
+  registerUp(group);
+  withName(group.command("down").description("take the lab away, whatever is left of it")).action(down);
+  withName(group.command("status").description("hosts, addresses, files, processes"))
+    .option("--json", "as one JSON object")
+    .action(status);
+  withName(group.command("exec").description("run a program on a host: client, node1…, web1…"))
+    .argument("<host>")
+    .argument("<command...>", "the program and its arguments, after --")
+    .action(exec);
+  for (const { verb, what, act } of DEEDS) {
+    withName(group.command(verb).description(what))
+      .argument("<host>")
+      .action(async (host: string, { name }: LabName) => console.log(await act(name, host)));
+  }
+}
+
+const withName = (command: Command): Command => command.option("--name <name>", "the lab's name", "lab");
+
+function registerUp(group: Command): void {
+  withName(group.command("up").description("bring a lab up: client, switch, nodes, web servers"))
+    .option("--config <file>", "an array's own configuration instead of the lab's")
+    .option("--nodes <count>", "number of nodes (default: 3)", counted(64))
+    .option("--web <count>", "number of web servers (default: 3)", counted(250))
+    .action(up);
+}
+
+function counted(most: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (Number.isInteger(count) && count >= 1 && count <= most) return count;
+    throw new InvalidArgumentError(`expected a number from 1 to ${most}`);
+  };
+}
+
+const DEEDS: readonly {
+  readonly verb: string;
+  readonly what: string;
+  readonly act: (name: string, host: string) => Promise<string>;
+}[] = [
+  {
+    verb: "kill",
+    what: "kill -9 all processes of a host",
+    act: async (name, host) => `${host}: ${await (await lab()).labKill(name, host)} processes killed`,
+  },
+  {
+    verb: "cut",
+    what: "take a host's cable out of the switch",
+    act: async (name, host) => {
+      await (await lab()).labCut(name, host);
+      return `${host}: cut`;
+    },
+  },
+  {
+    verb: "heal",
+    what: "put the cable back, start again what was killed",
+    act: async (name, host) => {
+      await (await lab()).labHeal(name, host);
+      return `${host}: healed`;
+    },
+  },
+  {
+    verb: "stop",
+    what: "SIGSTOP all processes of a host",
+    act: async (name, host) => `${host}: ${(await lab()).labSignal(name, host, "SIGSTOP")} processes stopped`,
+  },
+  {
+    verb: "cont",
+    what: "SIGCONT all processes of a host",
+    act: async (name, host) =>
+      `${host}: ${(await lab()).labSignal(name, host, "SIGCONT")} processes continued`,
+  },
+];
+
+async function up(options: UpOptions): Promise<void> {
+  if (options.config !== undefined && (options.nodes !== undefined || options.web !== undefined)) {
+    throw new DlbaError("USAGE", "--config tells the nodes and web servers: leave --nodes and --web out");
+  }
+  const { labUp } = await import("../lab/up.ts");
+  const started_ms = performance.now();
+  const { wasUp, state } = await removedOnInterrupt(options.name, async () =>
+    labUp({
+      name: options.name,
+      ...(options.config === undefined ? {} : { configFile: options.config }),
+      ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
+      ...(options.web === undefined ? {} : { webs: options.web }),
+    }),
+  );
+  const took = `in ${((performance.now() - started_ms) / 1000).toFixed(1)} s`;
+  console.log(`The lab "${state.name}" is ${wasUp ? "up already" : `up ${took}`}.`);
+  for (const change of state.changes) console.log(`Note: ${change}.`);
+  console.log(overview(state));
+}
+
+/** Ctrl-C while a lab comes up takes away what is there of it. */
+async function removedOnInterrupt<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const interrupt = (signal: NodeJS.Signals): void => {
+    void lab()
+      .then(async ({ labDown }) => labDown(name))
+      .finally(() => process.exit(128 + constants.signals[signal]));
+  };
+  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
+  try {
+    return await work();
+  } finally {
+    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
+  }
+}
+
+function overview(state: LabState): string {
+  const name = state.name === "lab" ? "" : ` --name ${state.name}`;
+  const hosts = state.hosts.map((host) => `  ${host.name.padEnd(8)} ${host.addresses.join(" ")}`);
+  return [
+    ...hosts,
+    `  VIPs     ${state.vips.join(" ")}   (scheduler: ${state.scheduler})`,
+    `Try: dlba lab exec${name} client -- curl -i http://${state.vips[0]}/id`,
+    `     dlba lab exec${name} client -- curl -i --cacert ${state.ca_file} https://${state.vips[0]}/id`,
+  ].join("\n");
+}
+
+async function down({ name }: LabName): Promise<void> {
+  const wasThere = await (await lab()).labDown(name);
+  console.log(wasThere ? `The lab "${name}" is gone.` : `There is no lab "${name}".`);
+}
+
+async function status({ name, json }: LabName & { readonly json?: boolean }): Promise<void> {
+  const state = await (await lab()).labStatus(name);
+  console.log(json === true ? JSON.stringify(state, null, 2) : statusText(state));
+}
+
+function statusText(state: LabStatus): string {
+  const hosts = state.hosts.map(({ name, mac, addresses, processes, is_cut: isCut }) => {
+    const stopped = processes.filter(({ is_stopped: isStopped }) => isStopped).length;
+    const marks = `${isCut ? ", cut" : ""}${stopped > 0 ? `, ${stopped} stopped` : ""}`;
+    return `  ${name.padEnd(8)} ${mac}  ${addresses.join(" ").padEnd(32)} ${processes.length} processes${marks}`;
+  });
+  return [
+    `Lab "${state.name}": ${state.state}, scheduler ${state.scheduler}`,
+    ...hosts,
+    `  VIPs           ${state.vips.join(" ")}`,
+    `  configuration  ${state.config_file}`,
+    `  CA             ${state.ca_file}`,
+    `  web files      ${state.web_root}`,
+  ].join("\n");
+}
+
+async function exec(host: string, argv: readonly string[], { name }: LabName): Promise<void> {
+  const [program = "", ...args] = (await lab()).labArgv(name, host, argv);
+  const child = spawn(program, args, { stdio: "inherit" });
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const signal of signals) process.on(signal, () => child.kill(signal));
+  await once(child, "close");
+  process.exitCode = child.exitCode ?? 128 + constants.signals[child.signalCode ?? "SIGKILL"];
+}

@@ -1,0 +1,24 @@
+/** `dlba run`: one node of the array, supervised; `dlba detach`: takes its data plane and VIPs away again. */
+import type { Command } from "commander";
+import type { NodePlaces, RunOptions } from "./node.ts";
+import { DEFAULT_RUN_DIR } from "./show.ts";
+
+const DEFAULT_PIN_DIR = "/sys/fs/bpf/dlba";
+
+/** Adds `run` and `detach` to the command line. */
+export function registerRun(program: Command): void {
+  program
+    .command("run")
+    .description("run a node of the array: start its processes and keep them running")
+    .requiredOption("--config <file>", "the array's configuration")
+    .requiredOption("--node <name>", "this node's name in the configuration")
+    .option("--pin-dir <dir>", "directory for the pinned data plane, on a BPF file system", DEFAULT_PIN_DIR)
+    .option("--run-dir <dir>", "directory for the node's Unix sockets", DEFAULT_RUN_DIR)
+    .action(async (options: RunOptions) => (await import("./node.ts")).runNode(options));
+  program
+    .command("detach")
+    .description("remove what a stopped node left: its pinned data plane, and the VIPs on lo")
+    .option("--pin-dir <dir>", "the node's --pin-dir", DEFAULT_PIN_DIR)
+    .option("--run-dir <dir>", "the node's --run-dir", DEFAULT_RUN_DIR)
+    .action(async (places: NodePlaces) => (await import("./node.ts")).detachNode(places));
+}

@@ -1,0 +1,146 @@
+/**
+ * What must be true of a machine before a node starts on it. Facts are read in one place, judged in another;
+ * everything that is wrong is told at once, each with what to do.
+ */
+import { existsSync } from "node:fs";
+import { release } from "node:os";
+import { DlbaError } from "../conf/errors.ts";
+import { readArrayKey } from "../conf/keys.ts";
+import type { Config, NodeConfig } from "../conf/schema.ts";
+import { vipsOf } from "../conf/vips.ts";
+import {
+  effectiveCapabilities,
+  interfaceNames,
+  interfaceWith,
+  isLibraryPresent,
+  isOnBpfFileSystem,
+} from "../net/host.ts";
+
+const LEAST_KERNEL = [6, 1] as const;
+/** capability.h; what each is needed for. */
+const CAPABILITIES = [
+  { number: 12, name: "CAP_NET_ADMIN", need: "to attach XDP and set addresses" },
+  { number: 13, name: "CAP_NET_RAW", need: "to send ARP" },
+  { number: 10, name: "CAP_NET_BIND_SERVICE", need: "to listen on ports below 1024" },
+  { number: 39, name: "CAP_BPF", need: "to load BPF programs" },
+  { number: 38, name: "CAP_PERFMON", need: "to load BPF programs" },
+] as const;
+
+export interface HostFacts {
+  readonly kernelRelease: string;
+  readonly capabilities: ReadonlySet<number>;
+  readonly isLibbpfPresent: boolean;
+  readonly isIpPresent: boolean;
+  readonly isPinDirOnBpfFs: boolean;
+  readonly interfaces: readonly string[];
+  /** Which interface has the node's own address; undefined: none that is up. */
+  readonly addressInterface: string | undefined;
+  /** VIPs that another interface than `lo` has. */
+  readonly strayVips: readonly { readonly vip: string; readonly interface: string }[];
+  /** Undefined when the array key can be read. */
+  readonly arrayKeyError: DlbaError | undefined;
+}
+
+/** Reads what `startProblems` judges. */
+export function hostFacts(config: Config, node: NodeConfig, pinDir: string): HostFacts {
+  return {
+    kernelRelease: release(),
+    capabilities: effectiveCapabilities(),
+    isLibbpfPresent: isLibraryPresent("libbpf.so.1"),
+    isIpPresent: ["/sbin/ip", "/usr/sbin/ip", "/bin/ip", "/usr/bin/ip"].some((path) => existsSync(path)),
+    isPinDirOnBpfFs: isOnBpfFileSystem(pinDir),
+    interfaces: interfaceNames(),
+    addressInterface: interfaceWith(node.address),
+    strayVips: strayVips(config),
+    arrayKeyError: arrayKeyError(config.array.key_file),
+  };
+}
+
+function strayVips(config: Config): { vip: string; interface: string }[] {
+  return vipsOf(config).flatMap((vip) => {
+    const name = interfaceWith(vip);
+    return name === undefined || name === "lo" ? [] : [{ vip, interface: name }];
+  });
+}
+
+function arrayKeyError(path: string): DlbaError | undefined {
+  try {
+    readArrayKey(path);
+    return undefined;
+  } catch (error) {
+    if (error instanceof DlbaError) return error;
+    throw error;
+  }
+}
+
+/** Everything that keeps a node from running on a machine; empty when nothing does. */
+export function startProblems(node: NodeConfig, pinDir: string, facts: HostFacts): DlbaError[] {
+  return [
+    ...kernelProblems(facts),
+    ...privilegeProblems(facts),
+    ...softwareProblems(pinDir, facts),
+    ...interfaceProblems(node, facts),
+    ...(facts.arrayKeyError === undefined ? [] : [facts.arrayKeyError]),
+  ];
+}
+
+function kernelProblems({ kernelRelease }: HostFacts): DlbaError[] {
+  const [major = 0, minor = 0] = kernelRelease.split(".").map((part) => Number.parseInt(part, 10));
+  const [leastMajor, leastMinor] = LEAST_KERNEL;
+  if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return [];
+  const hint = `Linux ${LEAST_KERNEL.join(".")} or newer is needed (Debian 12 has it)`;
+  return [new DlbaError("KERNEL_TOO_OLD", `the kernel ${kernelRelease} is too old`, { hint })];
+}
+
+function privilegeProblems({ capabilities }: HostFacts): DlbaError[] {
+  const missing = CAPABILITIES.filter(({ number }) => !capabilities.has(number));
+  if (missing.length === 0) return [];
+  const list = missing.map(({ name, need }) => `${name} ${need}`).join(", ");
+  return [new DlbaError("PRIVILEGES_MISSING", `privileges are missing: ${list}`, { hint: "run it as root" })];
+}
+
+function softwareProblems(pinDir: string, facts: HostFacts): DlbaError[] {
+  const problems: DlbaError[] = [];
+  if (!facts.isLibbpfPresent) problems.push(missingPackage("libbpf.so.1", "libbpf1"));
+  if (!facts.isIpPresent) problems.push(missingPackage("the program ip", "iproute2"));
+  if (!facts.isPinDirOnBpfFs) {
+    const hint = "mount one with: mount -t bpf bpf /sys/fs/bpf";
+    problems.push(new DlbaError("NO_BPF_FS", `${pinDir} is not on a BPF file system`, { hint }));
+  }
+  return problems;
+}
+
+function missingPackage(what: string, name: string): DlbaError {
+  return new DlbaError("PACKAGE_MISSING", `${what} is missing`, {
+    hint: `install it with: apt-get install ${name}`,
+  });
+}
+
+function interfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
+  const strays = facts.strayVips.map(
+    ({ vip, interface: name }) =>
+      new DlbaError("VIP_ON_INTERFACE", `the VIP ${vip} is on ${name}, so the kernel would answer for it`, {
+        hint: `remove it with: ip addr del ${vip} dev ${name} (dlba puts VIPs on lo)`,
+      }),
+  );
+  return [...ownInterfaceProblems(node, facts), ...strays];
+}
+
+function ownInterfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
+  const called = `node ${node.name}'s interface ${node.interface}`;
+  if (!facts.interfaces.includes(node.interface)) {
+    const hint = `this machine has ${facts.interfaces.join(", ")}`;
+    return [new DlbaError("INTERFACE_MISSING", `${called} does not exist here`, { hint })];
+  }
+  if (facts.addressInterface === node.interface) return [];
+  const where =
+    facts.addressInterface === undefined
+      ? "no interface that is up has it"
+      : `${facts.addressInterface} has it`;
+  const hint = "is this the right node's name?";
+  return [
+    new DlbaError("ADDRESS_MISSING", `${called} does not have its address ${node.address}: ${where}`, {
+      hint,
+    }),
+  ];
+}

@@ -1,0 +1,137 @@
+/**
+ * The failover process of a node: it holds the lease under which the data plane answers for the VIPs, and announces
+ * them. When it dies or stalls, the answers stop by themselves. Nothing bulky runs here.
+ */
+import { join } from "node:path";
+import { parseIp, type IpAddress } from "../conf/address.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
+import { LEASE_RENEWAL_MS } from "../conf/limits.ts";
+import { loadConfig } from "../conf/load.ts";
+import type { FailoverReport } from "../conf/messages.ts";
+import { findNode } from "../conf/node.ts";
+import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
+import { schedulerOf } from "../conf/scheduler-role.ts";
+import type { Config, NodeConfig } from "../conf/schema.ts";
+import { announcements, ETHERTYPE_ARP } from "../net/frames.ts";
+import { readInterface } from "../net/interface.ts";
+import { openLease, type Lease } from "../net/lease.ts";
+import { openPacketSocket, type PacketSocket } from "../net/packet-socket.ts";
+import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import { createLogger, type Logger } from "../status/log.ts";
+import { publish } from "../status/publish.ts";
+import { newRole, roleTick, type Role } from "./role.ts";
+
+interface Running {
+  readonly log: Logger;
+  readonly pinDir: string;
+  readonly frames: readonly Buffer[];
+  readonly socket: PacketSocket;
+  role: Role;
+  /** Undefined until the scheduler process has made the data plane. */
+  lease: Lease | undefined;
+  renewals: number;
+  announcements: number;
+}
+
+/** All VIPs of a configuration, each once. */
+export function vipsOf(config: Pick<Config, "vservers">): IpAddress[] {
+  const vips = config.vservers.flatMap(({ vips }) => vips).flatMap((text) => parseIp(text) ?? []);
+  return [...new Map(vips.map((vip) => [vip.text, vip])).values()];
+}
+
+const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+
+function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
+  const { mac, ifindex } = readInterface(node.interface);
+  return {
+    log,
+    pinDir: options.pinDir,
+    frames: vipsOf(config).flatMap((vip) => announcements(mac, vip)),
+    // A socket for sending takes the frame's own ethertype; what it would receive is filtered out.
+    socket: openPacketSocket(ifindex, ETHERTYPE_ARP, [[0x06, 0, 0, 0]]),
+    role: newRole(schedulerOf(config).number === node.number, monotonic_ms()),
+    lease: undefined,
+    renewals: 0,
+    announcements: 0,
+  };
+}
+
+function tick(running: Running): void {
+  const lease = (running.lease ??= findLease(running));
+  if (lease === undefined) return;
+  const { role, actions } = roleTick(running.role, monotonic_ms());
+  running.role = role;
+  lease.set(BigInt(actions.lease_until_ms) * 1_000_000n);
+  if (actions.lease_until_ms > 0) running.renewals++;
+  if (actions.isAnnouncing) announce(running);
+}
+
+/** The lease, once it is there. The role begins with it: who can't answer must not announce. */
+function findLease(running: Running): Lease | undefined {
+  try {
+    const lease = openLease(running.pinDir);
+    running.role = newRole(running.role.isScheduler, monotonic_ms());
+    running.log.info({ isScheduler: running.role.isScheduler }, "the lease is held by this process");
+    return lease;
+  } catch (error) {
+    if (error instanceof DlbaError && error.code === "NO_DATA_PLANE") return undefined;
+    throw error;
+  }
+}
+
+function announce(running: Running): void {
+  running.announcements++;
+  for (const frame of running.frames) {
+    try {
+      running.socket.send(frame);
+    } catch (error) {
+      running.log.warn({ reason: describeError(error) }, "a VIP could not be announced");
+      return;
+    }
+  }
+}
+
+function run(options: ProcessOptions, config: Config, running: Running): void {
+  const timer = setInterval(() => tick(running), LEASE_RENEWAL_MS);
+  tick(running);
+  const publisher = publish({
+    path: join(options.runDir, "publish.sock"),
+    hello: { process: "failover", worker: 0, pid: process.pid },
+    answer: (): FailoverReport => ({
+      kind: "failover",
+      is_scheduler: running.role.isScheduler,
+      scheduler_number: schedulerOf(config).number,
+      lease_renewals: running.renewals,
+      announcements: running.announcements,
+    }),
+    log: running.log,
+  });
+  const stop = (): void => {
+    clearInterval(timer);
+    publisher.close();
+    running.lease?.set(0n);
+    running.lease?.close();
+    running.socket.close();
+    running.log.info("stopped; this node no longer answers for the VIPs");
+    process.exit(0);
+  };
+  process.once("SIGTERM", stop);
+  process.once("SIGINT", stop);
+}
+
+/** Runs the process until SIGTERM. */
+export function main(options: ProcessOptions): void {
+  exitWithParent();
+  const config = loadConfig(options.configFile);
+  const node = findNode(config, options.node);
+  const log = createLogger({ node: node.name, process: "failover" });
+  try {
+    run(options, config, start(options, config, node, log));
+    reportReady();
+  } catch (error) {
+    log.fatal({ reason: describeError(error) }, "the failover process can't start");
+    process.exit(1);
+  }
+}
+
+if (import.meta.main) main(processOptions(process.argv.slice(2)));

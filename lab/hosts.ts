@@ -1,0 +1,116 @@
+/** Starts what runs on a lab's hosts (dlba on nodes, nginx and the application on web servers), and waits for it. */
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { DlbaError } from "../conf/errors.ts";
+import { tryCommand } from "../net/command.ts";
+import { APP_PORT, nginxConf } from "./nginx-conf.ts";
+import { processesIn, startDetached } from "./processes.ts";
+import type { LabHost, LabState, LabVserver } from "./state.ts";
+import { inNamespace } from "./topology.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const READY_WITHIN_MS = 60_000;
+const POLL_MS = 50;
+const LOG_TAIL_LINES = 15;
+const NOTHING = (): string => "";
+
+/** Starts what is not running of a host's programs and waits until they serve. */
+export async function startHost(state: LabState, host: LabHost): Promise<void> {
+  mkdirSync(host.run_dir, { recursive: true });
+  if (host.kind === "node") await startNode(state, host);
+  if (host.kind === "web") await startWebServer(state, host);
+}
+
+function isRunning(host: LabHost, part: string): boolean {
+  return processesIn(host.namespace).some(({ command }) => command.includes(part));
+}
+
+async function startNode(state: LabState, host: LabHost): Promise<void> {
+  if (isRunning(host, "cli/main.ts run")) return;
+  const logStart = existsSync(host.log_file) ? statSync(host.log_file).size : 0;
+  const options = ["--config", state.config_file, "--node", host.label];
+  const places = ["--pin-dir", host.pin_dir ?? "", "--run-dir", host.run_dir];
+  startDetached(host.namespace, [join(ROOT, "bin/dlba"), "run", ...options, ...places], host.log_file);
+  await until(
+    `${host.name} to be ready`,
+    () => readFileSync(host.log_file).subarray(logStart).includes('"msg":"ready"'),
+    () => (isRunning(host, "dlba") || isRunning(host, "cli/main.ts run") ? "" : logTail(host)),
+    () => logTail(host),
+  );
+}
+
+async function startWebServer(state: LabState, host: LabHost): Promise<void> {
+  const confFile = join(host.run_dir, "nginx.conf");
+  mkdirSync(join(host.run_dir, "tmp"), { recursive: true });
+  writeFileSync(confFile, nginxConf(host, host.run_dir, state.web_root));
+  if (!isRunning(host, "nginx: master")) {
+    const nginx = ["/usr/sbin/nginx", "-e", join(host.run_dir, "error.log"), "-c", confFile];
+    startDetached(host.namespace, nginx, host.log_file);
+  }
+  if (!isRunning(host, "lab/web-app.ts")) {
+    const app = [process.execPath, join(import.meta.dirname, "web-app.ts"), String(APP_PORT)];
+    startDetached(host.namespace, app, host.log_file);
+  }
+  const [address = ""] = host.addresses;
+  const at = address.includes(":") ? `[${address}]` : address;
+  const url = `http://${at}:${host.ports[0]}/app/headers`;
+  await until(
+    `${host.name} to serve`,
+    async () => (await httpStatus(host, url)) === "200",
+    () => "",
+    () => logTail(host),
+  );
+}
+
+/** Waits until every http and https vserver answers the client on each of its VIPs, whatever the answer. */
+export async function waitUntilServed(client: LabHost, vservers: readonly LabVserver[]): Promise<void> {
+  const urls = vservers
+    .filter(({ protocol }) => protocol === "http" || protocol === "https")
+    .flatMap(({ protocol, vips, ports }) =>
+      vips.flatMap((vip) =>
+        ports.map((port) => `${protocol}://${vip.includes(":") ? `[${vip}]` : vip}:${port}/`),
+      ),
+    );
+  for (const url of urls) {
+    await until(
+      `${url} to be answered`,
+      async () => (await httpStatus(client, url)) !== "000",
+      NOTHING,
+      NOTHING,
+    );
+  }
+}
+
+/** The status code of the answer as text; "000" when there is none. */
+async function httpStatus(host: LabHost, url: string): Promise<string> {
+  const curl = ["curl", "-sk", "--noproxy", "*", "--globoff", "-m", "2", "-o", "/dev/null"];
+  const [program = "", ...args] = inNamespace(host.namespace, [...curl, "-w", "%{http_code}", url]);
+  return (await tryCommand(program, args)).stdout;
+}
+
+/** Polls until `isDone`; throws DlbaError LAB_FAILED when `hasFailed` tells why not, or it takes too long. */
+async function until(
+  what: string,
+  isDone: () => boolean | Promise<boolean>,
+  hasFailed: () => string,
+  detail: () => string,
+): Promise<void> {
+  const deadline_ms = performance.now() + READY_WITHIN_MS;
+  while (!(await isDone())) {
+    const failure = hasFailed();
+    if (failure !== "") throw new DlbaError("LAB_FAILED", `waited in vain for ${what}:\n${failure}`);
+    if (performance.now() > deadline_ms) {
+      throw new DlbaError(
+        "LAB_FAILED",
+        `waited ${READY_WITHIN_MS / 1000} s for ${what}\n${detail()}`.trimEnd(),
+      );
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+function logTail({ log_file }: LabHost): string {
+  const lines = existsSync(log_file) ? readFileSync(log_file, "utf8").trimEnd().split("\n") : [];
+  return lines.slice(-LOG_TAIL_LINES).join("\n") || `(nothing in ${log_file})`;
+}

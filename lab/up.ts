@@ -1,0 +1,197 @@
+/** Brings a lab up. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { join, resolve } from "node:path";
+import { DlbaError } from "../conf/errors.ts";
+import { loadConfig, readConfigFile } from "../conf/load.ts";
+import { ARRAY_KEY_BYTES } from "../conf/limits.ts";
+import { schedulerOf } from "../conf/scheduler-role.ts";
+import type { Config, VserverConfig } from "../conf/schema.ts";
+import { command } from "../net/command.ts";
+import { isOnBpfFileSystem } from "../net/host.ts";
+import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
+import { caFile, certificatePaths, makeAuthority, makeCertificate } from "./certificates.ts";
+import { startHost, waitUntilServed } from "./hosts.ts";
+import { labDown, requireRoot } from "./lab.ts";
+import {
+  adaptConfig,
+  type ConfigPlaces,
+  DEFAULT_SERVER_NAMES,
+  defaultConfig,
+  type WantedCertificate,
+} from "./lab-config.ts";
+import { BPF_FS, labPlaces, type LabPlaces } from "./places.ts";
+import { hostNamed, type LabPlan, type PlannedHost, planLab } from "./plan.ts";
+import {
+  type LabHost,
+  type LabRequest,
+  type LabState,
+  type LabVserver,
+  readState,
+  writeState,
+} from "./state.ts";
+import { buildTopology, namespacesOf } from "./topology.ts";
+import { writeWebFiles } from "./web-files.ts";
+
+export interface LabOptions {
+  readonly name: string;
+  /** An operator's own configuration; then `nodes` and `webs` come from it. */
+  readonly configFile?: string;
+  readonly nodes?: number;
+  readonly webs?: number;
+}
+
+export interface LabUpResult {
+  /** Whether the very lab was up before. */
+  readonly wasUp: boolean;
+  readonly state: LabState;
+}
+
+/**
+ * Brings a lab up, after taking away what a crashed one left. Throws DlbaError: NOT_ROOT, LAB_BUSY, LAB_DIFFERS,
+ * LAB_FAILED, or what is wrong with the configuration; then nothing of the lab is left.
+ */
+export async function labUp(options: LabOptions): Promise<LabUpResult> {
+  requireRoot();
+  const places = labPlaces(options.name);
+  const request: LabRequest = {
+    config_file: options.configFile === undefined ? null : resolve(options.configFile),
+    nodes: options.nodes ?? 3,
+    webs: options.webs ?? 3,
+  };
+  const existing = livingLab(places);
+  if (existing !== undefined) return { wasUp: true, state: sameLab(existing, request) };
+  await labDown(options.name);
+  try {
+    return { wasUp: false, state: await bringUp(places, request) };
+  } catch (error) {
+    await labDown(options.name);
+    throw error;
+  }
+}
+
+/** The lab when it is up; undefined when there is none, or only what a crash left. */
+function livingLab(places: LabPlaces): LabState | undefined {
+  const state = readState(places);
+  if (state === undefined) return undefined;
+  if (state.state === "starting") {
+    if (!isRunning(state.starter)) return undefined;
+    throw new DlbaError("LAB_BUSY", `process ${state.starter.pid} is bringing "${places.name}" up`);
+  }
+  const present = new Set(namespacesOf(places.namespacePrefix));
+  return state.hosts.every(({ namespace }) => present.has(namespace)) ? state : undefined;
+}
+
+function sameLab(state: LabState, request: LabRequest): LabState {
+  if (JSON.stringify(state.request) === JSON.stringify(request)) return state;
+  throw new DlbaError("LAB_DIFFERS", `the lab "${state.name}" is up, but not as asked for now`, {
+    hint: `take it down first, with: dlba lab down --name ${state.name}`,
+  });
+}
+
+async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState> {
+  mkdirSync(places.dir, { recursive: true, mode: 0o755 });
+  const { configFile, changes, wanted } = prepareConfig(places, request);
+  const config = loadConfig(configFile);
+  const plan = planLab(config);
+  const starting = describeLab(places, request, { config, configFile, plan, changes });
+  writeState(places, starting);
+  await ensureBpfFs(places.pinDir);
+  await makeAuthority(places.dir, places.name);
+  for (const { index, names } of wanted) {
+    await makeCertificate(places.dir, index, [...names, ...plan.vips]);
+  }
+  await buildTopology(places, plan);
+  const webs = starting.hosts.filter(({ kind }) => kind === "web");
+  const nodes = starting.hosts.filter(({ kind }) => kind === "node");
+  await settleAll(webs.map(async (host) => startHost(starting, host)));
+  await settleAll(nodes.map(async (host) => startHost(starting, host)));
+  await waitUntilServed(hostNamed(starting.hosts, "client"), starting.vservers);
+  const state: LabState = { ...starting, state: "up" };
+  writeState(places, state);
+  return state;
+}
+
+/** Waits for all, so that nothing goes on behind a failure; then throws the first one's error. */
+async function settleAll(work: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(work)) {
+    if (result.status === "rejected") throw result.reason;
+  }
+}
+
+interface PreparedConfig {
+  readonly configFile: string;
+  readonly changes: readonly string[];
+  readonly wanted: readonly WantedCertificate[];
+}
+
+function prepareConfig(places: LabPlaces, request: LabRequest): PreparedConfig {
+  const configFile = join(places.dir, "dlba.yaml");
+  const keyFile = join(places.dir, "array.key");
+  const configPlaces: ConfigPlaces = {
+    keyFile,
+    certificateFiles: (index) => certificatePaths(places.dir, index),
+  };
+  const makeKey = (): void =>
+    writeFileSync(keyFile, `${randomBytes(ARRAY_KEY_BYTES).toString("base64")}\n`, { mode: 0o600 });
+  if (request.config_file === null) {
+    makeKey();
+    writeFileSync(configFile, defaultConfig(places.name, request.nodes, request.webs, configPlaces));
+    const wanted = DEFAULT_SERVER_NAMES.map((name, index) => ({ index, names: [name] }));
+    return { configFile, changes: [], wanted };
+  }
+  const given = loadConfig(request.config_file);
+  const adapted = adaptConfig(readConfigFile(request.config_file), given, configPlaces);
+  if (adapted.needsKey) makeKey();
+  writeFileSync(configFile, adapted.yaml);
+  return { configFile, changes: adapted.changes, wanted: adapted.wanted };
+}
+
+interface Described {
+  readonly config: Config;
+  readonly configFile: string;
+  readonly plan: LabPlan;
+  readonly changes: readonly string[];
+}
+
+function describeLab(places: LabPlaces, request: LabRequest, described: Described): LabState {
+  const { config, configFile, plan, changes } = described;
+  const starter: ProcessIdentity = processIdentity(process.pid) ?? { pid: process.pid, started_ticks: 0 };
+  return {
+    name: places.name,
+    state: "starting",
+    starter,
+    request,
+    config_file: configFile,
+    ca_file: caFile(places.dir),
+    server_names: request.config_file === null ? DEFAULT_SERVER_NAMES : [],
+    web_root: places.webRoot,
+    web_files: writeWebFiles(places.webRoot),
+    vips: plan.vips,
+    vservers: config.vservers.map(describeVserver),
+    scheduler: `node${schedulerOf(config).number}`,
+    hosts: plan.hosts.map((host) => describeHost(places, host)),
+    changes,
+  };
+}
+
+function describeVserver({ name, protocol, vips, ports, pool }: VserverConfig): LabVserver {
+  return { name, protocol, vips, ports, pool: pool ?? null };
+}
+
+function describeHost(places: LabPlaces, host: PlannedHost): LabHost {
+  const run_dir = join(places.dir, host.name);
+  return {
+    ...host,
+    namespace: places.namespacePrefix + host.name,
+    run_dir,
+    pin_dir: host.kind === "node" ? join(places.pinDir, host.name) : null,
+    log_file: join(run_dir, "log"),
+  };
+}
+
+/** Debian mounts the BPF file system at start-up; minimal machines don't. */
+async function ensureBpfFs(pinDir: string): Promise<void> {
+  if (!isOnBpfFileSystem(BPF_FS)) await command("mount", ["-t", "bpf", "bpf", BPF_FS]);
+  mkdirSync(pinDir, { recursive: true });
+}

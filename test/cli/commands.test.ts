@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test, type TestContext } from "node:test";
+import { monitor } from "../../status/monitor.ts";
+import { DlbaError } from "../../conf/errors.ts";
+import { quiet } from "../status/samples.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const GOOD = readFileSync(join(ROOT, "test/conf/good.yaml"), "utf8");
+const directory = mkdtempSync(join(tmpdir(), "dlba-cli-"));
+after(() => rmSync(directory, { recursive: true }));
+
+interface Outcome {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function dlba(...args: string[]): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const options = { cwd: directory, maxBuffer: 1 << 28, timeout: 60_000 };
+    const child = execFile(join(ROOT, "bin/dlba"), args, options, (_error, stdout, stderr) =>
+      resolve({ code: child.exitCode, stdout, stderr }),
+    );
+  });
+}
+
+function write(name: string, text: string): void {
+  writeFileSync(join(directory, name), text);
+}
+
+describe("dlba check", () => {
+  test("says in one line what a good file holds", async () => {
+    write("good.yaml", GOOD);
+    assert.deepEqual(await dlba("check", "good.yaml"), {
+      code: 0,
+      stdout:
+        "good.yaml: no errors; array shop has 1 node, 1 vserver on 1 VIP and 1 pool with 1 web server\n",
+      stderr: "",
+    });
+  });
+
+  test("prints every error of a bad one, and exits 1", async () => {
+    write("bad.yaml", GOOD.replace("weight: 2", "wieght: 2").replace("[80]", "[http]"));
+    assert.deepEqual(await dlba("check", "bad.yaml"), {
+      code: 1,
+      stdout: "",
+      stderr: [
+        "bad.yaml:9:5: unknown key 'wieght'; did you mean 'weight'?",
+        'bad.yaml:14:13: vservers[0].ports[0] is "http"; expected a whole number from 1 to 65535',
+        "",
+      ].join("\n"),
+    });
+  });
+
+  test("a file that can't be read is 3, a wrong command line 2", async () => {
+    const { code, stderr } = await dlba("check", "none.yaml");
+    assert.equal(code, 3);
+    assert.match(stderr, /^dlba: the configuration none\.yaml can't be read: ENOENT/);
+    assert.equal((await dlba("check")).code, 2);
+    assert.equal((await dlba("chek", "good.yaml")).code, 2);
+  });
+});
+
+/** A monitoring socket in a run directory of its own, which answers with the command, or as it is told. */
+async function runDir(t: TestContext, answer?: () => Promise<Iterable<string>>): Promise<string> {
+  const path = mkdtempSync(join(directory, "run-"));
+  const server = await monitor({
+    path: join(path, "monitor.sock"),
+    answer: answer ?? (async (command) => [`${command}\n`]),
+    idle_ms: 20_000,
+    answer_ms: 20_000,
+    log: quiet,
+  });
+  t.after(() => server.close());
+  return path;
+}
+
+describe("dlba show", () => {
+  test("asks for the table in the format, and prints the answer alone", async (t) => {
+    const directory = await runDir(t);
+    const rows: [args: string[], asked: string][] = [
+      [["nodes"], "show nodes text\n"],
+      [["web", "--json"], "show web json\n"],
+      [["summary", "--csv"], "show summary csv\n"],
+      [["buckets", "0-99"], "show buckets 0-99 text\n"],
+      [["buckets", "all", "--json"], "show buckets all json\n"],
+    ];
+    for (const [args, stdout] of rows) {
+      const outcome = await dlba("show", ...args, "--run-dir", directory);
+      assert.deepEqual(outcome, { code: 0, stdout, stderr: "" });
+    }
+  });
+
+  test("prints a large answer whole", async (t) => {
+    const lines = Array.from({ length: 200 }, (_, i) => `${String(i).repeat(10_000)}\n`);
+    const directory = await runDir(t, async () => lines);
+    const { stdout } = await dlba("show", "buckets", "all", "--run-dir", directory);
+    assert.ok(stdout === lines.join(""));
+  });
+
+  test("a node's refusal goes to standard error, with code 3", async (t) => {
+    const directory = await runDir(t, async () => {
+      throw new DlbaError("NOT_SCHEDULER", "node 1 is not the scheduler; ask node 2");
+    });
+    assert.deepEqual(await dlba("show", "summary", "--run-dir", directory), {
+      code: 3,
+      stdout: "",
+      stderr: "dlba: node 1 is not the scheduler; ask node 2\n",
+    });
+  });
+
+  test("where nothing runs it says so", async () => {
+    const { code, stderr } = await dlba("show", "info", "--run-dir", join(directory, "nowhere"));
+    assert.equal(code, 3);
+    assert.match(stderr, /^dlba: no node runs here: nothing listens on .*nowhere\/monitor\.sock \(start one/);
+  });
+
+  test("an answer that is cut off is an error", async (t) => {
+    const path = mkdtempSync(join(directory, "run-"));
+    const server = createServer((socket) => void socket.resume().end("DLBA Server Status Table\nlast sw"));
+    await new Promise<void>((resolve) => server.listen(join(path, "monitor.sock"), resolve));
+    t.after(() => server.close());
+    const { code, stderr } = await dlba("show", "nodes", "--run-dir", path);
+    assert.equal(code, 3);
+    assert.match(stderr, /ended before its answer did/);
+  });
+
+  test("unknown tables, formats and rows are wrong usage", async () => {
+    assert.equal((await dlba("show", "node")).code, 2);
+    assert.equal((await dlba("show", "nodes", "--json", "--csv")).code, 2);
+    assert.equal((await dlba("show", "buckets", "1;2")).code, 2);
+  });
+});
+
+test("dlba --version is the package's version", async () => {
+  const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  assert.deepEqual(await dlba("--version"), { code: 0, stdout: `${version}\n`, stderr: "" });
+});

@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { parse } from "yaml";
+import { configJsonSchema, configJsonSchemaText, type JsonSchema } from "../../conf/json-schema.ts";
+import { parseConfig } from "../../conf/load.ts";
+import { isRecord } from "../../conf/record.ts";
+import { withReference } from "../../conf/reference.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const read = (path: string): string => readFileSync(join(ROOT, path), "utf8");
+
+test("conf/dlba.schema.json is in step with the schema (npm run build:schema)", () => {
+  assert.equal(read("conf/dlba.schema.json"), configJsonSchemaText());
+});
+
+test("docs/configuration.md is in step with the schema (npm run build:schema)", () => {
+  const document = read("docs/configuration.md");
+  assert.ok(document.includes("| `table_size` |"));
+  assert.equal(document, withReference(document));
+});
+
+test("every example is without errors", () => {
+  const examples = globSync("conf/examples/*.yaml", { cwd: ROOT });
+  assert.ok(examples.length >= 3);
+  for (const example of examples) {
+    const parsed = parseConfig(read(example), example);
+    assert.deepEqual("errors" in parsed ? parsed.errors : [], []);
+  }
+});
+
+test("conf/examples/full.yaml has every key, and shows the defaults of what needs no choice", () => {
+  const example: unknown = parse(read("conf/examples/full.yaml"));
+  const root = configJsonSchema();
+  assert.deepEqual(missingKeys(root, example, ""), []);
+  for (const section of ["scheduler", "timeouts", "limits", "status"]) {
+    const values = isRecord(example) ? example[section] : undefined;
+    for (const [key, { default: standard }] of Object.entries(root.properties?.[section]?.properties ?? {})) {
+      assert.equal(isRecord(values) ? values[key] : undefined, standard, `${section}.${key}`);
+    }
+  }
+});
+
+/** Keys of the schema that stand nowhere in an example; of a list, any entry may have them. */
+function missingKeys(schema: JsonSchema, value: unknown, path: string): string[] {
+  if (schema.items !== undefined) {
+    const items: readonly unknown[] = Array.isArray(value) ? value : [];
+    const all = items.filter(isRecord).map((item) => Object.entries(item));
+    return missingKeys(schema.items, Object.fromEntries(all.flat()), `${path}[]`);
+  }
+  return Object.entries(schema.properties ?? {}).flatMap(([key, part]) => {
+    const here = `${path}.${key}`;
+    if (!isRecord(value) || value[key] === undefined) return [here];
+    return missingKeys(part, value[key], here);
+  });
+}

@@ -1,0 +1,148 @@
+/** A worker inside the test's own process, on loopback, with web servers that the test writes. */
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { createServer as createHttpServer, type RequestListener } from "node:http";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { configSchema } from "../../../conf/schema.ts";
+import { createServices, knownIp } from "../../../dlba-server/vservers.ts";
+import {
+  closeWorker,
+  addListener,
+  createWorker,
+  drainWorker,
+  runWorker,
+} from "../../../dlba-server/engine/worker.ts";
+import type { Worker } from "../../../dlba-server/engine/runtime.ts";
+import { listenTcp } from "../../../net/sockets.ts";
+import { createLogger } from "../../../status/log.ts";
+
+export interface Rig {
+  readonly worker: Worker;
+  readonly httpPort: number;
+  readonly httpsPort: number;
+  readonly ca: string;
+  /** Asks the worker to drain; resolves when no client connection is left. */
+  readonly drain: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+/** Ports nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+export async function webServer(listener: RequestListener): Promise<{ server: Server; port: number }> {
+  const server = createHttpServer(listener).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { server, port: (server.address() as { port: number }).port };
+}
+
+/** A web server below HTTP: what it says is up to the test. */
+export async function rawServer(
+  onConnection: (socket: Socket) => void,
+): Promise<{ server: Server; port: number }> {
+  const server = createServer((socket) => {
+    socket.on("error", () => {});
+    onConnection(socket);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return { server, port: (server.address() as { port: number }).port };
+}
+
+export interface RigOptions {
+  readonly serverPorts: readonly number[];
+  readonly scheduling?: "cookie" | "url-hash";
+  readonly timeouts?: Readonly<Record<string, number>>;
+  readonly limits?: Readonly<Record<string, number>>;
+  readonly vserver?: Readonly<Record<string, unknown>>;
+}
+
+export async function startRig(options: RigOptions): Promise<Rig> {
+  const dir = mkdtempSync(join(tmpdir(), "dlba-rig-"));
+  const certificate = { certificate: join(dir, "cert.pem"), key: join(dir, "key.pem") };
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"];
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  const files = ["-keyout", certificate.key, "-out", certificate.certificate];
+  execFileSync("openssl", ["req", "-x509", ...curve, ...subject, ...files], { stdio: "ignore" });
+  const [httpPort, httpsPort] = [await freePort(), await freePort()];
+  const shared = { vips: ["127.0.0.1"], pool: "app", ...options.vserver };
+  const config = configSchema.parse({
+    array: { name: "rig", key_file: "unused" },
+    nodes: [{ number: 1, name: "rig", address: "127.0.0.1", interface: "lo" }],
+    vservers: [
+      { name: "plain", ports: [httpPort], protocol: "http", ...shared },
+      { name: "tls", ports: [httpsPort], protocol: "https", certificates: [certificate], ...shared },
+    ],
+    pools: [
+      {
+        name: "app",
+        scheduling: options.scheduling ?? "cookie",
+        servers: options.serverPorts.map((port, i) => ({ id: `web${i + 1}`, address: "127.0.0.1", port })),
+      },
+    ],
+    timeouts: options.timeouts ?? {},
+    limits: options.limits ?? {},
+  });
+  const services = createServices(config, config.nodes[0]!, Buffer.alloc(32, 7));
+  const worker = createWorker(config, services.pools, createLogger({ process: "dlba-server" }, "silent"));
+  for (const { config: vserver, runtime } of services.vservers) {
+    const port = vserver.ports[0]!;
+    addListener(worker, {
+      fd: listenTcp(knownIp("127.0.0.1"), port, 100),
+      vserver: runtime,
+      address: "127.0.0.1",
+      port,
+    });
+  }
+  let isStopped = false;
+  runWorker(worker, () => isStopped);
+  const drain = async (): Promise<void> => {
+    drainWorker(worker);
+    await until(() => worker.clients.size === 0, "clients are still there");
+  };
+  const stop = async (): Promise<void> => {
+    if (!worker.isDraining) drainWorker(worker);
+    isStopped = true;
+    await sleep(60);
+    closeWorker(worker);
+    rmSync(dir, { recursive: true });
+  };
+  return { worker, httpPort, httpsPort, ca: certificate.certificate, drain, stop };
+}
+
+/** Waits for a condition, ten seconds at most. */
+export async function until(isTrue: () => boolean, otherwise: string): Promise<void> {
+  for (let i = 0; i < 1000; i++) {
+    if (isTrue()) return;
+    await sleep(10);
+  }
+  throw new Error(otherwise);
+}
+
+/** Sends bytes on a plain connection and returns all that comes until the other side closes. */
+export async function exchange(port: number, request: string | Buffer): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  socket.write(request);
+  return await readAll(socket);
+}
+
+export async function readAll(socket: Socket): Promise<string> {
+  let text = "";
+  let failure = "";
+  socket.on("data", (data) => (text += data.toString("latin1")));
+  socket.on("error", (error) => (failure = error.message));
+  // `once` would reject at the error, which is part of the answer here.
+  await new Promise((resolve) => socket.on("close", resolve));
+  return failure === "" ? text : `${text}<${failure}>`;
+}
+
+export const openDescriptors = (): number => readdirSync("/proc/self/fd").length;

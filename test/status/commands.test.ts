@@ -1,0 +1,159 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { DlbaError } from "../../conf/errors.ts";
+import { parseConfig } from "../../conf/load.ts";
+import { isRecord } from "../../conf/record.ts";
+import type { PublishedBody } from "../../conf/messages.ts";
+import { answerCommand, parseCommand } from "../../status/commands.ts";
+import type { NodeFacts, Published } from "../../status/info.ts";
+import { failover, scheduler, worker } from "./samples.ts";
+
+test("commands are read with their format and rows", () => {
+  const rows: [string, unknown][] = [
+    ["help", { topic: "help" }],
+    ["show nodes", { topic: "nodes", format: "text", range: undefined }],
+    ["  show   web  json ", { topic: "web", format: "json", range: undefined }],
+    ["show buckets csv", { topic: "buckets", format: "csv", range: undefined }],
+    ["show buckets all", { topic: "buckets", format: "text", range: { first: 0, last: Infinity } }],
+    ["show buckets 5", { topic: "buckets", format: "text", range: { first: 5, last: 5 } }],
+    ["show buckets 0-99 json", { topic: "buckets", format: "json", range: { first: 0, last: 99 } }],
+  ];
+  for (const [text, command] of rows) assert.deepEqual(parseCommand(text), command, text);
+});
+
+test("what is not a command is told with what may be meant", () => {
+  const rows: [string, string][] = [
+    ["shwo nodes", "unknown command 'shwo'; did you mean 'show'?"],
+    ["set weight", "unknown command 'set'; expected show, help, prompt or quit"],
+    ["show", "missing table; expected nodes, buckets, web, summary or info"],
+    ["show node", "unknown table 'node'; did you mean 'nodes'?"],
+    ["show nodes jsn", "unknown word 'jsn'; did you mean 'json'?"],
+    ["show nodes json now", "unknown word 'now'; expected text, json or csv"],
+    ["show buckets 1-x", "unknown word '1-x'; expected all, text, json, csv or a range such as 0-99"],
+    ["show buckets 1 2", "unknown word '2'; expected text, json or csv"],
+  ];
+  for (const [text, message] of rows) {
+    assert.throws(() => parseCommand(text), { code: "COMMAND_UNKNOWN", message }, text);
+  }
+});
+
+const parsed = parseConfig(
+  readFileSync(new URL("../../conf/examples/minimal.yaml", import.meta.url), "utf8"),
+  "minimal.yaml",
+);
+assert.ok("config" in parsed);
+const facts: NodeFacts = {
+  version: "1.2.3",
+  configFile: "/etc/dlba/array.yaml",
+  config: parsed.config,
+  node: parsed.config.nodes[0]!,
+  pid: 99,
+  uptime_s: 61.5,
+};
+
+/** A node whose processes say these things; null for one that does not answer. */
+async function answerOf(
+  text: string,
+  bodies: Partial<Record<string, PublishedBody | null>>,
+): Promise<string> {
+  const published = Object.entries(bodies).map(([name, body = null], worker): Published => {
+    const process = name === "scheduler" || name === "failover" ? name : "dlba-server";
+    return { hello: { process, worker, pid: 100 + worker }, body };
+  });
+  const collector = { ask: async () => published, close: async () => undefined };
+  return [...(await answerCommand(parseCommand(text), facts, collector))].join("");
+}
+
+test("info tells role, processes and counters, and who does not answer", async () => {
+  const bodies = {
+    worker0: worker(),
+    worker1: worker(),
+    worker2: null,
+    scheduler: scheduler(),
+    failover: failover(),
+  };
+  const lines = (await answerOf("show info", bodies)).trimEnd().split("\n");
+  assert.deepEqual(lines, INFO);
+  const json: unknown = JSON.parse(await answerOf("show info json", bodies));
+  assert.ok(isRecord(json));
+  assert.equal(json["Requests"], 200);
+  assert.equal(Object.keys(json).length, INFO.length);
+});
+
+test("info works when nothing else of the node does", async () => {
+  const info = await answerOf("show info", {});
+  assert.match(info, /^Process_scheduler: not running$/m);
+  assert.match(info, /^Workers: 0$/m);
+  assert.match(info, /^Role: scheduler$/m);
+});
+
+test("tables whose process is away are one clear error", async () => {
+  const away = new DlbaError("NO_ANSWER", "the scheduler process of this node is not running");
+  await assert.rejects(answerOf("show nodes", {}), away);
+  await assert.rejects(answerOf("show buckets", {}), away);
+  const stuck = new DlbaError("NO_ANSWER", "the scheduler process of this node does not answer");
+  await assert.rejects(answerOf("show nodes", { scheduler: null }), stuck);
+  await assert.rejects(answerOf("show web", { worker0: null }), { code: "NO_ANSWER" });
+});
+
+test("the summary is the scheduler's; other nodes say who that is", async () => {
+  const here = { scheduler: scheduler(), failover: failover() };
+  assert.match(await answerOf("show summary", here), /^Summary Web Server Status Table$/m);
+  const elsewhere = {
+    scheduler: scheduler(),
+    failover: failover({ is_scheduler: false, scheduler_number: 2 }),
+  };
+  await assert.rejects(answerOf("show summary", elsewhere), {
+    code: "NOT_SCHEDULER",
+    message: "node 1 (node1) is not the scheduler; ask node 2 (node2)",
+  });
+});
+
+test("help names every command", async () => {
+  const help = await answerOf("help", {});
+  for (const word of ["nodes", "buckets", "web", "summary", "info", "prompt", "quit"])
+    assert.ok(help.includes(word));
+});
+
+const INFO: readonly string[] = [
+  "Name: DLBA",
+  "Version: 1.2.3",
+  "Array: shop",
+  "Node: node1",
+  "Node_number: 1",
+  "Role: scheduler",
+  "Scheduler_number: 1",
+  "Uptime_sec: 61",
+  "Config_file: /etc/dlba/array.yaml",
+  "Process_status: pid 99",
+  "Process_scheduler: pid 103",
+  "Process_failover: pid 104",
+  "Process_dlba-server_0_100: pid 100",
+  "Process_dlba-server_1_101: pid 101",
+  "Process_dlba-server_2_102: pid 102, does not answer",
+  "Workers: 3",
+  "Workers_answering: 2",
+  "Xdp_mode: generic",
+  "Xdp_interface: eth0",
+  "Table_size: 65536",
+  "Buckets_assigned: 21845",
+  "Last_sweep: 2026-01-02T03:04:05.000Z",
+  "Last_sweep_ms: 12.34",
+  "Packets_to_node_1: 1000",
+  "Packets_to_node_12: 0",
+  "Packets_arp: 2",
+  "Packets_passed: 10",
+  "Lease_renewals: 55",
+  "Announcements: 4",
+  "Connections_open: 10",
+  "Connections_accepted: 40",
+  "Requests: 200",
+  "Responses_2xx: 196",
+  "Responses_5xx: 4",
+  "Own_answers_502: 4",
+  "Tls_handshakes: 8",
+  "Tls_resumed: 2",
+  "Tls_failures: 0",
+  "Memory_bytes: 100000000",
+];

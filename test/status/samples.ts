@@ -1,0 +1,112 @@
+/** Rows for the tests of the tables. */
+import { pino } from "pino";
+import type {
+  FailoverReport,
+  NodeRow,
+  SchedulerReport,
+  WebServerCounters,
+  WorkerReport,
+} from "../../conf/messages.ts";
+
+/** A logger that says nothing. */
+export const quiet = pino({ level: "silent" });
+
+export function webServer(change: Partial<WebServerCounters> = {}): WebServerCounters {
+  return {
+    pool: "shop",
+    id: "web1",
+    address: "10.0.0.21",
+    port: 80,
+    hits: 100,
+    open_connections: 3,
+    cookie_groups: 7,
+    connect_failures: 0,
+    response_failures: 0,
+    response_time_sum_us: 250_000,
+    response_time_count: 100,
+    is_up: true,
+    ...change,
+  };
+}
+
+export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
+  return {
+    kind: "worker",
+    web_servers: [webServer()],
+    open_connections: 5,
+    accepted: 20,
+    requests: 100,
+    responses: { "2xx": 98, "5xx": 2 },
+    own_answers: { "502": 2 },
+    tls_handshakes: 4,
+    tls_resumed: 1,
+    tls_failures: 0,
+    response_time_sum_us: 250_000,
+    response_time_count: 100,
+    memory_bytes: 50_000_000,
+    ...change,
+  };
+}
+
+export function node(change: Partial<NodeRow> = {}): NodeRow {
+  return {
+    number: 1,
+    name: "node1",
+    mac: "02:00:00:00:00:01",
+    ip_groups: 21_845,
+    avg_response_time_us: 2500,
+    hits: 12_345,
+    open_connections: 64,
+    failed: false,
+    address: "10.0.0.1",
+    enabled: true,
+    weight: 1,
+    ...change,
+  };
+}
+
+/** Two seconds before NOW_MS the sweep ended. */
+export const NOW_MS = Date.UTC(2026, 0, 2, 3, 4, 7);
+
+export function scheduler(change: Partial<SchedulerReport> = {}): SchedulerReport {
+  return {
+    kind: "scheduler",
+    nodes: [
+      node(),
+      node({
+        number: 12,
+        name: "node12",
+        mac: null,
+        ip_groups: 0,
+        avg_response_time_us: null,
+        hits: null,
+        open_connections: null,
+        failed: true,
+        address: "2001:db8::12",
+        enabled: false,
+        weight: 10,
+      }),
+    ],
+    last_sweep_at_ms: NOW_MS - 2000,
+    last_sweep_took_ms: 12.34,
+    web_servers_by_node: { "1": [webServer()], "12": [webServer({ hits: 50, cookie_groups: 1 })] },
+    xdp_mode: "generic",
+    interface: "eth0",
+    table_size: 65_536,
+    buckets_assigned: 21_845,
+    counters: { passed: 10, arp: 2 },
+    packets_to_node: { "1": 1000, "12": 0 },
+    ...change,
+  };
+}
+
+export function failover(change: Partial<FailoverReport> = {}): FailoverReport {
+  return {
+    kind: "failover",
+    is_scheduler: true,
+    scheduler_number: 1,
+    lease_renewals: 55,
+    announcements: 4,
+    ...change,
+  };
+}

@@ -11,7 +11,7 @@ import { vipsOf } from "../conf/vips.ts";
 import {
   effectiveCapabilities,
   interfaceNames,
-  interfaceWith,
+  interfacesWith,
   isLibraryPresent,
   isOnBpfFileSystem,
 } from "../net/host.ts";
@@ -33,8 +33,8 @@ export interface HostFacts {
   readonly isIpPresent: boolean;
   readonly isPinDirOnBpfFs: boolean;
   readonly interfaces: readonly string[];
-  /** Which interface has the node's own address; undefined: none that is up. */
-  readonly addressInterface: string | undefined;
+  /** Which interfaces that are up have the node's own address. */
+  readonly addressInterfaces: readonly string[];
   /** VIPs that another interface than `lo` has. */
   readonly strayVips: readonly { readonly vip: string; readonly interface: string }[];
   /** Undefined when the array key can be read. */
@@ -50,17 +50,16 @@ export function hostFacts(config: Config, node: NodeConfig, pinDir: string): Hos
     isIpPresent: ["/sbin/ip", "/usr/sbin/ip", "/bin/ip", "/usr/bin/ip"].some((path) => existsSync(path)),
     isPinDirOnBpfFs: isOnBpfFileSystem(pinDir),
     interfaces: interfaceNames(),
-    addressInterface: interfaceWith(node.address),
+    addressInterfaces: interfacesWith(node.address),
     strayVips: strayVips(config),
     arrayKeyError: arrayKeyError(config.array.key_file),
   };
 }
 
 function strayVips(config: Config): { vip: string; interface: string }[] {
-  return vipsOf(config).flatMap((vip) => {
-    const name = interfaceWith(vip);
-    return name === undefined || name === "lo" ? [] : [{ vip, interface: name }];
-  });
+  return vipsOf(config).flatMap((vip) =>
+    interfacesWith(vip).flatMap((name) => (name === "lo" ? [] : [{ vip, interface: name }])),
+  );
 }
 
 function arrayKeyError(path: string): DlbaError | undefined {
@@ -132,15 +131,9 @@ function ownInterfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
     const hint = `this machine has ${facts.interfaces.join(", ")}`;
     return [new DlbaError("INTERFACE_MISSING", `${called} does not exist here`, { hint })];
   }
-  if (facts.addressInterface === node.interface) return [];
-  const where =
-    facts.addressInterface === undefined
-      ? "no interface that is up has it"
-      : `${facts.addressInterface} has it`;
-  const hint = "is this the right node's name?";
-  return [
-    new DlbaError("ADDRESS_MISSING", `${called} does not have its address ${node.address}: ${where}`, {
-      hint,
-    }),
-  ];
+  if (facts.addressInterfaces.includes(node.interface)) return [];
+  const owners = facts.addressInterfaces.join(", ");
+  const where = owners === "" ? "no interface that is up has it" : `${owners} has it`;
+  const message = `${called} does not have its address ${node.address}: ${where}`;
+  return [new DlbaError("ADDRESS_MISSING", message, { hint: "is --node the right one?" })];
 }

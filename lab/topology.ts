@@ -104,8 +104,8 @@ function countingRules(vips: readonly string[]): string {
     { family: "ip6", list: vips.filter((vip) => vip.includes(":")) },
   ].filter(({ list }) => list.length > 0);
   const rules = families.flatMap(({ family, list }) => [
-    `${family} daddr { ${list.join(", ")} } update @to_vip { iifname . oifname counter }`,
-    `${family} saddr { ${list.join(", ")} } update @from_vip { iifname . oifname counter }`,
+    `meta l4proto { tcp, udp } ${family} daddr { ${list.join(", ")} } update @to_vip { iifname . oifname counter }`,
+    `meta l4proto { tcp, udp } ${family} saddr { ${list.join(", ")} } update @from_vip { iifname . oifname counter }`,
   ]);
   return `table bridge dlba {
   set to_vip { type ifname . ifname; size 65535; flags dynamic; counter; }

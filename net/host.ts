@@ -82,10 +82,10 @@ function addressesOf(interfaceName: string): Set<string> {
   return new Set((networkInterfaces()[interfaceName] ?? []).map(({ address }) => address));
 }
 
-/** The interface that has an address, if any. */
-export function interfaceWith(address: string): string | undefined {
+/** The interfaces that are up and have an address. */
+export function interfacesWith(address: string): string[] {
   const text = parseIp(address)?.text ?? address;
-  return Object.keys(networkInterfaces()).find((name) => addressesOf(name).has(text));
+  return Object.keys(networkInterfaces()).filter((name) => addressesOf(name).has(text));
 }
 
 /** The network interfaces of the namespace that this process is in, up or not. */

@@ -169,7 +169,7 @@ enum { FRAGMENT_FIRST = 1, FRAGMENT_LATER = 2 };
 static __always_inline void count(enum reason reason) {
   __u32 key = reason;
   __u64 *counter = bpf_map_lookup_elem(&counters, &key);
-  if (counter)
+  if (counter) /* always: for the verifier */
     ++*counter;
 }
 
@@ -259,7 +259,7 @@ static __always_inline struct node *follow_next(struct bucket *bucket, __u32 ind
 static __always_inline int give_to(struct xdp_md *ctx, struct ethernet *eth, const struct node *node) {
   __u32 number = node->number;
   struct node_traffic *sum = bpf_map_lookup_elem(&traffic, &number);
-  if (sum) {
+  if (sum) { /* always: for the verifier */
     sum->packets++;
     sum->bytes += ctx->data_end - ctx->data;
   }
@@ -274,7 +274,7 @@ static __always_inline int give_to(struct xdp_md *ctx, struct ethernet *eth, con
 static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, __u32 index, __u32 vserver,
                                     __u64 now_ns) {
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &index);
-  if (!bucket)
+  if (!bucket) /* never: for the verifier */
     return pass(REASON_NO_VSERVER);
   __u32 word = *(volatile __u32 *)&bucket->word;
   struct node *node = living_node(word & 0xff);
@@ -294,7 +294,7 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, __
 /* An error goes to the flow's owner. It tells of the past: it neither claims a bucket nor keeps one from idling. */
 static __always_inline int schedule_error(struct xdp_md *ctx, struct ethernet *eth, __u32 index) {
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &index);
-  if (!bucket)
+  if (!bucket) /* never: for the verifier */
     return pass(REASON_NO_VSERVER);
   struct node *node = living_node(bucket->owner);
   if (!node)

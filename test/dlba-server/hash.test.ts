@@ -54,7 +54,7 @@ describe("the hash of a URL", () => {
   });
 
   it("spreads URLs that differ by a digit evenly", () => {
-    const counts = new Array<number>(16).fill(0);
+    const counts = Array.from({ length: 16 }, () => 0);
     for (let page = 0; page < 16_000; page++) {
       const url = Buffer.from(`/page?id=${page}`);
       counts[hashBytes(url, 0, url.length) >>> 28]!++;

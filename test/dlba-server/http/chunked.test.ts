@@ -39,6 +39,11 @@ describe("chunks", () => {
   });
 });
 
+/** A last chunk whose line has `length` bytes, and one whose trailers have. */
+const line = (length: number): string => `0;${"e".repeat(length - 2)}\r\n\r\n`;
+const trailers = (length: number): string =>
+  `0\r\n${"A: b\r\n".repeat(9)}B: ${"x".repeat(length - 54 - 7)}\r\n\r\n`;
+
 describe("bounds of chunks", () => {
   it("digits of a size", () => {
     assert.equal(scan("0".repeat(CHUNK_SIZE_DIGITS) + "\r\n\r\n").step, CHUNK.done);
@@ -47,7 +52,6 @@ describe("bounds of chunks", () => {
   });
 
   it("bytes of a size line, each line anew", () => {
-    const line = (length: number): string => `0;${"e".repeat(length - 2)}\r\n\r\n`;
     assert.equal(scan(line(CHUNK_LINE_BYTES)).step, CHUNK.done);
     assert.equal(scan(line(CHUNK_LINE_BYTES + 1)).step, CHUNK.bad);
     const chunk = `1;${"e".repeat(CHUNK_LINE_BYTES - 2)}\r\nx\r\n`;
@@ -55,8 +59,6 @@ describe("bounds of chunks", () => {
   });
 
   it("bytes of all trailers together", () => {
-    const trailers = (length: number): string =>
-      `0\r\n${"A: b\r\n".repeat(9)}B: ${"x".repeat(length - 54 - 7)}\r\n\r\n`;
     assert.equal(scan(trailers(TRAILER_BYTES)).step, CHUNK.done);
     assert.equal(scan(trailers(TRAILER_BYTES + 1)).step, CHUNK.bad);
   });

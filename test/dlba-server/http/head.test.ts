@@ -98,11 +98,14 @@ describe("both scanners of heads", () => {
   });
 });
 
+/** A head of `length` bytes, and one of `count` fields. */
+function filled(length: number): string {
+  const text = "GET / HTTP/1.1\r\nA: \r\n\r\n";
+  return text.replace("A: ", `A: ${"x".repeat(length - text.length)}`);
+}
+const fields = (count: number): Buffer => Buffer.from(`GET / HTTP/1.1\r\n${"A:\r\n".repeat(count)}\r\n`);
+
 describe("bounds of a head", () => {
-  const filled = (length: number): string => {
-    const text = "GET / HTTP/1.1\r\nA: \r\n\r\n";
-    return text.replace("A: ", `A: ${"x".repeat(length - text.length)}`);
-  };
   const rows: [string, string, number][] = [
     ["a head of just the most bytes", filled(MAX_HEAD), COMPLETE],
     ["a head of one byte more", filled(MAX_HEAD + 1), 431],
@@ -118,7 +121,6 @@ describe("bounds of a head", () => {
   }
 
   it("fields: just the most, and one more", () => {
-    const fields = (count: number): Buffer => Buffer.from(`GET / HTTP/1.1\r\n${"A:\r\n".repeat(count)}\r\n`);
     const most = fields(MAX_HEADER_FIELDS);
     assert.equal(scanRequestHead(most, 0, most.length, 10), COMPLETE);
     assert.equal(head.fields, MAX_HEADER_FIELDS);

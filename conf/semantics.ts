@@ -160,7 +160,7 @@ function checkCertificates(vserver: VserverDraft, at: ConfigPath): Finding[] {
     return [{ path, message: `an https vserver needs certificates`, hint }];
   }
   if (vserver.protocol === "https" || count === undefined || count === 0) return [];
-  const message = `a ${vserver.protocol} vserver has no certificates`;
+  const message = `only https vservers have certificates, and this one is ${vserver.protocol}`;
   return [{ path, isAtKey: true, message, hint: "remove certificates, or use https" }];
 }
 

@@ -31,11 +31,12 @@ async function startNode(state: LabState, host: LabHost): Promise<void> {
   const logStart = existsSync(host.log_file) ? statSync(host.log_file).size : 0;
   const options = ["--config", state.config_file, "--node", host.label];
   const places = ["--pin-dir", host.pin_dir ?? "", "--run-dir", host.run_dir];
-  startDetached(host.namespace, [join(ROOT, "bin/dlba"), "run", ...options, ...places], host.log_file);
+  const argv = [join(ROOT, "bin/dlba"), "run", ...options, ...places];
+  const node = startDetached(host.namespace, argv, host.log_file);
   await until(
     `${host.name} to be ready`,
     () => readFileSync(host.log_file).subarray(logStart).includes('"msg":"ready"'),
-    () => (isRunning(host, "dlba") || isRunning(host, "cli/main.ts run") ? "" : logTail(host)),
+    () => (node.exitCode === null && node.signalCode === null ? "" : logTail(host)),
     () => logTail(host),
   );
 }

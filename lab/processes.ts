@@ -2,7 +2,7 @@
  * The processes of a lab's hosts. What runs in a host's namespace is the host's: nothing else gets in there,
  * so that is a surer mark than recorded process ids, and covers what `lab exec` started.
  */
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DlbaError } from "../conf/errors.ts";
@@ -63,10 +63,11 @@ export async function killAll(namespace: string): Promise<number> {
 }
 
 /** Starts a program in a namespace that outlives this process; its output is appended to a log file. */
-export function startDetached(namespace: string, argv: readonly string[], logFile: string): void {
+export function startDetached(namespace: string, argv: readonly string[], logFile: string): ChildProcess {
   const [program = "", ...args] = inNamespace(namespace, argv);
   const log = openSync(logFile, "a");
   const child = spawn(program, args, { detached: true, stdio: ["ignore", log, log], cwd: "/" });
   child.unref();
   closeSync(log);
+  return child;
 }

@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from "node:
 import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 import { mapShared, SysError } from "../net/ffi.ts";
+import { isOnBpfFileSystem } from "../net/host.ts";
 import { LEASE_PIN } from "../net/lease.ts";
 import { closeFd, detachLink, mapInfo, openPinned, usePinned, type BpfObject } from "../net/libbpf.ts";
 import { BUCKET, CONTROL, LAYOUT_VERSION, LEASE, NODE, NODE_COUNT } from "./layout.ts";
@@ -52,13 +53,12 @@ export function preparePins(object: BpfObject, pinDir: string, tableSize: number
 }
 
 function makePinDir(pinDir: string): void {
+  const hint = "it must lie on a BPF file system: mount -t bpf bpf /sys/fs/bpf";
+  if (!isOnBpfFileSystem(pinDir)) throw new DlbaError("PIN_DIR", `${pinDir} can't hold pins`, { hint });
   try {
     mkdirSync(pinDir, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new DlbaError("PIN_DIR", `the pin directory ${pinDir} can't be made`, {
-      cause,
-      hint: "it must lie on a BPF file system: mount -t bpf bpf /sys/fs/bpf",
-    });
+    throw new DlbaError("PIN_DIR", `the pin directory ${pinDir} can't be made`, { cause, hint });
   }
 }
 

@@ -153,6 +153,9 @@ function makeRoom(stage: Stage, stream: Stream, wanted_bytes: number, now_ms: nu
   if (tail_bytes > 0) settleTail(stage);
 }
 
+/** A tail up to here is cheaper copied behind the head than gathered by the kernel. */
+const COPY_TAIL_BYTES = 8192;
+
 function settleTail(stage: Stage): void {
   received.bytes.copy(stage.bytes, stage.length, stage.tailStart, stage.tailEnd);
   stage.length += stage.tailEnd - stage.tailStart;
@@ -178,6 +181,7 @@ export function clearStage(stage: Stage): void {
 }
 
 function writePlain(stage: Stage, stream: Stream): number {
+  if (stage.length > 0 && stage.tailEnd - stage.tailStart <= COPY_TAIL_BYTES) settleTail(stage);
   const tail_bytes = stage.tailEnd - stage.tailStart;
   if (tail_bytes === 0) return sendPlain(stream, stage.address, stage.length);
   const tailAddress = received.address + stage.tailStart;

@@ -33,5 +33,5 @@ export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void 
 /** The worker stops: the request under way is the connection's last one. */
 export function onDrain(s: Session, _env: SessionEnv, port: SessionPort): void {
   s.isDraining = true;
-  if (s.phase === PHASE.idle && !s.hasUnread) closeConnection(s, port);
+  if (s.phase === PHASE.idle) closeConnection(s, port);
 }

@@ -455,6 +455,10 @@ static __always_inline int read_icmp(struct flow *flow, struct icmp_error *icmp,
   return read_quoted_ports(flow, (void *)quoted + quoted->ihl * 4, end);
 }
 
+static __always_inline int is_same_address(const __u32 *a, const __u32 *b) {
+  return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
+}
+
 static __always_inline int read_icmp6(struct flow *flow, struct icmp_error *icmp, void *end) {
   if ((void *)(icmp + 1) > end)
     return pass(REASON_TRUNCATED);
@@ -464,9 +468,7 @@ static __always_inline int read_icmp6(struct flow *flow, struct icmp_error *icmp
   struct ipv6hdr *quoted = (void *)(icmp + 1);
   if ((void *)(quoted + 1) > end)
     return pass(REASON_TRUNCATED);
-  const __u32 *sender = quoted->saddr.in6_u.u6_addr32;
-  if ((sender[0] ^ flow->vip[0]) | (sender[1] ^ flow->vip[1]) | (sender[2] ^ flow->vip[2]) |
-      (sender[3] ^ flow->vip[3]))
+  if (!is_same_address(quoted->saddr.in6_u.u6_addr32, flow->vip))
     return pass(REASON_OTHER_PROTOCOL);
   flow->protocol = quoted->nexthdr;
   __builtin_memcpy(flow->client, &quoted->daddr, 16);
@@ -583,7 +585,7 @@ SEC("xdp")
 int scheduler(struct xdp_md *ctx) {
   void *end = (void *)(long)ctx->data_end;
   struct ethernet *eth = (void *)(long)ctx->data;
-  if ((void *)(eth + 1) > end)
+  if ((void *)(eth + 1) > end) /* never: for the verifier */
     return pass(REASON_TRUNCATED);
   __be16 type = eth->type;
   void *header = eth + 1;

@@ -180,7 +180,7 @@ describe("a text that is not YAML is told as that alone", () => {
 
 describe("what does not fit together is told at its place", () => {
   const second = "  - {number: 2, name: b, address: 10.0.0.2, interface: eth0}\nvservers:";
-  const server = "{id: w1, address: 10.0.0.21}";
+  const server = "{ id: w1, address: 10.0.0.21 }";
   const rows: [name: string, from: string, to: string, errors: string][] = [
     [
       "a node number twice",
@@ -240,7 +240,7 @@ describe("what does not fit together is told at its place", () => {
       "certificates of an http vserver",
       "    pool: web\n",
       "    pool: web\n    certificates: [{certificate: c.pem, key: k.pem}]\n",
-      "a.yaml:17:5: a http vserver has no certificates; remove certificates, or use https",
+      "a.yaml:17:5: only https vservers have certificates, and this one is http; remove certificates, or use https",
     ],
     [
       "a listener twice",
@@ -276,7 +276,7 @@ describe("what does not fit together is told at its place", () => {
       "an IPv4 address in IPv6 form",
       "10.0.0.21",
       "'::ffff:10.0.0.21'",
-      "a.yaml:20:27: ::ffff:10.0.0.21 is an IPv4 address in IPv6 form; use the unicast address of a host",
+      "a.yaml:20:28: ::ffff:10.0.0.21 is an IPv4 address in IPv6 form; use the unicast address of a host",
     ],
   ];
   for (const [name, from, to, errors] of rows) {
@@ -303,14 +303,14 @@ test("all errors come at once, those of the schema and those between its parts, 
     "a.yaml:14:13: vservers[0].ports[0] is 0; expected a whole number from 1 to 65535",
     "a.yaml:16:11: there is no pool 'wob'; did you mean 'web'?",
     "a.yaml:20:9: missing key 'address' in pools[0].servers[0]; expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
-    "a.yaml:20:18: unknown key 'adress'; did you mean 'address'?",
+    "a.yaml:20:19: unknown key 'adress'; did you mean 'address'?",
   ]);
 });
 
 test("a pool that is wrong in itself is still known by its name", () => {
   assert.equal(
     errorsAfter("address: 10.0.0.21", "address: nowhere"),
-    'a.yaml:20:27: pools[0].servers[0].address is "nowhere"; expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10',
+    'a.yaml:20:28: pools[0].servers[0].address is "nowhere"; expected an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10',
   );
 });
 

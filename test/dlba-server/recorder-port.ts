@@ -56,6 +56,8 @@ export interface EngineOptions {
   readonly revives?: boolean;
   /** Leaves connects to `connected` and `failed`. */
   readonly isConnectHeld?: boolean;
+  /** How many web servers there are; the first ones have cookies. */
+  readonly servers?: number;
 }
 
 const bytesOf = (data: string | Buffer): Buffer =>
@@ -80,6 +82,8 @@ export function createEngine(options: EngineOptions = {}) {
     counts: [] as string[],
     choices: [] as { token: string; hash: number; tried: number[] }[],
     mostHeld: 0,
+    /** Whether more of the client's bytes may come after the end that nobody will read. */
+    lingers: false,
   };
 
   const say = (text: string): void => {
@@ -99,7 +103,8 @@ export function createEngine(options: EngineOptions = {}) {
       record.choices.push({ token, hash, tried: [...tried] });
       const named = env.tokenIndex.get(token);
       if (named !== undefined && !tried.includes(named)) return named;
-      return TOKENS.findIndex((_, index) => !tried.includes(index));
+      const count = options.servers ?? TOKENS.length;
+      return Array.from({ length: count }).findIndex((_, index) => !tried.includes(index));
     },
     connect: (server, mayReuse) => {
       assert.equal(wanted ?? current, undefined, "one connection at a time");
@@ -114,6 +119,7 @@ export function createEngine(options: EngineOptions = {}) {
     closeClient: () => {
       assert.equal(record.end, "");
       record.end = "closed";
+      record.lingers = !state.isRequestDone || state.hasUnread;
     },
     abortClient: () => {
       assert.equal(record.end, "");

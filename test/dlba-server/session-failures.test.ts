@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { MAX_TRIES } from "../../conf/limits.ts";
 import { createEngine, fieldsOf, OK, statuses } from "./recorder-port.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
@@ -27,6 +28,14 @@ describe("a web server that can't be connected", () => {
     assert.deepEqual(statuses(engine.record.toClient), [503]);
     assert.deepEqual(fieldsOf(engine.record.toClient).get("connection"), ["close"]);
     assert.equal(engine.record.end, "closed");
+  });
+
+  it("is passed over a bounded number of times", () => {
+    const refusing = Array.from({ length: 20 }, (_, server) => server);
+    const engine = createEngine({ servers: 20, refusing });
+    engine.client(GET);
+    assert.equal(engine.record.choices.length, MAX_TRIES);
+    assert.deepEqual(statuses(engine.record.toClient), [503]);
   });
 
   it("or whose time-out reaches the session, is passed over too", () => {

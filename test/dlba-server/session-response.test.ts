@@ -222,7 +222,9 @@ describe("interim responses", () => {
 
   it("a body that comes without waiting for 100 goes on", () => {
     const engine = createEngine();
-    engine.client(`${POST}body`);
+    engine.client(`${POST}bo`);
+    assert.equal(engine.state.phase, PHASE.requestBody);
+    engine.client("dy");
     engine.server("HTTP/1.1 100 Continue\r\n\r\n" + OK);
     assert.deepEqual(statuses(engine.record.toClient), [100, 200]);
     assert.equal(engine.record.exchanges[0]!.isReusable, true);

@@ -67,8 +67,12 @@ describe("a request and its response", () => {
     engine.client(`\r\n\r\n${GET}`);
     engine.server(OK);
     assert.deepEqual(statuses(engine.record.toClient), [200]);
+    for (let request = 0; request < 5; request++) {
+      engine.client(`\r\n${GET}`);
+      engine.server(OK);
+    }
     engine.client("\r\n".repeat(5) + GET);
-    assert.deepEqual(statuses(engine.record.toClient), [200, 400]);
+    assert.deepEqual(statuses(engine.record.toClient), [200, 200, 200, 200, 200, 200, 400]);
   });
 
   it("says Connection: close to web servers whose connections are not kept", () => {
@@ -321,6 +325,19 @@ describe("host names", () => {
     engine.client(`${GET}GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n`);
     engine.server(OK);
     assert.deepEqual(statuses(engine.record.toClient), [404, 200]);
+  });
+
+  it("a 404 that closes says whether there is more to read away", () => {
+    for (const [behind, lingers] of [
+      ["", false],
+      [GET, true],
+    ] as const) {
+      const engine = createEngine({ env });
+      engine.client(GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n") + behind);
+      assert.equal(engine.record.end, "closed");
+      assert.equal(engine.record.lingers, lingers);
+      assert.equal(engine.offerOnly(Buffer.from(GET)), GET.length, "what comes after the end is taken");
+    }
   });
 
   it("closes after a number of own answers, so that asking for them stays dear", () => {

@@ -195,6 +195,7 @@ const bodies: [string, string][] = [
   ["a size line ended by a bare CR", "5\rhello\r\n0\r\n\r\n"],
   ["data ended by a bare LF", "5\r\nhello\n0\r\n\r\n"],
   ["data ended by a bare CR", "5\r\nhello\r0\r\n\r\n"],
+  ["data ended by CR and another byte", "5\r\nhello\rX0\r\n\r\n"],
   ["data without its CRLF", "5\r\nhello0\r\n\r\n"],
   ["more data than announced", "5\r\nhello!\r\n0\r\n\r\n"],
   ["less data than announced", "6\r\nhello\r\n0\r\n\r\n"],

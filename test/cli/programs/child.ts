@@ -1,0 +1,12 @@
+/** A process for the supervisor's tests: says that it is ready, then lives, ends or won't end, as told. */
+import { exitWithParent, reportReady } from "../../../net/parent-watch.ts";
+
+const [behaviour] = process.argv.slice(2);
+exitWithParent();
+if (behaviour === "stubborn") process.on("SIGTERM", () => {});
+if (behaviour === "fail") process.exit(7);
+reportReady();
+if (behaviour === "stuck") {
+  for (;;);
+}
+setInterval(() => {}, 1000);

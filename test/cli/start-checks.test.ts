@@ -1,0 +1,84 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { type HostFacts, startProblems } from "../../cli/start-checks.ts";
+import { DlbaError } from "../../conf/errors.ts";
+import type { NodeConfig } from "../../conf/schema.ts";
+
+const node: NodeConfig = {
+  number: 1,
+  name: "a",
+  address: "192.0.2.1",
+  interface: "eth0",
+  enabled: true,
+  weight: 1,
+};
+const good: HostFacts = {
+  kernelRelease: "6.1.0-18-amd64",
+  capabilities: new Set([10, 12, 13, 38, 39]),
+  isLibbpfPresent: true,
+  isIpPresent: true,
+  isPinDirOnBpfFs: true,
+  interfaces: ["lo", "eth0"],
+  addressInterfaces: ["eth0"],
+  strayVips: [],
+  arrayKeyError: undefined,
+};
+
+test("a machine that has all of it is fit", () => {
+  assert.deepEqual(startProblems(node, "/sys/fs/bpf/dlba", good), []);
+  assert.deepEqual(startProblems(node, "/sys/fs/bpf/dlba", { ...good, kernelRelease: "10.0" }), []);
+});
+
+const cases: readonly { name: string; facts: Partial<HostFacts>; code: string; says: RegExp }[] = [
+  { name: "old kernel", facts: { kernelRelease: "6.0.19" }, code: "KERNEL_TOO_OLD", says: /6\.0\.19 .*6\.1/ },
+  { name: "older kernel", facts: { kernelRelease: "5.15.0" }, code: "KERNEL_TOO_OLD", says: /5\.15/ },
+  {
+    name: "not root",
+    facts: { capabilities: new Set([10]) },
+    code: "PRIVILEGES_MISSING",
+    says: /CAP_NET_ADMIN.*CAP_BPF.*root/,
+  },
+  { name: "no libbpf", facts: { isLibbpfPresent: false }, code: "PACKAGE_MISSING", says: /install libbpf1/ },
+  { name: "no ip", facts: { isIpPresent: false }, code: "PACKAGE_MISSING", says: /install iproute2/ },
+  { name: "no bpffs", facts: { isPinDirOnBpfFs: false }, code: "NO_BPF_FS", says: /mount -t bpf/ },
+  {
+    name: "no interface",
+    facts: { interfaces: ["lo", "ens3"] },
+    code: "INTERFACE_MISSING",
+    says: /lo, ens3/,
+  },
+  { name: "no address", facts: { addressInterfaces: [] }, code: "ADDRESS_MISSING", says: /no interface/ },
+  {
+    name: "wrong node",
+    facts: { addressInterfaces: ["eth1"] },
+    code: "ADDRESS_MISSING",
+    says: /eth1 has it/,
+  },
+  {
+    name: "a VIP on an interface",
+    facts: { strayVips: [{ vip: "192.0.2.9", interface: "eth0" }] },
+    code: "VIP_ON_INTERFACE",
+    says: /192\.0\.2\.9.*ip addr del/,
+  },
+  {
+    name: "no key",
+    facts: { arrayKeyError: new DlbaError("ARRAY_KEY_UNREADABLE", "the array key can't be read") },
+    code: "ARRAY_KEY_UNREADABLE",
+    says: /array key/,
+  },
+];
+for (const { name, facts, code, says } of cases) {
+  test(`one clear sentence and what to do: ${name}`, () => {
+    const problems = startProblems(node, "/sys/fs/bpf/dlba", { ...good, ...facts });
+    assert.deepEqual(
+      problems.map((problem) => problem.code),
+      [code],
+    );
+    assert.match(`${problems[0]?.message} ${problems[0]?.hint ?? ""}`, says);
+  });
+}
+
+test("everything that is wrong is told at once", () => {
+  const facts = { ...good, kernelRelease: "5.10.0", isLibbpfPresent: false, isPinDirOnBpfFs: false };
+  assert.equal(startProblems(node, "/tmp", facts).length, 3);
+});

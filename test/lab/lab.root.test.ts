@@ -1,0 +1,221 @@
+/** A whole lab: up, used, hurt, healed, down. Needs root. */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { curl } from "../../lab/client-tools.ts";
+import { labArgv, labCut, labDown, labExec, labHeal, labKill, labSignal, labStatus } from "../../lab/lab.ts";
+import { labPlaces } from "../../lab/places.ts";
+import type { LabState, LabStatus } from "../../lab/state.ts";
+import { namespacesOf } from "../../lab/topology.ts";
+import { labUp } from "../../lab/up.ts";
+import { isRunning, processIdentity, type ProcessIdentity } from "../../net/process-identity.ts";
+
+const ROOT = join(import.meta.dirname, "../..");
+const WITHIN_MS = 60_000;
+const LAB = `t${process.pid}`;
+
+async function eventually(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline_ms = performance.now() + WITHIN_MS;
+  while (!(await isSo())) {
+    assert.ok(performance.now() < deadline_ms, `waited for ${what}`);
+    await sleep(50);
+  }
+}
+
+function nothingLeft(name: string): void {
+  const { dir, pinDir, namespacePrefix } = labPlaces(name);
+  assert.deepEqual(namespacesOf(namespacePrefix), []);
+  assert.deepEqual([existsSync(dir), existsSync(pinDir)], [false, false]);
+}
+
+function processOf(status: LabStatus, host: string, part: string): ProcessIdentity {
+  const found = status.hosts
+    .find(({ name }) => name === host)
+    ?.processes.find(({ command }) => command.includes(part));
+  const identity = found === undefined ? undefined : processIdentity(found.pid);
+  assert.ok(identity !== undefined, `${part} runs on ${host}`);
+  return identity;
+}
+
+async function allProcesses(name: string): Promise<ProcessIdentity[]> {
+  const { hosts } = await labStatus(name);
+  return hosts.flatMap(({ processes }) => processes.flatMap(({ pid }) => processIdentity(pid) ?? []));
+}
+
+describe("a lab of two nodes and two web servers", () => {
+  let state: LabState;
+  before(async () => {
+    ({ state } = await labUp({ name: LAB, nodes: 2, webs: 2 }));
+  });
+  after(async () => {
+    await labDown(LAB);
+    nothingLeft(LAB);
+  });
+
+  const url = (path: string): string => `http://${state.vips[0]}${path}`;
+  const get = async (paths: readonly string[]): Promise<number[]> => {
+    const answers = await curl(LAB, paths.map(url), { caFile: state.ca_file, keepAlive: false });
+    return answers.map(({ status }) => status);
+  };
+
+  test("up again says that it is up; up differently is refused", async () => {
+    assert.equal((await labUp({ name: LAB, nodes: 2, webs: 2 })).wasUp, true);
+    await assert.rejects(labUp({ name: LAB, nodes: 3, webs: 2 }), { code: "LAB_DIFFERS" });
+    assert.equal((await labStatus(LAB)).hosts.length, 5);
+  });
+
+  test("every file arrives with its SHA-256, over IPv4 and IPv6, HTTP and HTTPS", async () => {
+    for (const vip of state.vips) {
+      const host = vip.includes(":") ? `[${vip}]` : vip;
+      for (const origin of [`http://${host}`, `https://${host}`]) {
+        for (const { path, sha256 } of state.web_files) {
+          const script = `curl -sfg --cacert ${state.ca_file} '${origin}${path}' | sha256sum`;
+          const { stdout } = await labExec(LAB, "client", ["sh", "-c", script]);
+          assert.equal(stdout.slice(0, 64), sha256, `${origin}${path}`);
+        }
+      }
+    }
+  });
+
+  test("an upload arrives with its SHA-256", async () => {
+    const file = state.web_files.find(({ path }) => path === "/1m");
+    const upload = ["curl", "-s", "-T", join(state.web_root, "1m"), url("/app/sha256")];
+    const { stdout } = await labExec(LAB, "client", upload);
+    assert.deepEqual(JSON.parse(stdout), { size_bytes: file?.size_bytes, sha256: file?.sha256 });
+  });
+
+  test("certificates are chosen by name and signed by the lab's authority", async () => {
+    for (const name of state.server_names) {
+      const resolve = ["--resolve", `${name}:443:${state.vips[0]}`];
+      const args = ["curl", "-s", "--cacert", state.ca_file, ...resolve, `https://${name}/id`];
+      assert.match((await labExec(LAB, "client", args)).stdout, /^web[12]\n$/);
+    }
+  });
+
+  test("exec passes output, input and exit code on; unknown hosts are told", async () => {
+    const result = await labExec(LAB, "web1", ["sh", "-c", "cat; echo no >&2; exit 9"], "yes");
+    assert.deepEqual(result, { code: 9, stdout: "yes", stderr: "no\n" });
+    assert.throws(() => labArgv(LAB, "web3", ["true"]), { code: "UNKNOWN_HOST" });
+  });
+
+  test("the supervisor starts a killed worker again, and requests are answered as before", async () => {
+    const worker = processOf(await labStatus(LAB), "node1", "dlba-server/main.ts");
+    process.kill(worker.pid, "SIGKILL");
+    await eventually("a new worker", async () => {
+      const { hosts } = await labStatus(LAB);
+      const { processes = [] } = hosts.find(({ name }) => name === "node1") ?? {};
+      return processes.some(
+        ({ pid, command }) => pid !== worker.pid && command.includes("dlba-server/main.ts"),
+      );
+    });
+    const paths = Array.from({ length: 10 }, () => "/id");
+    await eventually("all requests to be answered", async () =>
+      (await get(paths)).every((code) => code === 200),
+    );
+  });
+
+  test("the node's processes die with its supervisor; heal starts them again", async () => {
+    const status = await labStatus(LAB);
+    const supervisor = processOf(status, "node2", "cli/main.ts run");
+    const children = ["scheduler", "failover", "dlba-server", "status"].map((folder) =>
+      processOf(status, "node2", `${folder}/main.ts`),
+    );
+    process.kill(supervisor.pid, "SIGKILL");
+    await eventually("the node's processes to end", () => !children.some(isRunning));
+    await labHeal(LAB, "node2");
+    processOf(await labStatus(LAB), "node2", "dlba-server/main.ts");
+  });
+
+  test("a killed web server's requests go to the other one; healed, it serves again", async () => {
+    assert.ok((await labKill(LAB, "web1")) >= 2);
+    const paths = Array.from({ length: 8 }, () => "/id");
+    assert.deepEqual(
+      await get(paths),
+      Array.from({ length: 8 }, () => 200),
+    );
+    await labHeal(LAB, "web1");
+    const direct = ["curl", "-s", "http://198.18.2.1/id"];
+    assert.equal((await labExec(LAB, "client", direct)).stdout, "web1\n");
+  });
+
+  test("cut takes a host off the segment, heal puts it back", async () => {
+    const direct = ["curl", "-s", "-m", "2", "-o", "/dev/null", "http://198.18.2.2/id"];
+    await labCut(LAB, "web2");
+    const { hosts } = await labStatus(LAB);
+    assert.deepEqual(
+      hosts.filter(({ is_cut }) => is_cut).map(({ name }) => name),
+      ["web2"],
+    );
+    assert.notEqual((await labExec(LAB, "client", direct)).code, 0);
+    await labHeal(LAB, "web2");
+    await eventually("web2 to be reached", async () => (await labExec(LAB, "client", direct)).code === 0);
+  });
+
+  test("stop and cont halt a host's processes and let them go on", async () => {
+    const count = labSignal(LAB, "node2", "SIGSTOP");
+    await eventually("all to be stopped", async () => {
+      const { hosts } = await labStatus(LAB);
+      const processes = hosts.find(({ name }) => name === "node2")?.processes ?? [];
+      return processes.length === count && processes.every(({ is_stopped }) => is_stopped);
+    });
+    labSignal(LAB, "node2", "SIGCONT");
+    await eventually("none to be stopped", async () => {
+      const { hosts } = await labStatus(LAB);
+      return hosts.every(({ processes }) => processes.every(({ is_stopped }) => !is_stopped));
+    });
+  });
+
+  test("another lab beside it has the same addresses, and neither notices the other", async () => {
+    const other = `${LAB}b`;
+    try {
+      const { state: beside } = await labUp({ name: other, nodes: 1, webs: 1 });
+      assert.deepEqual(beside.vips, state.vips);
+      const [answer] = await curl(other, [`http://${beside.vips[0]}/id`], {
+        caFile: beside.ca_file,
+        keepAlive: false,
+      });
+      assert.equal(answer?.web, "web1");
+    } finally {
+      await labDown(other);
+    }
+    nothingLeft(other);
+    assert.deepEqual(await get(["/id"]), [200]);
+  });
+
+  test("down ends every process of the lab", async () => {
+    const processes = await allProcesses(LAB);
+    assert.ok(processes.length > 10);
+    assert.equal(await labDown(LAB), true);
+    assert.deepEqual(processes.filter(isRunning), []);
+    nothingLeft(LAB);
+    assert.equal(await labDown(LAB), false);
+  });
+});
+
+test("up cleans first what an up that was killed left behind", async () => {
+  const name = `${LAB}c`;
+  const places = labPlaces(name);
+  try {
+    const first = spawn(join(ROOT, "bin/dlba"), ["lab", "up", "--name", name, "--nodes", "1", "--web", "1"], {
+      stdio: "ignore",
+    });
+    await eventually("some namespaces", () => namespacesOf(places.namespacePrefix).length >= 2);
+    first.kill("SIGKILL");
+    await eventually("the first up to be dead", () => first.signalCode !== null || first.exitCode !== null);
+    const { wasUp } = await labUp({ name, nodes: 1, webs: 1 });
+    assert.equal(wasUp, false);
+    assert.equal(JSON.parse(readFileSync(places.stateFile, "utf8")).state, "up");
+  } finally {
+    await labDown(name);
+  }
+  nothingLeft(name);
+});
+
+test("an up that fails says why and leaves nothing", async () => {
+  const name = `${LAB}d`;
+  await assert.rejects(labUp({ name, configFile: "/nonexistent.yaml" }), { code: "CONFIG_UNREADABLE" });
+  nothingLeft(name);
+});

@@ -6,7 +6,7 @@ import { accessSync, constants } from "node:fs";
 import { parseDocument } from "yaml";
 import type { Config } from "../conf/schema.ts";
 
-export const DEFAULT_VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
+const DEFAULT_VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
 /** Names that the default lab's certificates are for: the first is the one without SNI. */
 export const DEFAULT_SERVER_NAMES = ["www.lab.test", "shop.lab.test"] as const;
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 
-export const LABS_DIR = "/run/dlba-lab";
+const LABS_DIR = "/run/dlba-lab";
 export const NETNS_DIR = "/run/netns";
 export const BPF_FS = "/sys/fs/bpf";
 

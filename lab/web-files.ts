@@ -13,7 +13,7 @@ export interface WebFile {
 const SIZES = { "0b": 0, "100b": 100, "10k": 10_240, "1m": 1_048_576, "50m": 52_428_800 } as const;
 
 /** Bytes that don't repeat, the same in every lab: an AES key stream. */
-export function fileBytes(size_bytes: number): Buffer {
+function fileBytes(size_bytes: number): Buffer {
   const cipher = createCipheriv("aes-128-ctr", Buffer.alloc(16, 1), Buffer.alloc(16));
   return cipher.update(Buffer.alloc(size_bytes));
 }

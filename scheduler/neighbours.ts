@@ -43,10 +43,9 @@ export function createNeighbourFinder(options: NeighbourOptions): NeighbourFinde
     for (const target of wanted.values()) sendQuestion(options, sockets, target);
   };
   const hear = (): void => {
-    for (const socket of sockets) {
-      for (const neighbour of received(socket)) {
-        if (wanted.has(neighbour.address)) options.onNeighbour(neighbour);
-      }
+    // All are read before the first is told: that may close the sockets.
+    for (const neighbour of sockets.flatMap(received)) {
+      if (wanted.has(neighbour.address)) options.onNeighbour(neighbour);
     }
   };
   const close = (): void => {

@@ -52,8 +52,7 @@ export function onServerFailed(s: Session, env: SessionEnv, port: SessionPort): 
  * Whether a request may be sent again after the connection closed without a byte of response: only what is
  * idempotent, and whose body hasn't been sent, because the client's bytes aren't kept (RFC 9110 9.2.2).
  */
-const mayAskAgain = (s: Session): boolean =>
-  !s.hasResponse && s.isIdempotent && !s.isBodyBegun && s.tries < MAX_TRIES;
+const mayAskAgain = (s: Session): boolean => !s.hasResponse && s.isIdempotent && !s.isBodyBegun;
 
 /** The web server closed before it answered. A reused connection may just have been too old. */
 export function askAgain(s: Session, env: SessionEnv, port: SessionPort): void {

@@ -81,7 +81,6 @@ export function createEngine(options: EngineOptions = {}) {
     end: "" as "" | "closed" | "aborted",
     counts: [] as string[],
     choices: [] as { token: string; hash: number; tried: number[] }[],
-    mostHeld: 0,
     /** Whether more of the client's bytes may come after the end that nobody will read. */
     lingers: false,
   };
@@ -145,7 +144,6 @@ export function createEngine(options: EngineOptions = {}) {
 
   function offer(): number {
     assert.ok(held.length <= RECEIVE_BUFFER_BYTES, "what is not taken stays within the receive buffer");
-    record.mostHeld = Math.max(record.mostHeld, held.length);
     const buffer = Buffer.concat([Buffer.from("??"), held, Buffer.from("??")]);
     const stop = input((s) => session.onClientBytes(s, env, port, buffer, 2, 2 + held.length));
     assert.ok(stop >= 2 && stop <= 2 + held.length);

@@ -119,12 +119,15 @@ async function ask<Report extends { kind: string }>(
   topic = "rows",
 ): Promise<Report> {
   const server = createServer();
-  const answer = new Promise<Report>((resolve) => {
+  const answer = new Promise<Report>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`no ${kind} report from node${node.number}`)), 20_000);
     server.on("connection", (socket) => {
       socket.write(`${JSON.stringify({ id: 1, topic })}\n`);
       createInterface({ input: socket }).on("line", (line) => {
         const { body } = JSON.parse(line);
-        if (body?.kind === kind) resolve(body);
+        if (body?.kind !== kind) return;
+        clearTimeout(timer);
+        resolve(body);
       });
       t.after(() => socket.destroy());
     });
@@ -156,6 +159,8 @@ test(
     await until("all three nodes answer", () =>
       new Set(answers(array, 10)).isSupersetOf(new Set(["node1", "node2", "node3"])),
     );
+    // Announcements may have told the client; from here on it has to ask.
+    ip("-n", array.client, "neigh flush all");
     const names = new Set(answers(array, 60));
     assert.deepEqual([...names].sort(), ["node1", "node2", "node3"]);
     assert.ok(!answers(array, 20, VIP6).includes(""), "IPv6 requests are answered");

@@ -101,34 +101,20 @@ async function up(options: UpOptions): Promise<void> {
     throw new DlbaError("USAGE", "--config tells the nodes and web servers: leave --nodes and --web out");
   }
   const { labUp } = await import("../lab/up.ts");
+  const { downOnInterrupt } = await import("../lab/interrupt.ts");
   const started_ms = performance.now();
-  const { wasUp, state } = await removedOnInterrupt(options.name, async () =>
-    labUp({
-      name: options.name,
-      ...(options.config === undefined ? {} : { configFile: options.config }),
-      ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
-      ...(options.web === undefined ? {} : { webs: options.web }),
-    }),
-  );
+  const keep = downOnInterrupt(options.name);
+  const { wasUp, state } = await labUp({
+    name: options.name,
+    ...(options.config === undefined ? {} : { configFile: options.config }),
+    ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
+    ...(options.web === undefined ? {} : { webs: options.web }),
+  });
+  keep();
   const took = `in ${((performance.now() - started_ms) / 1000).toFixed(1)} s`;
   console.log(`The lab "${state.name}" is ${wasUp ? "up already" : `up ${took}`}.`);
   for (const change of state.changes) console.log(`Note: ${change}.`);
   console.log(overview(state));
-}
-
-/** Ctrl-C while a lab comes up takes away what is there of it. */
-async function removedOnInterrupt<T>(name: string, work: () => Promise<T>): Promise<T> {
-  const interrupt = (signal: NodeJS.Signals): void => {
-    void lab()
-      .then(async ({ labDown }) => labDown(name))
-      .finally(() => process.exit(128 + constants.signals[signal]));
-  };
-  process.once("SIGINT", interrupt).once("SIGTERM", interrupt);
-  try {
-    return await work();
-  } finally {
-    process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
-  }
 }
 
 function overview(state: LabState): string {

@@ -9,6 +9,7 @@ import { describeError } from "../conf/errors.ts";
 import { parseConfig, readConfigFile } from "../conf/load.ts";
 import { command } from "../net/command.ts";
 import { type Claim, cookieClaim, keepAliveClaim, killClaim, pathClaim, spreadClaim } from "./claims.ts";
+import { downOnInterrupt } from "./interrupt.ts";
 import { labDown } from "./lab.ts";
 import type { LabState } from "./state.ts";
 import { hostNamed } from "./plan.ts";
@@ -120,10 +121,7 @@ function secondsSince(started_ms: number): number {
 }
 
 async function withCleanUp(name: string): Promise<Report> {
-  const interrupt = (): void => {
-    void labDown(name).finally(() => process.exit(130));
-  };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, interrupt);
+  downOnInterrupt(name);
   try {
     return await withLab(name);
   } catch (error) {

@@ -4,7 +4,8 @@
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { command } from "../net/command.ts";
+import { DlbaError } from "../conf/errors.ts";
+import { command, tryCommand } from "../net/command.ts";
 import type { LabPlan, PlannedHost } from "./plan.ts";
 import { type LabPlaces, NETNS_DIR } from "./places.ts";
 
@@ -139,8 +140,14 @@ export async function cutHosts(places: LabPlaces): Promise<Set<string>> {
   return new Set(links.filter(({ flags }) => !flags.includes("UP")).map(({ ifname }) => ifname));
 }
 
+/** Removes all namespaces that start with a prefix, also when someone else does so at the same time. */
 export async function removeNamespaces(prefix: string): Promise<void> {
-  for (const namespace of namespacesOf(prefix)) await command("ip", ["netns", "del", namespace]);
+  for (const namespace of namespacesOf(prefix)) {
+    const { code, stderr } = await tryCommand("ip", ["netns", "del", namespace]);
+    if (code !== 0 && namespacesOf(prefix).includes(namespace)) {
+      throw new DlbaError("COMMAND_FAILED", `the namespace ${namespace} can't be removed: ${stderr.trim()}`);
+    }
+  }
 }
 
 /** The namespace's number, as /proc/PID/ns/net shows it. */

@@ -8,5 +8,3 @@ export function schedulerOf(config: Pick<Config, "nodes">): NodeConfig {
   if (node === undefined) throw new DlbaError("NO_NODES", "the configuration has no nodes");
   return node;
 }
-
-export { findNode as nodeNamed } from "./node.ts";

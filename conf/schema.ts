@@ -245,4 +245,3 @@ export type Config = z.output<typeof configSchema>;
 export type NodeConfig = Config["nodes"][number];
 export type VserverConfig = Config["vservers"][number];
 export type PoolConfig = Config["pools"][number];
-export type WebServerConfig = PoolConfig["servers"][number];

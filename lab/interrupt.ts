@@ -14,8 +14,8 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
  */
 export function downOnInterrupt(labName: string): () => void {
   const interrupt = (signal: NodeJS.Signals): void => {
-    const args = ["lab", "down", "--name", labName];
-    spawnSync(join(ROOT, "bin/dlba"), args, { detached: true, stdio: "ignore" });
+    const down = [join(ROOT, "bin/dlba"), "lab", "down", "--name", labName];
+    spawnSync("setsid", ["--wait", ...down], { stdio: "ignore" });
     process.exit(128 + constants.signals[signal]);
   };
   for (const signal of SIGNALS) process.on(signal, interrupt);

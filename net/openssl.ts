@@ -80,7 +80,6 @@ export const clearSslErrors = bind<[], void>(o, "void ERR_clear_error()");
 
 export const SSL_ERROR_WANT_READ = 2;
 export const SSL_ERROR_WANT_WRITE = 3;
-export const SSL_ERROR_ZERO_RETURN = 6;
 
 const FILETYPE_PEM = 1;
 const CTRL_MODE = 33;
@@ -137,8 +136,6 @@ export function createServerContext(options: ServerContextOptions): SslContext {
     throw error;
   }
 }
-
-export const freeContext = contextFree;
 
 function loadCertificate(context: SslContext, { certificate, key }: ServerContextOptions): void {
   if (useChain(context, certificate) !== 1) {

@@ -1,7 +1,9 @@
 /** A whole lab: up, used, hurt, healed, down. Needs root. */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -210,6 +212,66 @@ test("up cleans first what an up that was killed left behind", async () => {
     assert.equal(JSON.parse(readFileSync(places.stateFile, "utf8")).state, "up");
   } finally {
     await labDown(name);
+  }
+  nothingLeft(name);
+});
+
+test("an interrupted up leaves nothing", async () => {
+  const name = `${LAB}e`;
+  const up = spawn(join(ROOT, "bin/dlba"), ["lab", "up", "--name", name], { stdio: "ignore" });
+  const ended = once(up, "exit");
+  await eventually("some namespaces", () => namespacesOf(labPlaces(name).namespacePrefix).length >= 2);
+  up.kill("SIGINT");
+  assert.deepEqual(await ended, [130, null]);
+  nothingLeft(name);
+});
+
+const OPERATORS = `array: { name: prod, key_file: /nonexistent/array.key }
+nodes:
+  - { number: 5, name: lb-five, address: 10.77.0.5, interface: ens5 }
+  - { number: 9, name: lb-nine, address: 10.77.0.9, interface: ens9, mac: "02:00:00:00:00:99" }
+vservers:
+  - name: shop
+    vips: [203.0.113.80, "2001:db8:80::80"]
+    ports: [8443]
+    protocol: https
+    hosts: [shop.example.org]
+    certificates: [{ certificate: /nonexistent/shop.crt, key: /nonexistent/shop.key }]
+    pool: app
+pools:
+  - name: app
+    servers: [{ id: app1, address: 10.88.1.1, port: 8080 }, { id: app2, address: "2001:db8:88::2", port: 81 }]
+limits: { workers: 1 }
+`;
+
+test("an operator's own file is run with its names, addresses, ports and interfaces", async () => {
+  const name = `${LAB}f`;
+  const dir = mkdtempSync(join(tmpdir(), "dlba-lab-"));
+  try {
+    const configFile = join(dir, "prod.yaml");
+    writeFileSync(configFile, OPERATORS);
+    const { state } = await labUp({ name, configFile });
+    assert.equal(state.changes.length, 3);
+    assert.equal(state.scheduler, "node5");
+    for (const vip of state.vips) {
+      const resolve = ["--resolve", `shop.example.org:8443:${vip}`];
+      const curlArgs = [
+        "curl",
+        "-s",
+        "--cacert",
+        state.ca_file,
+        ...resolve,
+        "https://shop.example.org:8443/id",
+      ];
+      const seen = new Set<string>();
+      for (let i = 0; i < 12; i++) seen.add((await labExec(name, "client", curlArgs)).stdout);
+      assert.deepEqual([...seen].toSorted(), ["app1\n", "app2\n"], vip);
+    }
+    const links = await labExec(name, "lb-nine", ["ip", "-br", "link", "show", "ens9"]);
+    assert.match(links.stdout, /02:00:00:00:00:99/);
+  } finally {
+    await labDown(name);
+    rmSync(dir, { recursive: true });
   }
   nothingLeft(name);
 });

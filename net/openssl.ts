@@ -75,6 +75,8 @@ export const sslError = bind<[Ssl, number], number>(o, "int SSL_get_error(uintpt
 export const sslShutdown = bind<[Ssl], number>(o, "int SSL_shutdown(uintptr_t ssl)");
 export const sslFree = bind<[Ssl], void>(o, "void SSL_free(uintptr_t ssl)");
 export const sslSessionReused = bind<[Ssl], number>(o, "int SSL_session_reused(uintptr_t ssl)");
+/** 1 when OpenSSL holds bytes of the peer that were not returned yet, whole records or parts of one. */
+export const sslHasPending = bind<[Ssl], number>(o, "int SSL_has_pending(uintptr_t ssl)");
 /** Empties this thread's error queue: a call's failure must not be read as the next one's. */
 export const clearSslErrors = bind<[], void>(o, "void ERR_clear_error()");
 

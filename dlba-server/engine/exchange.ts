@@ -87,13 +87,14 @@ function countRequest(server: number, by: number): void {
   counters.hits++;
   if (by === BY.newCookie) counters.cookie_groups++;
   worker.counters.requests++;
-  current.requestStart_ms = performance.now();
+  current.requestStart_ms = worker.now_ms;
 }
 
 function countResponse(server: number, status: number): void {
   countClass(status);
   if (current.requestStart_ms < 0) return;
-  const took_us = (performance.now() - current.requestStart_ms) * 1000;
+  // The turns' times, not the clock's: two clock reads per request less, and the mean is as good.
+  const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
   current.requestStart_ms = -1;
   const { counters } = current.vserver.pool.servers[server]!;
   counters.response_time_sum_us += took_us;

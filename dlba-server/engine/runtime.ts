@@ -92,7 +92,7 @@ export interface ClientConnection extends Timed<Connection> {
   lastPhase: Phase;
   phaseStart_ms: number;
   lastInput_ms: number;
-  /** When the request under way went to the web server, in milliseconds with fraction; -1 outside. */
+  /** When the request under way went to the web server, by the turn's time; -1 outside. */
   requestStart_ms: number;
   isQueuedAgain: boolean;
 }

@@ -11,6 +11,7 @@ import { addressOf, errno, nativeMemory } from "../../net/ffi.ts";
 import {
   clearSslErrors,
   sslError,
+  sslHasPending,
   sslRead,
   sslWrite,
   SSL_ERROR_WANT_READ,
@@ -28,6 +29,8 @@ export interface Stream {
   isConnecting: boolean;
   /** The kernel has said that there is something to read, and it has not been read to the end. */
   isReadable: boolean;
+  /** Nothing has been read since the kernel said so. */
+  isFresh: boolean;
   /** The peer's FIN has been announced: only reading to the end shows what came before it. */
   hasPeerEnded: boolean;
   /** Writing failed: what is still written is thrown away, the end shows when reading. */
@@ -47,6 +50,7 @@ export function createStream(fd: number, generation: number, ssl: number, isConn
     ssl,
     isConnecting,
     isReadable: false,
+    isFresh: false,
     hasPeerEnded: false,
     isBroken: false,
     isClosed: false,
@@ -84,9 +88,19 @@ function readPlain(stream: Stream, offset: number, room: number): number {
   return WOULD_BLOCK;
 }
 
+/** Far below the 16 KB that OpenSSL asks the kernel for at a time. */
+const SHORT_RECORD_BYTES = 8192;
+
 function readTls(stream: Stream, offset: number, room: number): number {
+  const isFresh = stream.isFresh;
+  stream.isFresh = false;
   const count = sslRead(stream.ssl, received.address + offset, room);
-  if (count > 0) return count;
+  if (count > 0) {
+    // One short record with nothing behind it: the kernel gave all it had. Saves a read per request that would block.
+    const isShort = isFresh && count < SHORT_RECORD_BYTES && !stream.hasPeerEnded;
+    if (isShort && sslHasPending(stream.ssl) === 0) stream.isReadable = false;
+    return count;
+  }
   const reason = sslError(stream.ssl, count);
   if (reason === SSL_ERROR_WANT_READ || reason === SSL_ERROR_WANT_WRITE) {
     stream.isReadable = false;

@@ -157,6 +157,7 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
   }
   if ((flags & (sockets.EPOLLIN | sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) === 0) return;
   stream.isReadable = true;
+  stream.isFresh = true;
   const isGone = connection.kind === "client" && (flags & (sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0;
   if (isGone) exchange.clientLost(connection);
   else readConnection(worker, connection);
@@ -179,6 +180,7 @@ function handshake(worker: Worker, connection: ClientConnection): void {
     return;
   }
   connection.isHandshaking = false;
+  stream.isFresh = false;
   worker.counters.tls_handshakes++;
   if (sslSessionReused(stream.ssl) === 1) worker.counters.tls_resumed++;
   connection.phaseStart_ms = worker.now_ms;

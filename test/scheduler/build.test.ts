@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { compileBpf, LAYOUT_FILE, layoutOf, OBJECT_FILE, SOURCE_FILE } from "../../scheduler/bpf/build.ts";
+import { NOBODY } from "../../conf/limits.ts";
 import { layoutSource } from "../../scheduler/bpf/layout-source.ts";
+import { NODE_NOBODY } from "../../scheduler/layout.ts";
 
 /** The compiler that the committed object was made with; another one makes other instructions. */
 const CLANG = "14";
@@ -38,3 +40,5 @@ test("the object carries no path of the machine that made it", () => {
 test("a structure that the object lacks is an error, not an empty layout", () => {
   assert.throws(() => layoutSource('{"types":[]}'), /no STRUCT bucket/);
 });
+
+test("both sides mean the same by nobody", () => assert.equal(NODE_NOBODY, NOBODY));

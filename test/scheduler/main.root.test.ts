@@ -4,11 +4,11 @@ import { spawnSync, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
-import type { BucketsReport, FailoverReport, SchedulerReport } from "../../conf/messages.ts";
+import type { PublishedBody } from "../../conf/messages.ts";
 import { openLease } from "../../net/lease.ts";
 import { detachDataPlane } from "../../scheduler/data-plane.ts";
 import { cable, directory, ip, mountBpf, namespace, pinDirectory, sh, startIn, until } from "./network.ts";
@@ -111,32 +111,41 @@ function answers(array: TestArray, count: number, address = VIP): string[] {
   });
 }
 
-/** Stands in for a node's status process: asks all that publish there. */
-async function ask<Report extends { kind: string }>(
-  t: TestContext,
-  node: TestNode,
-  kind: string,
-  topic = "rows",
-): Promise<Report> {
-  const server = createServer();
-  const answer = new Promise<Report>((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ${kind} report from node${node.number}`)), 20_000);
-    server.on("connection", (socket) => {
-      socket.write(`${JSON.stringify({ id: 1, topic })}\n`);
-      createInterface({ input: socket }).on("line", (line) => {
-        const { body } = JSON.parse(line);
-        if (body?.kind !== kind) return;
-        clearTimeout(timer);
-        resolve(body);
-      });
-      t.after(() => socket.destroy());
+type Kind = PublishedBody["kind"];
+type ReportOf<K extends Kind> = Extract<PublishedBody, { kind: K }>;
+const isKind = <K extends Kind>(body: PublishedBody, kind: K): body is ReportOf<K> => body.kind === kind;
+
+/** Stands in for a node's status process: asks what publishes there, which may still be connecting. */
+function statusDesk(t: TestContext, node: TestNode): <K extends Kind>(kind: K) => Promise<ReportOf<K>> {
+  const sockets = new Set<Socket>();
+  let bodies: PublishedBody[] = [];
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => sockets.delete(socket));
+    createInterface({ input: socket }).on("line", (line) => {
+      const { body } = JSON.parse(line);
+      if (body !== undefined) bodies.push(body);
     });
   });
   server.listen(join(node.runDir, "publish.sock"));
-  const report = await answer;
-  server.close();
-  sh("rm", ["-f", join(node.runDir, "publish.sock")]);
-  return report;
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return async (kind) => {
+    bodies = [];
+    const question = { id: 1, topic: kind === "buckets" ? "buckets" : "rows" };
+    const report = () => bodies.find((body) => isKind(body, kind));
+    await until(`a report of kind ${kind}`, async () => {
+      for (const socket of sockets) socket.write(`${JSON.stringify(question)}\n`);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return report() !== undefined;
+    });
+    const found = report();
+    assert.ok(found);
+    return found;
+  };
 }
 
 async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<number | null> {
@@ -152,6 +161,8 @@ test(
     const array = segment(t);
     const [first, second] = array.nodes;
     assert.ok(first && second);
+    const ask = statusDesk(t, first);
+    const askSecond = statusDesk(t, second);
     const standIns = await Promise.all(array.nodes.map((node) => startStandIn(t, array, node)));
     const schedulers = array.nodes.map((node) => startDaemon(t, array, node, "scheduler"));
     const failovers = array.nodes.map((node) => startDaemon(t, array, node, "failover"));
@@ -165,7 +176,7 @@ test(
     assert.deepEqual([...names].sort(), ["node1", "node2", "node3"]);
     assert.ok(!answers(array, 20, VIP6).includes(""), "IPv6 requests are answered");
 
-    const report = await ask<SchedulerReport>(t, first, "scheduler");
+    const report = await ask("scheduler");
     assert.equal(report.xdp_mode, "generic");
     assert.deepEqual(
       report.nodes.map(({ mac, failed }) => [mac, failed]),
@@ -177,29 +188,27 @@ test(
     );
     assert.ok((report.packets_to_node["2"] ?? 0) > 0 && (report.counters["arp_answered"] ?? 0) > 0);
     await until("the sweep has brought figures", async () => {
-      return (await ask<SchedulerReport>(t, first, "scheduler")).nodes.every(
-        ({ hits, number }) => hits === number * 10,
-      );
+      return (await ask("scheduler")).nodes.every(({ hits, number }) => hits === number * 10);
     });
-    const standby = await ask<SchedulerReport>(t, second, "scheduler");
+    const standby = await askSecond("scheduler");
     assert.equal(standby.buckets_assigned, 0, "a node that does not schedule claims nothing");
-    const failover = await ask<FailoverReport>(t, first, "failover");
+    const failover = await ask("failover");
     assert.ok(failover.is_scheduler && failover.lease_renewals > 0 && failover.announcements > 0);
 
     // The process that decides is killed: packets go on, and its successor moves nothing.
     await stop(schedulers[0]!, "SIGKILL");
     assert.ok(!answers(array, 10).includes(""));
     schedulers[0] = startDaemon(t, array, first, "scheduler");
-    const before = await ask<BucketsReport>(t, first, "buckets", "buckets");
+    const before = await ask("buckets");
     const owners = Buffer.from(before.owners, "base64");
     assert.ok(owners.filter((owner) => owner !== 255).length > 50, "the table was taken over");
 
     // A node stops answering the sweep: its buckets go to the others.
     await stop(standIns[1]!, "SIGKILL");
     await until("the node counts as failed", async () => {
-      return (await ask<SchedulerReport>(t, first, "scheduler")).nodes[1]?.failed === true;
+      return (await ask("scheduler")).nodes[1]?.failed === true;
     });
-    const later = Buffer.from((await ask<BucketsReport>(t, first, "buckets", "buckets")).owners, "base64");
+    const later = Buffer.from((await ask("buckets")).owners, "base64");
     assert.equal(later.filter((owner) => owner === 2).length, 0);
     owners.forEach((owner, i) => {
       if (owner !== 2 && owner !== 255) assert.equal(later[i], owner, "nobody else's bucket moved");

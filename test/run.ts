@@ -43,7 +43,13 @@ function environment(): NodeJS.ProcessEnv {
 const tool = (name: string): string => join(ROOT, "node_modules/.bin", name);
 
 function tests(name: string, files: readonly string[], concurrency: number): void {
-  const options = ["--test", "--test-reporter=spec", `--test-timeout=${TEST_TIMEOUT_MS}`];
+  // A file whose tests have ended ends too: one that failed half-way may have left a child or a socket open.
+  const options = [
+    "--test",
+    "--test-reporter=spec",
+    "--test-force-exit",
+    `--test-timeout=${TEST_TIMEOUT_MS}`,
+  ];
   step(name, process.execPath, [...options, `--test-concurrency=${concurrency}`, ...files]);
 }
 

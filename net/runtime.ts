@@ -54,7 +54,7 @@ export function runtimeProblem(facts: RuntimeFacts): DlbaError | undefined {
     });
   }
   const hint =
-    "start it with bin/dlba, which takes the pinned binary out of node_modules (npm ci puts it there)";
+    "start it with bin/dlba, which takes the pinned binary out of node_modules (npm install puts it there)";
   if (facts.version !== facts.pinnedVersion) {
     const is = `this is Node ${facts.version}, DLBA was tested with ${facts.pinnedVersion} and needs just that`;
     return new DlbaError("RUNTIME_WRONG_VERSION", is, { hint });

@@ -191,7 +191,14 @@ const wrkLoad =
   (scheme: "http" | "https", path: string) =>
   async (proxy: Proxy, seconds: number): Promise<number> => {
     const port = scheme === "http" ? proxy.plainPort : proxy.tlsPort;
-    const args = ["-t1", `-c${CONNECTIONS}`, `-d${seconds}`, `${scheme}://${ADDRESS}:${port}/${path}`];
+    const args = [
+      "-t1",
+      "--timeout",
+      "30",
+      `-c${CONNECTIONS}`,
+      `-d${seconds}`,
+      `${scheme}://${ADDRESS}:${port}/${path}`,
+    ];
     const text = await output(inside("wrk", args, LOAD_CPU));
     const isClean = !/Non-2xx|Socket errors/.test(text);
     const count = Number(/(\d+) requests in/.exec(text)?.[1] ?? 0);

@@ -10,6 +10,7 @@ import type { Config } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { prepareHost, restoreHost } from "../net/host.ts";
 import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
+import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/data-plane.ts";
 import { createLogger } from "../status/log.ts";
@@ -87,7 +88,8 @@ function childSpecs(config: Config, options: RunOptions): ChildSpec[] {
 
 function childSpec(folder: string, options: RunOptions, worker?: number, drain_ms = 0): ChildSpec {
   const { config, node, pinDir, runDir } = options;
-  const args = [join(ROOT, folder, "main.ts"), "--config", config, "--node", node];
+  const flags = folder === "dlba-server" ? WORKER_NODE_FLAGS : [];
+  const args = [...flags, join(ROOT, folder, "main.ts"), "--config", config, "--node", node];
   args.push("--pin-dir", pinDir, "--run-dir", runDir);
   if (worker !== undefined) args.push("--worker", String(worker));
   return {

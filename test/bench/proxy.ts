@@ -4,7 +4,7 @@
  * of the proxy's own CPU time; web server and load generator sit on the other core.
  *
  *   -- --json    one JSON object        -- --check   exit 1 naming each figure below its bar
- *   -- --rounds N (default 5)           -- --seconds S per measurement (default 2)
+ *   -- --rounds N (default 9)           -- --seconds S per measurement (default 1)
  *   -- --cases A,B only these           (memory per idle TLS connection is always measured)
  */
 import { spawn, execFileSync, type ChildProcess } from "node:child_process";
@@ -14,14 +14,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { WORKER_NODE_FLAGS } from "../../dlba-server/node-flags.ts";
 import { conclude, summarise, type Summary } from "./figures.ts";
 
 const { values } = parseArgs({
   options: {
     json: { type: "boolean" },
     check: { type: "boolean" },
-    rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
+    rounds: { type: "string", default: "9" },
+    seconds: { type: "string", default: "1" },
     cases: { type: "string", default: "" },
   },
 });
@@ -165,7 +166,11 @@ const PROXIES: readonly Proxy[] = [
     name: "dlba",
     plainPort: 8001,
     tlsPort: 8101,
-    start: onProxyCpu(process.execPath, [join(ROOT, "dlba-server/main.ts"), ...dlbaArguments]),
+    start: onProxyCpu(process.execPath, [
+      ...WORKER_NODE_FLAGS,
+      join(ROOT, "dlba-server/main.ts"),
+      ...dlbaArguments,
+    ]),
   },
   {
     name: "haproxy",
@@ -255,23 +260,27 @@ async function waitUntilServing(proxy: Proxy): Promise<void> {
 
 type Samples = Record<string, Record<string, number[]>>;
 
+/** Short measurements in turn, each round beginning with another proxy, so that none always follows the same. */
 async function measure(
   running: ReadonlyMap<string, ChildProcess>,
   rounds: number,
   seconds: number,
 ): Promise<Samples> {
   const samples: Samples = {};
-  for (let round = 0; round < rounds; round++) {
+  for (let round = -1; round < rounds; round++) {
     for (const test of CASES) {
-      for (const proxy of PROXIES.filter(({ name }) => test.proxies.includes(name))) {
+      const entrants = PROXIES.filter(({ name }) => test.proxies.includes(name));
+      const first = (round + 1) % entrants.length;
+      for (const proxy of [...entrants.slice(first), ...entrants.slice(0, first)]) {
         const pid = running.get(proxy.name)!.pid!;
         const before = cpuSeconds(pid);
         const done = await test.load(proxy, seconds);
         const perCpuSecond = done / (cpuSeconds(pid) - before);
-        ((samples[test.name] ??= {})[proxy.name] ??= []).push(perCpuSecond);
+        // The round before the first warms up: caches, compiled code, connections.
+        if (round >= 0) ((samples[test.name] ??= {})[proxy.name] ??= []).push(perCpuSecond);
       }
     }
-    console.error(`round ${round + 1} of ${rounds} done`);
+    console.error(round < 0 ? "warmed up" : `round ${round + 1} of ${rounds} done`);
   }
   return samples;
 }

@@ -3,7 +3,7 @@
  * them. When it dies or stalls, the answers stop by themselves. Nothing bulky runs here.
  */
 import { join } from "node:path";
-import { parseIp, type IpAddress } from "../conf/address.ts";
+import { parseIp } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { LEASE_RENEWAL_MS } from "../conf/limits.ts";
 import { loadConfig } from "../conf/load.ts";
@@ -12,6 +12,7 @@ import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import { schedulerOf } from "../conf/scheduler-role.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
+import { vipsOf } from "../conf/vips.ts";
 import { announcements, ETHERTYPE_ARP } from "../net/frames.ts";
 import { readInterface } from "../net/interface.ts";
 import { openLease, type Lease } from "../net/lease.ts";
@@ -33,12 +34,6 @@ interface Running {
   announcements: number;
 }
 
-/** All VIPs of a configuration, each once. */
-export function vipsOf(config: Pick<Config, "vservers">): IpAddress[] {
-  const vips = config.vservers.flatMap(({ vips }) => vips).flatMap((text) => parseIp(text) ?? []);
-  return [...new Map(vips.map((vip) => [vip.text, vip])).values()];
-}
-
 const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
@@ -46,7 +41,9 @@ function start(options: ProcessOptions, config: Config, node: NodeConfig, log: L
   return {
     log,
     pinDir: options.pinDir,
-    frames: vipsOf(config).flatMap((vip) => announcements(mac, vip)),
+    frames: vipsOf(config)
+      .flatMap((text) => parseIp(text) ?? [])
+      .flatMap((vip) => announcements(mac, vip)),
     // A socket for sending takes the frame's own ethertype; what it would receive is filtered out.
     socket: openPacketSocket(ifindex, ETHERTYPE_ARP, [[0x06, 0, 0, 0]]),
     role: newRole(schedulerOf(config).number === node.number, monotonic_ms()),

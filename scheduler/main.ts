@@ -11,6 +11,7 @@ import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import { schedulerOf } from "../conf/scheduler-role.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
+import { vipsOf } from "../conf/vips.ts";
 import type { Neighbour } from "../net/frames.ts";
 import { readInterface } from "../net/interface.ts";
 import { exitWithParent, reportReady } from "../net/parent-watch.ts";
@@ -74,7 +75,7 @@ function start(options: ProcessOptions, config: Config, node: NodeConfig, log: L
   }
   plane.setOwnMac(mac);
   plane.setHashKey(deriveKey(arrayKey, "hash-seed", HASH_KEY_BYTES));
-  plane.setVips(config.vservers.flatMap(({ vips }) => vips));
+  plane.setVips(vipsOf(config));
   plane.setServices(servicesOf(config));
   const members = createMembers(config.nodes, node, mac, plane);
   writeMembers(plane, members);

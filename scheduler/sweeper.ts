@@ -1,4 +1,5 @@
 /** The sweep's edge: asks the nodes' status processes over the control transport, and keeps what they said. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import type { NodeStatus } from "../conf/messages.ts";
 import type { NodeConfig } from "../conf/schema.ts";
@@ -58,7 +59,12 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     sweeper.timer = setTimeout(again, step.delay_ms);
   };
   const ask = async (number: number, { state }: SweepTurn): Promise<void> => {
+    const tryEnd_ms = performance.now() + options.timeout_ms;
     const status = await askStatus(options, number);
+    // A refusal comes at once, and three of them within a millisecond would fail a node whose status process is
+    // just being started again: so every try without an answer takes its full time.
+    if (status === undefined)
+      await sleep(Math.max(0, tryEnd_ms - performance.now()), undefined, { ref: false });
     if (sweeper.isStopped) return;
     if (status === undefined) return take(sweepUnanswered(state, options, Date.now()));
     sweeper.answers.set(number, status);

@@ -1,7 +1,7 @@
 /** What the exit codes of `dlba` mean; docs/configuration.md tells operators. */
 export const EXIT = {
   ok: 0,
-  /** What was asked about is wrong: a configuration with errors. */
+  /** What was asked about is not as it should be: a configuration with errors, a node not drained in time. */
   found: 1,
   /** The command line is wrong. */
   usage: 2,

@@ -1,5 +1,5 @@
 /** `dlba lab`: a whole array in network namespaces on this machine. */
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { constants } from "node:os";
@@ -11,6 +11,8 @@ interface UpOptions {
   readonly config?: string;
   readonly nodes?: number;
   readonly web?: number;
+  readonly far?: number;
+  readonly idle?: readonly number[];
 }
 interface LabName {
   readonly name: string;
@@ -46,7 +48,18 @@ function registerUp(group: Command): void {
     .option("--config <file>", "an array's own configuration instead of the lab's")
     .option("--nodes <count>", "number of nodes (default: 3)", counted(64))
     .option("--web <count>", "number of web servers (default: 3)", counted(250))
+    .addOption(
+      new Option("--far [mtu]", "with a far client behind a router, on a link with this MTU")
+        .preset("1400")
+        .argParser(counted(1500)),
+    )
+    .option("--idle <numbers>", "nodes that are not started at first, such as 3,4", nodeNumbers)
     .action(up);
+}
+
+function nodeNumbers(text: string): number[] {
+  if (!/^\d+(,\d+)*$/.test(text)) throw new InvalidArgumentError("expected node numbers such as 3,4");
+  return text.split(",").map(Number);
 }
 
 function counted(most: number): (text: string) => number {
@@ -94,6 +107,38 @@ const DEEDS: readonly {
     act: async (name, host) =>
       `${host}: ${(await lab()).labSignal(name, host, "SIGCONT")} processes continued`,
   },
+  {
+    verb: "start",
+    what: "start a node that was left idle or was shut down",
+    act: async (name, host) => {
+      await (await lab()).labStartNode(name, host);
+      return `${host}: runs`;
+    },
+  },
+  {
+    verb: "shutdown",
+    what: "end a node's dlba run in order; its data plane stays",
+    act: async (name, host) =>
+      (await (await lab()).labStopNode(name, host)) ? `${host}: ended` : `${host}: did not run`,
+  },
+  {
+    verb: "drain",
+    what: "let a node finish what it has and give it nothing new",
+    act: async (name, host) => (await (await lab()).labDrain(name, host, false)).trimEnd(),
+  },
+  {
+    verb: "undrain",
+    what: "let a drained node have traffic again",
+    act: async (name, host) => (await (await lab()).labUndrain(name, host)).trimEnd(),
+  },
+  {
+    verb: "wipe",
+    what: "remove what a node that does not run left in its kernel, as a restart of the machine would",
+    act: async (name, host) => {
+      await (await lab()).labWipeNode(name, host);
+      return `${host}: wiped`;
+    },
+  },
 ];
 
 async function up(options: UpOptions): Promise<void> {
@@ -109,6 +154,8 @@ async function up(options: UpOptions): Promise<void> {
     ...(options.config === undefined ? {} : { configFile: options.config }),
     ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
     ...(options.web === undefined ? {} : { webs: options.web }),
+    ...(options.far === undefined ? {} : { farMtu_bytes: options.far }),
+    ...(options.idle === undefined ? {} : { idleNodes: options.idle }),
   });
   keep();
   const took = `in ${((performance.now() - started_ms) / 1000).toFixed(1)} s`;

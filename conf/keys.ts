@@ -7,7 +7,7 @@ import { readFileSync } from "node:fs";
 import { DlbaError } from "./errors.ts";
 import { ARRAY_KEY_BYTES } from "./limits.ts";
 
-export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control";
+export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control" | "heartbeat";
 
 /** Reads the array key: base64 of 32 bytes, white space around it allowed. */
 export function readArrayKey(path: string): Uint8Array {

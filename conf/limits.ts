@@ -22,6 +22,21 @@ export const MAX_CONFIG_ERRORS = 200;
 /** Values of a configuration, counted with every alias written out. */
 export const MAX_CONFIG_VALUES = 1_000_000;
 export const ARRAY_KEY_BYTES = 32;
+/** Segments that a node is on. */
+export const MAX_INTERFACES = 8;
+/** Buckets of all direct pools together, and how many such pools and hosts in each there may be. */
+export const DIRECT_BUCKETS = 32_768;
+export const MAX_DIRECT_POOLS = 64;
+export const MAX_DIRECT_HOSTS = 64;
+
+// What is held of a node.
+/** A node that does not follow the bucket table for this long counts as failed. */
+export const FOLLOW_GRACE_MS = 3000;
+/** A failed node whose kernel lives is sent its buckets' frames for this long, while they move. */
+export const FAILED_KEEPS_UP_MS = 500;
+
+/** Pause between two looks at a node's own connections, while somebody wants to know. */
+export const HELD_ROUND_MS = 1000;
 
 // Who answers for the VIP.
 /** How long ARP and neighbour answers go on after the last renewal. */

@@ -15,8 +15,9 @@ export interface Hello {
   readonly pid: number;
 }
 
-/** What can be asked of a publisher. `buckets` is only asked when someone wants the table: it is large. */
-export type Topic = "rows" | "buckets";
+/** What can be asked of a publisher. The latter two are only asked when someone wants the table: they are large. */
+export const QUESTION_TOPICS = ["rows", "buckets", "vservers"] as const;
+export type Topic = (typeof QUESTION_TOPICS)[number];
 export interface Question {
   readonly id: number;
   readonly topic: Topic;
@@ -25,7 +26,7 @@ export interface Answer {
   readonly id: number;
   readonly body: PublishedBody;
 }
-export type PublishedBody = WorkerReport | SchedulerReport | FailoverReport | BucketsReport;
+export type PublishedBody = WorkerReport | SchedulerReport | FailoverReport | BucketsReport | VserversReport;
 
 /** Counters of one web server as one worker sees it. Times in microseconds. */
 export interface WebServerCounters {
@@ -49,7 +50,11 @@ export interface WebServerCounters {
 export interface WorkerReport {
   readonly kind: "worker";
   readonly web_servers: readonly WebServerCounters[];
+  /** Whether it takes new connections: not before it listens, and not while it drains. */
+  readonly is_accepting: boolean;
   readonly open_connections: number;
+  /** The same by the vserver's name. */
+  readonly open_by_vserver: Readonly<Record<string, number>>;
   readonly accepted: number;
   readonly requests: number;
   /** Client-side answers by status class and those that the proxy made itself, by status. */
@@ -64,6 +69,14 @@ export interface WorkerReport {
   readonly memory_bytes: number;
 }
 
+/**
+ * What a node is to the scheduler. starting: nothing known yet; up: takes traffic; draining: gets no buckets and
+ * still has connections; drained: has none left; disabled: so configured; failed: its kernel lives, but its
+ * processes don't answer the sweep or accept nothing; down: its kernel is silent.
+ */
+export const NODE_STATES = ["starting", "up", "draining", "drained", "disabled", "failed", "down"] as const;
+export type NodeStateName = (typeof NODE_STATES)[number];
+
 /** One row of the DLBA Server Status Table, as the scheduler holds it. */
 export interface NodeRow {
   readonly number: number;
@@ -74,6 +87,11 @@ export interface NodeRow {
   readonly hits: number | null;
   readonly open_connections: number | null;
   readonly failed: boolean;
+  readonly state: NodeStateName;
+  /** Why it is not up, for people; empty when there is nothing to tell. */
+  readonly reason: string;
+  /** Version of the Client IP Hash Table that it has; null when it follows none. */
+  readonly table_version: number | null;
   readonly address: string;
   readonly enabled: boolean;
   readonly weight: number;
@@ -92,9 +110,54 @@ export interface SchedulerReport {
   readonly interface: string;
   readonly table_size: number;
   readonly buckets_assigned: number;
+  /** Buckets that have a previous node: second chance looks at them. */
+  readonly buckets_with_previous: number;
+  readonly balance: string;
+  readonly epoch: number;
+  readonly table_version: number;
   /** Counters of the XDP program by reason, and packets sent to each node (by node number). */
   readonly counters: Readonly<Record<string, number>>;
   readonly packets_to_node: Readonly<Record<string, number>>;
+}
+
+/** Frames given to a node or host for one vserver; totals since the data plane was made, rates of the last second. */
+export interface TrafficCount {
+  readonly connections: number;
+  readonly packets: number;
+  readonly bytes: number;
+}
+/** A node or a direct pool's host, as a vserver's traffic goes to it. */
+export interface VserverHostRow {
+  readonly number: number;
+  readonly name: string;
+  readonly address: string;
+  /** local: up the scheduler's own stack; route: by MAC address. */
+  readonly forward: "local" | "route";
+  readonly weight: number;
+  readonly state: NodeStateName;
+  readonly reason: string;
+  readonly buckets: number;
+  /** Null where nobody can tell (hosts of a direct pool). */
+  readonly open_connections: number | null;
+  readonly total: TrafficCount;
+  readonly per_second: TrafficCount;
+}
+export interface VserverRow {
+  readonly name: string;
+  readonly protocol: "http" | "https" | "tcp" | "udp";
+  readonly vips: readonly string[];
+  readonly ports: readonly number[];
+  readonly hash: "address-and-port" | "address";
+  /** The direct pool that its traffic goes to; null for the array's nodes. */
+  readonly direct_pool: string | null;
+  readonly table_size: number;
+  readonly hosts: readonly VserverHostRow[];
+}
+/** From the scheduler process. */
+export interface VserversReport {
+  readonly kind: "vservers";
+  readonly is_scheduling: boolean;
+  readonly vservers: readonly VserverRow[];
 }
 
 /** From the failover process. */
@@ -112,6 +175,7 @@ export interface BucketsReport {
   readonly table_size: number;
   readonly owners: string;
   readonly next: string;
+  readonly previous: string;
   /** Seconds since the last access; 0xffffffff for a bucket that was never used. */
   readonly idle_s: string;
 }
@@ -122,6 +186,9 @@ export interface NodeStatus {
   readonly avg_response_time_us: number | null;
   readonly hits: number;
   readonly open_connections: number;
+  readonly open_by_vserver: Readonly<Record<string, number>>;
   readonly workers: number;
+  /** Workers that take new connections. */
+  readonly workers_accepting: number;
   readonly web_servers: readonly WebServerCounters[];
 }

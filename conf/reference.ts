@@ -26,16 +26,18 @@ function sectionOf(name: string, part: JsonSchema, isNeeded: boolean): string {
   return `\n### ${name}\n\n${isNeeded ? "Needed" : "May be left out"}${bounds}.\n\n${head}${rows.join("")}\n`;
 }
 
-/** One row per key; keys of mappings inside of a list are `list[].key`. */
+/** One row per key; keys of mappings inside of a list are `list[].key`, those inside of a mapping `mapping.key`. */
 function rowsOf(schema: JsonSchema, prefix: string): string[] {
   return Object.entries(schema.properties ?? {}).flatMap(([key, part]) => {
     const name = prefix + key;
     const row = `| \`${name}\` | ${whatOf(part)} | ${defaultOf(schema, key, part)} | ${part.description ?? ""} |\n`;
-    return [row].concat(part.items === undefined ? [] : rowsOf(part.items, `${name}[].`));
+    const inner = part.items === undefined ? rowsOf(part, `${name}.`) : rowsOf(part.items, `${name}[].`);
+    return [row].concat(inner);
   });
 }
 
 function whatOf(part: JsonSchema): string {
+  if (part.properties !== undefined) return "a mapping";
   if (part.items === undefined || part.items.properties !== undefined) return expectation(part);
   return `${expectation(part)}, each ${expectation(part.items)}`;
 }

@@ -29,10 +29,13 @@ const cidr = textOf(
   "an address block such as 192.0.2.0/24 or 2001:db8::/32",
 );
 const path = patternText(/./, "a file's path");
+const interfaceName = patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0");
 const port = z.int().min(1).max(65_535);
 const weight = z.int().min(0).max(limits.MAX_WEIGHT);
 const milliseconds = (least: number, most: number, standard: number) =>
   z.int().min(least).max(most).default(standard);
+
+const isRequestPath = (text: string): boolean => /^\/[!-~]{0,1023}$/.test(text);
 
 const array = z.strictObject({
   name: name.describe("The array's name, in logs and tables."),
@@ -41,15 +44,27 @@ const array = z.strictObject({
   ),
 });
 
+const furtherInterface = z.strictObject({
+  interface: interfaceName.describe("Interface on the further segment: the XDP program runs on it, too."),
+  address: ip.describe("Physical IP address of the node on that segment."),
+  mac: mac.optional().describe("MAC address of that interface; found out when left out."),
+});
+
 const node = z.strictObject({
   number: z.int().min(0).max(limits.MAX_NODE_NUMBER).describe("DLBA server number: unique, kept for life."),
   name: name.describe("The node's name, in logs and tables."),
   address: ip.describe("Physical IP address of the node on the array's segment."),
-  interface: patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0").describe(
-    "Interface on the array's segment: the XDP program runs on it.",
-  ),
+  interface: interfaceName.describe("Interface on the array's segment: the XDP program runs on it."),
   mac: mac.optional().describe("MAC address of that interface; found out when left out."),
-  enabled: z.boolean().default(true).describe("A node that is not enabled gets no new buckets."),
+  interfaces: z
+    .array(furtherInterface)
+    .max(limits.MAX_INTERFACES - 1)
+    .default([])
+    .describe("Further segments that the node is on; every node lists the same segments in the same order."),
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe("A node that is not enabled gets no buckets; those that it has move on."),
   weight: weight.default(1).describe("Share of the buckets, relative to the other nodes; 0 for none."),
 });
 
@@ -65,7 +80,13 @@ const vserver = z.strictObject({
   protocol: z
     .enum(["http", "https", "tcp", "udp"])
     .describe(
-      "http and https are proxied to a pool; tcp and udp go to what listens on the VIP on each node.",
+      "http and https are proxied to a pool; tcp and udp go to what listens on the VIP: on each node, or on the hosts of a direct pool.",
+    ),
+  hash: z
+    .enum(["address-and-port", "address"])
+    .default("address-and-port")
+    .describe(
+      "What of a client is hashed to a bucket: each connection by itself, or all that come from one address together.",
     ),
   certificates: z
     .array(certificate)
@@ -86,26 +107,78 @@ const vserver = z.strictObject({
     .describe(
       "Clients from here may hand on X-Forwarded-For and Forwarded; from all others these are replaced.",
     ),
-  pool: name.optional().describe("The pool that http and https requests go to."),
+  pool: name
+    .optional()
+    .describe(
+      "The pool that http and https requests go to; for tcp and udp the direct pool whose hosts hold the VIP, or none: then the nodes serve it.",
+    ),
 });
 
 const webServer = z.strictObject({
   id: name.describe("The web server's identity: cookies and the URL hash stick to it. Unique in the pool."),
+  number: z
+    .int()
+    .min(0)
+    .max(limits.MAX_NODE_NUMBER)
+    .optional()
+    .describe(
+      "Only in a direct pool, and needed there: the host's number, unique in the pool, kept for life.",
+    ),
   address: ip.describe("Physical IP address of the web server."),
-  port: port.default(80).describe("Its port."),
+  mac: mac.optional().describe("Only in a direct pool: the host's MAC address; found out when left out."),
+  port: port
+    .default(80)
+    .describe("Its port. In a direct pool the VIP's port counts, and this one is what is checked."),
   weight: weight
     .default(1)
     .describe("Share of the requests, relative to the others; 0 for none that are new."),
 });
 
+const check = z.strictObject({
+  type: z
+    .enum(["tcp", "http", "icmp"])
+    .describe(
+      "tcp: the port can be connected; http: a GET gets a good status; icmp: the host answers an echo request.",
+    ),
+  path: textOf(isRequestPath, "a path such as /health").default("/").describe("For http: what is asked for."),
+  host: patternText(/^[!-~]{1,253}$/, "a host name")
+    .optional()
+    .describe("For http: the Host header; else the address."),
+  statuses: z
+    .array(z.int().min(100).max(599))
+    .min(1)
+    .max(100)
+    .default([200])
+    .describe("For http: the good ones."),
+  interval_ms: milliseconds(50, 600_000, 1000).describe("From one check of a host to the next."),
+  timeout_ms: milliseconds(10, 60_000, 500).describe(
+    "A host that has not answered by then has failed this check.",
+  ),
+  rise: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(2)
+    .describe("Good checks in a row after which a failed host is back."),
+  fall: z.int().min(1).max(100).default(3).describe("Failed checks in a row after which a host has failed."),
+});
+
 const pool = z.strictObject({
   name: name.describe("The pool's name."),
   scheduling: z
-    .enum(["cookie", "url-hash"])
+    .enum(["cookie", "url-hash", "direct"])
     .default("cookie")
     .describe(
-      "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server.",
+      "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server; direct: for tcp and udp, the hosts hold the VIP and answer the clients themselves.",
     ),
+  check: check.optional().describe("Only in a direct pool: how its hosts are checked. Left out: not at all."),
+  table_size: z
+    .int()
+    .min(limits.MIN_TABLE_SIZE)
+    .max(limits.DIRECT_BUCKETS)
+    .refine((size) => (size & (size - 1)) === 0, "expected a power of two such as 4096")
+    .default(4096)
+    .describe("Only in a direct pool: buckets of its own hash table; fixed while the array runs."),
   cookie: patternText(/^[A-Za-z0-9_.-]{1,64}$/, "a cookie's name of letters, digits, '_', '.' and '-'")
     .default("DLBA")
     .describe("Name of the injected cookie."),
@@ -130,6 +203,27 @@ const scheduler = z.strictObject({
     .max(604_800)
     .default(600)
     .describe("A bucket without packets for this long may move."),
+  fill_s: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe(
+      "Time in which a node that is new or back gets its share even if no bucket falls idle; 0: only idle buckets move.",
+    ),
+  balance: z
+    .enum(["groups", "hits", "connections", "response-time"])
+    .default("groups")
+    .describe(
+      "What is levelled between the nodes: IP groups by weight alone, or corrected by what the sweep tells of each node.",
+    ),
+  heartbeat_ms: milliseconds(5, 10_000, 20).describe("From one heartbeat to a node's kernel to the next."),
+  dead_after_ms: milliseconds(20, 60_000, 100).describe(
+    "A node whose kernel has answered no heartbeat for this long is routed round.",
+  ),
+  port: port
+    .default(8471)
+    .describe("TCP port on every node's address where the Client IP Hash Table is kept in step."),
   sweep_delay_ms: milliseconds(50, 600_000, 1000).describe("Pause between two rounds of status requests."),
   sweep_timeout_ms: milliseconds(10, 60_000, 500).describe(
     "A node that does not answer a status request within this time is asked again.",

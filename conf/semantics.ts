@@ -6,17 +6,14 @@
 import { parseIp, type IpAddress } from "./address.ts";
 import type { ConfigPath, Finding } from "./config-error.ts";
 import { pathText } from "./config-error.ts";
+import { canonicalIp, type ConfigDraft, type Draft, duplicates, entriesOf, type Named } from "./draft.ts";
 import type { Config } from "./schema.ts";
+import { addresses, checkNodes, checkServices } from "./semantics-nodes.ts";
+import { checkPools } from "./semantics-pools.ts";
 import { listOf, suggestion } from "./suggest.ts";
 
-/** A value of which any part may be absent. */
-export type Draft<T> = T extends readonly (infer Item)[]
-  ? readonly (Draft<Item> | undefined)[]
-  : T extends object
-    ? { readonly [Key in keyof T]?: Draft<T[Key]> | undefined }
-    : T;
+export type { Draft } from "./draft.ts";
 
-type ConfigDraft = Draft<Config>;
 type VserverDraft = Draft<Config["vservers"][number]>;
 
 /** Everything that is wrong between the parts of a configuration. */
@@ -28,87 +25,8 @@ export function checkSemantics(config: ConfigDraft): Finding[] {
     ...checkListeners(config),
     ...checkVips(config),
     ...checkAddresses(config),
+    ...checkServices(config),
   ];
-}
-
-interface Named {
-  readonly key: string | number | undefined;
-  readonly path: ConfigPath;
-}
-
-/** Every entry whose key an earlier one has: `what` names it, e.g. "node number". */
-function duplicates(what: string, entries: readonly Named[], advice: string): Finding[] {
-  const first = new Map<string | number, ConfigPath>();
-  const found: Finding[] = [];
-  for (const { key, path } of entries) {
-    if (key === undefined) continue;
-    const earlier = first.get(key);
-    if (earlier === undefined) first.set(key, path);
-    else {
-      const message = `${what} ${key} is already that of ${pathText(earlier)}`;
-      found.push({ path, message, hint: advice });
-    }
-  }
-  return found;
-}
-
-type List<T> = readonly (T | undefined)[] | undefined;
-
-function entriesOf<T>(
-  list: List<T>,
-  at: ConfigPath,
-  field: string,
-  keyOf: (item: T) => string | number | undefined,
-): Named[] {
-  return (list ?? []).map((item, i) => {
-    const key = item === undefined ? undefined : keyOf(item);
-    return { key, path: at.concat(i, field) };
-  });
-}
-
-function checkNodes({ nodes }: ConfigDraft): Finding[] {
-  const at = ["nodes"];
-  return [
-    ...duplicates(
-      "node number",
-      entriesOf(nodes, at, "number", (node) => node.number),
-      "give each node a number of its own",
-    ),
-    ...duplicates(
-      "node name",
-      entriesOf(nodes, at, "name", (node) => node.name?.toLowerCase()),
-      "give each node a name of its own",
-    ),
-    ...duplicates(
-      "node address",
-      entriesOf(nodes, at, "address", (node) => canonicalIp(node.address)),
-      "give each node its own physical address",
-    ),
-    ...duplicates(
-      "MAC address",
-      entriesOf(nodes, at, "mac", (node) => node.mac?.toLowerCase()),
-      "give each node its own MAC address, or leave mac out",
-    ),
-    ...checkSomeoneServes(nodes),
-  ];
-}
-
-function checkSomeoneServes(nodes: ConfigDraft["nodes"]): Finding[] {
-  const mayServe = (node: NonNullable<typeof nodes>[number]): boolean =>
-    node === undefined || (node.enabled !== false && node.weight !== 0);
-  if (nodes === undefined || nodes.length === 0 || nodes.some(mayServe)) return [];
-  const hint = "enable at least one node, with a weight of 1 or more";
-  return [{ path: ["nodes"], message: "no node may get traffic", hint }];
-}
-
-function checkPools({ pools }: ConfigDraft): Finding[] {
-  const names = entriesOf(pools, ["pools"], "name", (pool) => pool.name);
-  const found = duplicates("pool name", names, "give each pool a name of its own");
-  for (const [i, pool] of (pools ?? []).entries()) {
-    const ids = entriesOf(pool?.servers, ["pools", i, "servers"], "id", (server) => server.id);
-    found.push(...duplicates("web server id", ids, "give each web server of a pool an id of its own"));
-  }
-  return found;
 }
 
 function checkVservers({ vservers, pools }: ConfigDraft): Finding[] {
@@ -117,26 +35,48 @@ function checkVservers({ vservers, pools }: ConfigDraft): Finding[] {
   for (const [i, vserver] of (vservers ?? []).entries()) {
     if (vserver?.protocol === undefined) continue;
     const at = ["vservers", i];
-    const isProxied = vserver.protocol === "http" || vserver.protocol === "https";
-    found.push(...(isProxied ? checkPoolOf(vserver, at, pools) : checkUnproxied(vserver, at)));
+    found.push(...checkPoolOf(vserver, at, pools));
+    if (!isProxied(vserver)) found.push(...checkUnproxied(vserver, at));
     found.push(...checkCertificates(vserver, at));
   }
   return found;
 }
 
+const isProxied = ({ protocol }: VserverDraft): boolean => protocol === "http" || protocol === "https";
+
 function checkPoolOf(vserver: VserverDraft, at: ConfigPath, pools: ConfigDraft["pools"]): Finding[] {
+  const path = [...at, "pool"];
   if (!("pool" in vserver)) {
+    if (!isProxied(vserver)) return [];
     const message = `missing key 'pool' in ${pathText(at)}`;
-    return [{ path: [...at, "pool"], message, hint: `${vserver.protocol} requests need a pool to go to` }];
+    return [{ path, message, hint: `${vserver.protocol} requests need a pool to go to` }];
   }
+  const pool = pools?.find((pool) => pool?.name !== undefined && pool.name === vserver.pool);
+  if (pool !== undefined) return checkPoolKind(vserver, path, pool);
   const areAllKnown = pools?.every((pool) => pool?.name !== undefined) ?? false;
+  if (vserver.pool === undefined || !areAllKnown) return [];
   const names = pools?.flatMap((pool) => pool?.name ?? []) ?? [];
-  if (vserver.pool === undefined || !areAllKnown || names.includes(vserver.pool)) return [];
   const meant = suggestion(vserver.pool, names);
   const others =
     names.length === 0 ? "add it under pools" : `the pools are ${listOf(names.slice(0, 20), "and")}`;
   const hint = meant === undefined ? others : `did you mean '${meant}'?`;
-  return [{ path: [...at, "pool"], message: `there is no pool '${vserver.pool}'`, hint }];
+  return [{ path, message: `there is no pool '${vserver.pool}'`, hint }];
+}
+
+/** Requests go to a pool through the proxy; connections and datagrams go to a direct pool as they are. */
+function checkPoolKind(
+  vserver: VserverDraft,
+  path: ConfigPath,
+  { name, scheduling }: NonNullable<NonNullable<ConfigDraft["pools"]>[number]>,
+): Finding[] {
+  if (scheduling === undefined || (scheduling === "direct") !== isProxied(vserver)) return [];
+  if (isProxied(vserver)) {
+    const message = `pool '${name}' is direct, and a direct pool serves tcp and udp alone`;
+    return [{ path, message, hint: "name a pool with scheduling cookie or url-hash, or use tcp or udp" }];
+  }
+  const message = `the scheduling of pool '${name}' is ${scheduling}, and a ${vserver.protocol} vserver needs a direct pool`;
+  const hint = "set scheduling: direct there, remove pool (then the nodes serve it), or use http or https";
+  return [{ path, message, hint }];
 }
 
 /** What only a proxied vserver can have. */
@@ -146,7 +86,6 @@ function checkUnproxied(vserver: VserverDraft, at: ConfigPath): Finding[] {
     const message = `a ${vserver.protocol} vserver has no ${key}: its traffic goes to what listens on the VIP`;
     found.push({ path: [...at, key], isAtKey: true, message, hint: `remove ${key}, or use http or https` });
   };
-  if (vserver.pool !== undefined) refuse("pool");
   if ((vserver.hosts?.length ?? 0) > 0) refuse("hosts");
   if ((vserver.trusted_proxies?.length ?? 0) > 0) refuse("trusted_proxies");
   return found;
@@ -182,14 +121,10 @@ function checkListeners({ vservers }: ConfigDraft): Finding[] {
 
 function checkVips({ vservers, nodes, pools }: ConfigDraft): Finding[] {
   const physical = new Map<string, string>();
-  const remember = (address: string | undefined, path: ConfigPath): void => {
-    const key = canonicalIp(address);
-    if (key !== undefined && !physical.has(key)) physical.set(key, pathText(path));
-  };
-  nodes?.forEach((node, i) => remember(node?.address, ["nodes", i]));
-  pools?.forEach((pool, i) =>
-    pool?.servers?.forEach((server, j) => remember(server?.address, ["pools", i, "servers", j])),
-  );
+  for (const { key, path } of [...addresses(nodes), ...serverAddresses(pools)]) {
+    if (key !== undefined && !physical.has(String(key)))
+      physical.set(String(key), pathText(path.slice(0, -1)));
+  }
   return (vservers ?? []).flatMap((vserver, i) => {
     const vips: Named[] = [];
     vserver?.vips?.forEach((vip, j) =>
@@ -205,6 +140,12 @@ function checkVips({ vservers, nodes, pools }: ConfigDraft): Finding[] {
   });
 }
 
+function serverAddresses(pools: ConfigDraft["pools"]): Named[] {
+  return (pools ?? []).flatMap((pool, i) =>
+    entriesOf(pool?.servers, ["pools", i, "servers"], "address", ({ address }) => canonicalIp(address)),
+  );
+}
+
 /** Addresses that no host can have, or that only mean this machine. */
 function checkAddresses({ nodes, vservers, pools }: ConfigDraft): Finding[] {
   const found: Finding[] = [];
@@ -213,13 +154,19 @@ function checkAddresses({ nodes, vservers, pools }: ConfigDraft): Finding[] {
     if (kind === undefined || (kind === "a loopback address" && mayBeLoopback)) return;
     found.push({ path, message: `${text} is ${kind}`, hint: "use the unicast address of a host" });
   };
-  nodes?.forEach((node, i) => check(node?.address, ["nodes", i, "address"], false));
+  nodes?.forEach((node, i) => {
+    check(node?.address, ["nodes", i, "address"], false);
+    node?.interfaces?.forEach((part, j) =>
+      check(part?.address, ["nodes", i, "interfaces", j, "address"], false),
+    );
+  });
   vservers?.forEach((vserver, i) =>
     vserver?.vips?.forEach((vip, j) => check(vip, ["vservers", i, "vips", j], false)),
   );
+  // Hosts of a direct pool are reached by MAC address, so they can't be on loopback.
   pools?.forEach((pool, i) =>
     pool?.servers?.forEach((server, j) =>
-      check(server?.address, ["pools", i, "servers", j, "address"], true),
+      check(server?.address, ["pools", i, "servers", j, "address"], pool.scheduling !== "direct"),
     ),
   );
   return found;
@@ -244,9 +191,4 @@ function specialKind(text: string | undefined): string | undefined {
 /** ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). */
 function isMapped({ bytes }: IpAddress): boolean {
   return bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
-}
-
-/** One text per address, however it was written. */
-function canonicalIp(text: string | undefined): string | undefined {
-  return text === undefined ? undefined : parseIp(text)?.text;
 }

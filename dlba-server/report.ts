@@ -2,12 +2,15 @@
 import type { WebServerCounters, WorkerReport } from "../conf/messages.ts";
 import type { PoolRuntime, Worker } from "./engine/runtime.ts";
 
+/** All of a worker's rows. A worker publishes only after it listens, so it accepts until it drains. */
 export function workerReport(worker: Worker): WorkerReport {
   const { counters } = worker;
   return {
     kind: "worker",
     web_servers: worker.pools.flatMap(webServerRows),
+    is_accepting: !worker.isDraining,
     open_connections: worker.clients.size,
+    open_by_vserver: openByVserver(worker),
     accepted: counters.accepted,
     requests: counters.requests,
     responses: Object.fromEntries(counters.responses.map((count, index) => [`${index}xx`, count]).slice(1)),
@@ -19,6 +22,12 @@ export function workerReport(worker: Worker): WorkerReport {
     response_time_count: counters.response_time_count,
     memory_bytes: process.memoryUsage.rss(),
   };
+}
+
+/** Vservers without a connection are left out: there may be a thousand. */
+function openByVserver({ vservers }: Worker): Record<string, number> {
+  const open = [...vservers].filter(({ openConnections }) => openConnections > 0);
+  return Object.fromEntries(open.map(({ name, openConnections }) => [name, openConnections]));
 }
 
 function webServerRows(pool: PoolRuntime): WebServerCounters[] {

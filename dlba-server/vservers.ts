@@ -17,7 +17,14 @@ export function knownIp(text: string): IpAddress {
   return address;
 }
 
-function createPool(pool: PoolConfig, arrayKey: Uint8Array): PoolRuntime {
+/** A pool that requests are proxied to. Hosts of a direct pool get their clients' packets from the scheduler. */
+type ProxiedPool = PoolConfig & { readonly scheduling: Exclude<PoolConfig["scheduling"], "direct"> };
+
+function isProxied(pool: PoolConfig): pool is ProxiedPool {
+  return pool.scheduling !== "direct";
+}
+
+function createPool(pool: ProxiedPool, arrayKey: Uint8Array): PoolRuntime {
   const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
   return {
     name: pool.name,
@@ -48,7 +55,7 @@ function createPool(pool: PoolConfig, arrayKey: Uint8Array): PoolRuntime {
 }
 
 /** The header lines that name each web server of a pool to a client. */
-function setCookieLines(pool: PoolConfig, arrayKey: Uint8Array): string[] {
+function setCookieLines(pool: ProxiedPool, arrayKey: Uint8Array): string[] {
   if (pool.scheduling !== "cookie") return pool.servers.map(() => "");
   return pool.servers.map((server) => {
     const value = cookieToken(arrayKey, pool.name, server.id);
@@ -93,9 +100,10 @@ export interface Services {
 
 /** Everything that a worker of this node serves. Throws a DlbaError for a certificate or key that can't be used. */
 export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8Array): Services {
-  const pools = new Map(config.pools.map((pool) => [pool.name, createPool(pool, arrayKey)]));
+  const proxied = config.pools.filter(isProxied);
+  const pools = new Map(proxied.map((pool) => [pool.name, createPool(pool, arrayKey)]));
   const vservers = config.vservers.flatMap((vserver) => {
-    const pool = config.pools.find(({ name }) => name === vserver.pool);
+    const pool = proxied.find(({ name }) => name === vserver.pool);
     if (pool === undefined) return [];
     const runtime = createVserver(config, node, vserver, pool, pools.get(pool.name)!, arrayKey);
     return [{ config: vserver, runtime }];
@@ -107,7 +115,7 @@ function createVserver(
   config: Config,
   node: NodeConfig,
   vserver: VserverConfig,
-  pool: PoolConfig,
+  pool: ProxiedPool,
   runtime: PoolRuntime,
   arrayKey: Uint8Array,
 ): VserverRuntime {
@@ -118,6 +126,7 @@ function createVserver(
     trustedProxies: vserver.trusted_proxies
       .map(parseCidr)
       .filter((block): block is Cidr => block !== undefined),
+    openConnections: 0,
     env: {
       limits: config.limits,
       scheme: vserver.protocol === "https" ? "https" : "http",

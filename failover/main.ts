@@ -13,20 +13,24 @@ import { processOptions, type ProcessOptions } from "../conf/process-options.ts"
 import { schedulerOf } from "../conf/scheduler-role.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
-import { announcements, ETHERTYPE_ARP } from "../net/frames.ts";
+import { announcements } from "../net/frames.ts";
 import { readInterface } from "../net/interface.ts";
+import type { HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { openLease, type Lease } from "../net/lease.ts";
-import { openPacketSocket, type PacketSocket } from "../net/packet-socket.ts";
+import { openPacketSocket, SEND_ONLY, type PacketSocket } from "../net/packet-socket.ts";
 import { exitWithParent, reportReady } from "../net/parent-watch.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
+import { startOwnHeartbeats } from "./heartbeats.ts";
 import { newRole, roleTick, type Role } from "./role.ts";
 
 interface Running {
   readonly log: Logger;
   readonly pinDir: string;
-  readonly frames: readonly Buffer[];
-  readonly socket: PacketSocket;
+  /** One per segment, with the announcements that go out there. */
+  readonly voices: readonly { readonly socket: PacketSocket; readonly frames: readonly Buffer[] }[];
+  /** To the scheduler; undefined on the scheduler itself. */
+  readonly heartbeats: HeartbeatSender | undefined;
   role: Role;
   /** Undefined until the scheduler process has made the data plane. */
   lease: Lease | undefined;
@@ -37,15 +41,17 @@ interface Running {
 const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
-  const { mac, ifindex } = readInterface(node.interface);
+  const vips = vipsOf(config).flatMap((text) => parseIp(text) ?? []);
+  const names = [node.interface, ...node.interfaces.map((further) => further.interface)];
   return {
     log,
     pinDir: options.pinDir,
-    frames: vipsOf(config)
-      .flatMap((text) => parseIp(text) ?? [])
-      .flatMap((vip) => announcements(mac, vip)),
-    // A socket for sending takes the frame's own ethertype; what it would receive is filtered out.
-    socket: openPacketSocket(ifindex, ETHERTYPE_ARP, [[0x06, 0, 0, 0]]),
+    voices: names.map((name) => {
+      const { mac, ifindex } = readInterface(name);
+      const frames = vips.flatMap((vip) => announcements(mac, vip));
+      return { socket: openPacketSocket(ifindex, SEND_ONLY), frames };
+    }),
+    heartbeats: startOwnHeartbeats(config, node, options.pinDir),
     role: newRole(schedulerOf(config).number === node.number, monotonic_ms()),
     lease: undefined,
     renewals: 0,
@@ -78,12 +84,11 @@ function findLease(running: Running): Lease | undefined {
 
 function announce(running: Running): void {
   running.announcements++;
-  for (const frame of running.frames) {
+  for (const { socket, frames } of running.voices) {
     try {
-      running.socket.send(frame);
+      for (const frame of frames) socket.send(frame);
     } catch (error) {
-      running.log.warn({ reason: describeError(error) }, "a VIP could not be announced");
-      return;
+      running.log.warn({ reason: describeError(error) }, "the VIPs could not be announced on a segment");
     }
   }
 }
@@ -108,8 +113,11 @@ function run(options: ProcessOptions, config: Config, running: Running): void {
     publisher.close();
     running.lease?.set(0n);
     running.lease?.close();
-    running.socket.close();
-    running.log.info("stopped; this node no longer answers for the VIPs");
+    for (const { socket } of running.voices) socket.close();
+    running.log.info(
+      { heartbeats: running.heartbeats?.counts() },
+      "stopped; this node no longer answers for the VIPs",
+    );
     process.exit(0);
   };
   process.once("SIGTERM", stop);

@@ -12,7 +12,7 @@ import { type Claim, cookieClaim, keepAliveClaim, killClaim, pathClaim, spreadCl
 import { downOnInterrupt } from "./interrupt.ts";
 import { labDown } from "./lab.ts";
 import type { LabState } from "./state.ts";
-import { hostNamed } from "./plan.ts";
+import { hostNamed } from "./planned-host.ts";
 import { labUp } from "./up.ts";
 
 const ROOT = join(import.meta.dirname, "..");

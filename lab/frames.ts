@@ -1,6 +1,7 @@
 /** What the switch counted: frames of the VIPs, by the port they came in and the port they left at. */
-import { runIn, SWITCH } from "./topology.ts";
 import type { LabPlaces } from "./places.ts";
+import { SWITCH } from "./planned-host.ts";
+import { runIn } from "./topology.ts";
 
 export interface FrameCount {
   readonly from: string;

@@ -1,4 +1,7 @@
-/** Starts what runs on a lab's hosts (dlba on nodes, nginx and the application on web servers), and waits for it. */
+/**
+ * Starts what runs on a lab's hosts (dlba on nodes, nginx and the application on web servers, the small service of who
+ * holds a VIP), and waits for it.
+ */
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,32 +16,73 @@ const ROOT = join(import.meta.dirname, "..");
 const READY_WITHIN_MS = 60_000;
 const POLL_MS = 50;
 const LOG_TAIL_LINES = 15;
+/** By these parts of their command lines processes are known. */
+const NODE = "cli/main.ts run";
+const SERVICE = "lab/direct-host.ts";
 const NOTHING = (): string => "";
 
 /** Starts what is not running of a host's programs and waits until they serve. */
 export async function startHost(state: LabState, host: LabHost): Promise<void> {
   mkdirSync(host.run_dir, { recursive: true });
+  const startedService = startService(host);
   if (host.kind === "node") await startNode(state, host);
-  if (host.kind === "web") await startWebServer(state, host);
+  if (host.ports.length > 0) await startWebServer(state, host);
+  await startedService?.();
 }
 
 function isRunning(host: LabHost, part: string): boolean {
   return processesIn(host.namespace).some(({ command }) => command.includes(part));
 }
 
+/**
+ * Starts the host's small service, if it has one that is not running; returns how to wait for it. A node's has to be
+ * started before the node is ready, which gets connections from then on, and gets its VIPs meanwhile.
+ */
+function startService(host: LabHost): (() => Promise<void>) | undefined {
+  if (host.services.length === 0 || isRunning(host, SERVICE)) return undefined;
+  const services = host.services.map(({ protocol, address, port }) => `${protocol}/${address}/${port}`);
+  const argv = [process.execPath, join(ROOT, SERVICE), host.label, ...services];
+  return startLogged(host, argv, host.service_log_file, "ready");
+}
+
+/** Starts a program; what comes back waits until the log has a mark that it writes when it serves. */
+function startLogged(
+  host: LabHost,
+  argv: readonly string[],
+  logFile: string,
+  mark: string,
+): () => Promise<void> {
+  const logStart = existsSync(logFile) ? statSync(logFile).size : 0;
+  const started = startDetached(host.namespace, argv, logFile);
+  return async () =>
+    until(
+      `${host.name} to be ready`,
+      () => readFileSync(logFile).subarray(logStart).includes(mark),
+      () => (started.exitCode === null && started.signalCode === null ? "" : logTail(logFile)),
+      () => logTail(logFile),
+    );
+}
+
 async function startNode(state: LabState, host: LabHost): Promise<void> {
-  if (isRunning(host, "cli/main.ts run")) return;
-  const logStart = existsSync(host.log_file) ? statSync(host.log_file).size : 0;
+  if (isRunning(host, NODE)) return;
   const options = ["--config", state.config_file, "--node", host.label];
   const places = ["--pin-dir", host.pin_dir ?? "", "--run-dir", host.run_dir];
   const argv = [join(ROOT, "bin/dlba"), "run", ...options, ...places];
-  const node = startDetached(host.namespace, argv, host.log_file);
+  await startLogged(host, argv, host.log_file, '"msg":"ready"')();
+}
+
+/** Ends a node's `dlba run` in order (SIGTERM) and waits until it is gone; returns whether it ran. */
+export async function stopNode(host: LabHost): Promise<boolean> {
+  const supervisor = processesIn(host.namespace).find(({ command }) => command.includes(NODE));
+  if (supervisor === undefined) return false;
+  process.kill(supervisor.pid, "SIGTERM");
   await until(
-    `${host.name} to be ready`,
-    () => readFileSync(host.log_file).subarray(logStart).includes('"msg":"ready"'),
-    () => (node.exitCode === null && node.signalCode === null ? "" : logTail(host)),
-    () => logTail(host),
+    `${host.name} to stop`,
+    () => !isRunning(host, NODE),
+    NOTHING,
+    () => logTail(host.log_file),
   );
+  return true;
 }
 
 async function startWebServer(state: LabState, host: LabHost): Promise<void> {
@@ -60,18 +104,22 @@ async function startWebServer(state: LabState, host: LabHost): Promise<void> {
     `${host.name} to serve`,
     async () => (await httpStatus(host, url)) === "200",
     () => "",
-    () => logTail(host),
+    () => logTail(host.log_file),
   );
 }
 
-/** Waits until every http and https vserver answers the client on each of its VIPs, whatever the answer. */
+/**
+ * Waits until every vserver but udp ones answers the client on each of its VIPs, whatever the answer: in a lab, what
+ * serves tcp answers HTTP requests, too.
+ */
 export async function waitUntilServed(client: LabHost, vservers: readonly LabVserver[]): Promise<void> {
   const urls = vservers
-    .filter(({ protocol }) => protocol === "http" || protocol === "https")
+    .filter(({ protocol }) => protocol !== "udp")
     .flatMap(({ protocol, vips, ports }) =>
-      vips.flatMap((vip) =>
-        ports.map((port) => `${protocol}://${vip.includes(":") ? `[${vip}]` : vip}:${port}/`),
-      ),
+      vips.flatMap((vip) => {
+        const scheme = protocol === "https" ? "https" : "http";
+        return ports.map((port) => `${scheme}://${vip.includes(":") ? `[${vip}]` : vip}:${port}/`);
+      }),
     );
   for (const url of urls) {
     await until(
@@ -111,7 +159,7 @@ async function until(
   }
 }
 
-function logTail({ log_file }: LabHost): string {
-  const lines = existsSync(log_file) ? readFileSync(log_file, "utf8").trimEnd().split("\n") : [];
-  return lines.slice(-LOG_TAIL_LINES).join("\n") || `(nothing in ${log_file})`;
+function logTail(logFile: string): string {
+  const lines = existsSync(logFile) ? readFileSync(logFile, "utf8").trimEnd().split("\n") : [];
+  return lines.slice(-LOG_TAIL_LINES).join("\n") || `(nothing in ${logFile})`;
 }

@@ -3,14 +3,17 @@
  * web servers. `dlba lab` is made of these functions and `labUp`; tests and the demo use them too.
  */
 import { existsSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
-import { type CommandResult, tryCommand } from "../net/command.ts";
-import { startHost } from "./hosts.ts";
+import { command, type CommandResult, tryCommand } from "../net/command.ts";
+import { startHost, stopNode } from "./hosts.ts";
 import { labPlaces } from "./places.ts";
-import { hostNamed } from "./plan.ts";
+import { hostNamed } from "./planned-host.ts";
 import { killAll, processesIn, signalAll } from "./processes.ts";
-import { type LabStatus, stateOf } from "./state.ts";
+import { type LabHost, type LabState, type LabStatus, stateOf } from "./state.ts";
 import { cutHosts, inNamespace, namespacesOf, removeNamespaces, setCable } from "./topology.ts";
+
+const DLBA = join(import.meta.dirname, "../bin/dlba");
 
 /** Throws DlbaError NOT_ROOT. */
 export function requireRoot(): void {
@@ -37,7 +40,7 @@ export async function labDown(name: string): Promise<boolean> {
 export async function labStatus(name: string): Promise<LabStatus> {
   const places = labPlaces(name);
   const state = stateOf(places);
-  const cut = await cutHosts(places);
+  const cut = await cutHosts(places, state.segments);
   const hosts = state.hosts.map((host) => ({
     ...host,
     processes: processesIn(host.namespace),
@@ -72,17 +75,76 @@ export function labSignal(name: string, hostName: string, signal: "SIGSTOP" | "S
   return signalAll(hostNamed(stateOf(labPlaces(name)).hosts, hostName).namespace, signal);
 }
 
-/** Takes a host's cable out of the switch. */
+/** Takes a host's cables out of their switches. */
 export async function labCut(name: string, hostName: string): Promise<void> {
   const places = labPlaces(name);
-  await setCable(places, hostNamed(stateOf(places).hosts, hostName).name, false);
+  await setCable(places, hostNamed(stateOf(places).hosts, hostName), false);
 }
 
-/** Puts a host's cable back and starts again what was killed on it. */
+/** Puts a host's cables back and starts again what was killed on it. */
 export async function labHeal(name: string, hostName: string): Promise<void> {
   const places = labPlaces(name);
   const state = stateOf(places);
   const host = hostNamed(state.hosts, hostName);
-  await setCable(places, host.name, true);
+  await setCable(places, host, true);
   await startHost(state, host);
+}
+
+interface NodeOfLab {
+  readonly state: LabState;
+  readonly host: LabHost;
+}
+
+/** Throws DlbaError UNKNOWN_HOST, or NOT_A_NODE for a host of another kind. */
+function nodeNamed(name: string, hostName: string): NodeOfLab {
+  const state = stateOf(labPlaces(name));
+  const host = hostNamed(state.hosts, hostName);
+  if (host.kind === "node") return { state, host };
+  throw new DlbaError("NOT_A_NODE", `${host.name} is no node of the array`);
+}
+
+/** Starts a node that was left idle or was stopped, and waits until it is ready. */
+export async function labStartNode(name: string, hostName: string): Promise<void> {
+  const { state, host } = nodeNamed(name, hostName);
+  await startHost(state, host);
+}
+
+/** Ends a node's `dlba run` in order, and waits until it is gone; its data plane stays. Returns whether it ran. */
+export async function labStopNode(name: string, hostName: string): Promise<boolean> {
+  return stopNode(nodeNamed(name, hostName).host);
+}
+
+/** Takes away what a stopped or killed node left in its kernel, as a restart of the machine would. */
+export async function labWipeNode(name: string, hostName: string): Promise<void> {
+  const { run_dir, pin_dir } = nodeNamed(name, hostName).host;
+  const detach = [DLBA, "detach", "--pin-dir", pin_dir ?? "", "--run-dir", run_dir];
+  const [program = "", ...args] = labArgv(name, hostName, detach);
+  await command(program, args);
+}
+
+/** Drains a node, as an operator would at the scheduler; with `wait` until nothing is left on it. Returns what dlba said. */
+export async function labDrain(name: string, hostName: string, wait: boolean): Promise<string> {
+  return atScheduler(name, ["drain", hostName], wait ? ["--wait"] : []);
+}
+
+/** Lets a drained node have traffic again. Returns what dlba said. */
+export async function labUndrain(name: string, hostName: string): Promise<string> {
+  return atScheduler(name, ["undrain", hostName], []);
+}
+
+async function atScheduler(
+  name: string,
+  [verb, hostName]: readonly [verb: string, hostName: string],
+  options: readonly string[],
+): Promise<string> {
+  const { state, host } = nodeNamed(name, hostName);
+  const { run_dir } = hostNamed(state.hosts, state.scheduler);
+  return command(DLBA, [verb, host.label, "--run-dir", run_dir, ...options]);
+}
+
+/** A table that a node's status process shows, as \`dlba show … --json\` prints it. */
+export async function labShow(name: string, hostName: string, ...words: string[]): Promise<unknown> {
+  const { run_dir } = nodeNamed(name, hostName).host;
+  const table: unknown = JSON.parse(await command(DLBA, ["show", ...words, "--json", "--run-dir", run_dir]));
+  return table;
 }

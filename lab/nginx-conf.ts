@@ -1,6 +1,6 @@
 /** The nginx configuration of a lab's web server. */
 import { join } from "node:path";
-import type { PlannedHost } from "./plan.ts";
+import type { PlannedHost } from "./planned-host.ts";
 
 /** Where the lab's application (web-app.ts) listens on each web server, on the loopback interface. */
 export const APP_PORT = 8081;

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { DlbaError } from "../conf/errors.ts";
 import type { ProcessIdentity } from "../net/process-identity.ts";
 import type { LabPlaces } from "./places.ts";
-import type { PlannedHost } from "./plan.ts";
+import type { PlannedHost } from "./planned-host.ts";
 import type { HostProcess } from "./processes.ts";
 import type { WebFile } from "./web-files.ts";
 
@@ -13,6 +13,10 @@ export interface LabRequest {
   readonly config_file: string | null;
   readonly nodes: number;
   readonly webs: number;
+  /** The MTU of a far client's link; null without one. */
+  readonly far_mtu_bytes: number | null;
+  /** Numbers of the nodes that are not started at first. */
+  readonly idle_nodes: readonly number[];
 }
 
 export interface LabHost extends PlannedHost {
@@ -21,6 +25,8 @@ export interface LabHost extends PlannedHost {
   /** Null but for nodes. */
   readonly pin_dir: string | null;
   readonly log_file: string;
+  /** What the lab's own small service on it says. */
+  readonly service_log_file: string;
 }
 
 export interface LabVserver {
@@ -48,6 +54,8 @@ export interface LabState {
   readonly vservers: readonly LabVserver[];
   /** The host that schedules. */
   readonly scheduler: string;
+  /** The switches, by the ends of their namespaces' names. */
+  readonly segments: readonly string[];
   readonly hosts: readonly LabHost[];
   /** What differs from the operator's file. */
   readonly changes: readonly string[];

@@ -1,15 +1,14 @@
 /**
- * Builds a lab's network: one namespace per host, joined by a bridge in a namespace of its own, the switch.
- * The switch counts the frames of the VIPs by the ports they come in and go out at.
+ * Builds a lab's network: one namespace per host, and one per switch, with a bridge in it that joins the hosts.
+ * The switches count the frames of the VIPs by the ports they come in and go out at.
  */
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 import { command, tryCommand } from "../net/command.ts";
-import type { LabPlan, PlannedHost } from "./plan.ts";
 import { type LabPlaces, NETNS_DIR } from "./places.ts";
+import { linksOf, type LabPlan, type PlannedHost, type PlannedLink } from "./planned-host.ts";
 
-export const SWITCH = "switch";
 const BRIDGE = "br0";
 
 /** No duplicate address detection (addresses are usable at once), no reverse path filter, no bridged iptables. */
@@ -21,6 +20,16 @@ const SETTINGS = [
   ["net/bridge/bridge-nf-call-iptables", "0"],
   ["net/bridge/bridge-nf-call-ip6tables", "0"],
   ["net/bridge/bridge-nf-call-arptables", "0"],
+] as const;
+/** A router hands on what is not for itself. */
+const ROUTER_SETTINGS = [
+  ["net/ipv4/ip_forward", "1"],
+  ["net/ipv6/conf/all/forwarding", "1"],
+] as const;
+/** Who holds a VIP as the host of a direct pool does neither answer ARP for it nor ask with it. */
+const VIP_SETTINGS = [
+  ["net/ipv4/conf/all/arp_ignore", "1"],
+  ["net/ipv4/conf/all/arp_announce", "2"],
 ] as const;
 
 /**
@@ -46,51 +55,59 @@ export function namespacesOf(prefix: string): string[] {
   }
 }
 
-/** Makes all namespaces, the switch, and the hosts' interfaces and addresses. */
+/** Makes all namespaces, the switches, and the hosts' interfaces, addresses and routes. */
 export async function buildTopology(places: LabPlaces, plan: LabPlan): Promise<void> {
-  const switchNamespace = places.namespacePrefix + SWITCH;
-  await makeNamespace(switchNamespace);
-  await ipBatch(switchNamespace, [
+  for (const segment of plan.segments) await makeSwitch(places.namespacePrefix + segment, plan.vips);
+  for (const host of plan.hosts) await makeHost(places.namespacePrefix, host);
+}
+
+async function makeSwitch(namespace: string, vips: readonly string[]): Promise<void> {
+  await makeNamespace(namespace, []);
+  await ipBatch(namespace, [
     `link add ${BRIDGE} type bridge mcast_snooping 0 forward_delay 0`,
     `link set dev ${BRIDGE} up`,
   ]);
-  for (const host of plan.hosts) await connectHost(places.namespacePrefix, host);
-  await runIn(switchNamespace, ["nft", "-f", "-"], countingRules(plan.vips));
+  await runIn(namespace, ["nft", "-f", "-"], countingRules(vips));
 }
 
-async function connectHost(prefix: string, host: PlannedHost): Promise<void> {
+async function makeHost(prefix: string, host: PlannedHost): Promise<void> {
   const namespace = prefix + host.name;
-  await makeNamespace(namespace);
-  const peer = `type veth peer name ${host.name} netns ${prefix}${SWITCH}`;
-  await command(
-    "ip",
-    ["-batch", "-"],
-    `link add ${host.interface} netns ${namespace} address ${host.mac} ${peer}\n`,
-  );
-  await ipBatch(prefix + SWITCH, [`link set dev ${host.name} master ${BRIDGE} up`]);
-  await ipBatch(namespace, hostLines(host));
-}
-
-function hostLines({ interface: name, addresses }: PlannedHost): string[] {
-  const own = addresses.map((address) =>
-    address.includes(":")
-      ? `addr add ${address}/128 dev ${name} nodad`
-      : `addr add ${address}/32 dev ${name}`,
-  );
-  return [
+  const router = host.kind === "router" ? ROUTER_SETTINGS : [];
+  await makeNamespace(namespace, [...router, ...(host.vips.length > 0 ? VIP_SETTINGS : [])]);
+  for (const link of linksOf(host)) await connect(prefix, host.name, link);
+  await ipBatch(namespace, [
     "link set dev lo up",
-    `link set dev ${name} up`,
-    ...own,
-    `route add default dev ${name}`,
-    `route add ::/0 dev ${name}`,
-  ];
+    ...host.vips.map((vip) => `addr add ${single(vip)} dev lo${isIpv6(vip) ? " nodad" : ""}`),
+    ...linksOf(host).flatMap(linkLines),
+    ...host.routes.map((route) => `route add ${route}`),
+  ]);
 }
 
-async function makeNamespace(namespace: string): Promise<void> {
+async function connect(prefix: string, name: string, link: PlannedLink): Promise<void> {
+  const near = `link add ${link.interface} netns ${prefix}${name} address ${link.mac} mtu ${link.mtu_bytes}`;
+  const peer = `type veth peer name ${name} netns ${prefix}${link.segment}`;
+  await command("ip", ["-batch", "-"], `${near} ${peer}\n`);
+  await ipBatch(prefix + link.segment, [`link set dev ${name} master ${BRIDGE} up`]);
+}
+
+function linkLines({ interface: name, addresses }: PlannedLink): string[] {
+  const own = addresses.map(
+    (address) => `addr add ${single(address)} dev ${name}${isIpv6(address) ? " nodad" : ""}`,
+  );
+  return [`link set dev ${name} up`, ...own];
+}
+
+const isIpv6 = (address: string): boolean => address.includes(":");
+const single = (address: string): string => `${address}/${isIpv6(address) ? 128 : 32}`;
+
+async function makeNamespace(
+  namespace: string,
+  further: readonly (readonly [path: string, value: string])[],
+): Promise<void> {
   await command("ip", ["netns", "add", namespace]);
-  const script = SETTINGS.map(
-    ([path, value]) => `[ ! -e /proc/sys/${path} ] || echo ${value} > /proc/sys/${path}`,
-  ).join("\n");
+  const script = [...SETTINGS, ...further]
+    .map(([path, value]) => `[ ! -e /proc/sys/${path} ] || echo ${value} > /proc/sys/${path}`)
+    .join("\n");
   await runIn(namespace, ["sh", "-e"], script);
 }
 
@@ -119,25 +136,23 @@ function countingRules(vips: readonly string[]): string {
 `;
 }
 
-/** Takes a host's cable out of the switch, or puts it back. */
-export async function setCable(places: LabPlaces, host: string, isIn: boolean): Promise<void> {
+/** Takes a host's cables out of their switches, or puts them back. */
+export async function setCable(places: LabPlaces, host: PlannedHost, isIn: boolean): Promise<void> {
   const state = isIn ? "up" : "down";
-  await command("ip", ["-n", places.namespacePrefix + SWITCH, "link", "set", "dev", host, state]);
+  for (const { segment } of linksOf(host)) {
+    await ipBatch(places.namespacePrefix + segment, [`link set dev ${host.name} ${state}`]);
+  }
 }
 
-/** The hosts whose cable is out of the switch. */
-export async function cutHosts(places: LabPlaces): Promise<Set<string>> {
-  const text = await command("ip", [
-    "-n",
-    places.namespacePrefix + SWITCH,
-    "-j",
-    "link",
-    "show",
-    "type",
-    "veth",
-  ]);
-  const links: { ifname: string; flags: string[] }[] = JSON.parse(text);
-  return new Set(links.filter(({ flags }) => !flags.includes("UP")).map(({ ifname }) => ifname));
+/** The hosts whose cable is out of a switch. */
+export async function cutHosts(places: LabPlaces, segments: readonly string[]): Promise<Set<string>> {
+  const cut = new Set<string>();
+  for (const segment of segments) {
+    const listing = ["-n", places.namespacePrefix + segment, "-j", "link", "show", "type", "veth"];
+    const links: { ifname: string; flags: string[] }[] = JSON.parse(await command("ip", listing));
+    for (const { ifname, flags } of links) if (!flags.includes("UP")) cut.add(ifname);
+  }
+  return cut;
 }
 
 /** Removes all namespaces that start with a prefix, also when someone else does so at the same time. */

@@ -21,7 +21,8 @@ import {
   type WantedCertificate,
 } from "./lab-config.ts";
 import { BPF_FS, labPlaces, type LabPlaces } from "./places.ts";
-import { hostNamed, type LabPlan, type PlannedHost, planLab } from "./plan.ts";
+import { planLab } from "./plan.ts";
+import { hostNamed, type LabPlan, type PlannedHost } from "./planned-host.ts";
 import {
   type LabHost,
   type LabRequest,
@@ -39,6 +40,10 @@ export interface LabOptions {
   readonly configFile?: string;
   readonly nodes?: number;
   readonly webs?: number;
+  /** With a far client behind a router: the MTU of the link between these two. */
+  readonly farMtu_bytes?: number;
+  /** Numbers of nodes that are not started; `labStartNode` does it later. */
+  readonly idleNodes?: readonly number[];
 }
 
 export interface LabUpResult {
@@ -58,6 +63,8 @@ export async function labUp(options: LabOptions): Promise<LabUpResult> {
     config_file: options.configFile === undefined ? null : resolve(options.configFile),
     nodes: options.nodes ?? 3,
     webs: options.webs ?? 3,
+    far_mtu_bytes: options.farMtu_bytes ?? null,
+    idle_nodes: (options.idleNodes ?? []).toSorted((a, b) => a - b),
   };
   const existing = livingLab(places);
   if (existing !== undefined) return { wasUp: true, state: sameLab(existing, request) };
@@ -93,7 +100,8 @@ async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState
   mkdirSync(places.dir, { recursive: true, mode: 0o755 });
   const { configFile, changes, wanted } = prepareConfig(places, request);
   const config = loadConfig(configFile);
-  const plan = planLab(config);
+  const plan = planLab(config, request.far_mtu_bytes);
+  checkIdle(config, request.idle_nodes);
   const starting = describeLab(places, request, { config, configFile, plan, changes });
   writeState(places, starting);
   await ensureBpfFs(places.pinDir);
@@ -102,14 +110,26 @@ async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState
     await makeCertificate(places.dir, index, [...names, ...plan.vips]);
   }
   await buildTopology(places, plan);
-  const webs = starting.hosts.filter(({ kind }) => kind === "web");
-  const nodes = starting.hosts.filter(({ kind }) => kind === "node");
-  await settleAll(webs.map(async (host) => startHost(starting, host)));
+  const idle = new Set(request.idle_nodes.map((number) => `node${number}`));
+  const nodes = starting.hosts.filter(({ kind, name }) => kind === "node" && !idle.has(name));
+  const others = starting.hosts.filter(({ kind }) => kind !== "node");
+  await settleAll(others.map(async (host) => startHost(starting, host)));
   await settleAll(nodes.map(async (host) => startHost(starting, host)));
   await waitUntilServed(hostNamed(starting.hosts, "client"), starting.vservers);
   const state: LabState = { ...starting, state: "up" };
   writeState(places, state);
   return state;
+}
+
+/** Throws DlbaError LAB_IMPOSSIBLE: without its scheduler nothing is served, and what isn't there can't be idle. */
+function checkIdle(config: Config, idle: readonly number[]): void {
+  const scheduler = schedulerOf(config).number;
+  const may = config.nodes.map(({ number }) => number).filter((number) => number !== scheduler);
+  const wrong = idle.find((number) => !may.includes(number));
+  if (wrong === undefined) return;
+  throw new DlbaError("LAB_IMPOSSIBLE", `node ${wrong} can't be left idle`, {
+    hint: `it may be any of ${may.join(", ")}; node ${scheduler} schedules`,
+  });
 }
 
 /** Waits for all, so that nothing goes on behind a failure; then throws the first one's error. */
@@ -170,6 +190,7 @@ function describeLab(places: LabPlaces, request: LabRequest, described: Describe
     vips: plan.vips,
     vservers: config.vservers.map(describeVserver),
     scheduler: `node${schedulerOf(config).number}`,
+    segments: plan.segments,
     hosts: plan.hosts.map((host) => describeHost(places, host)),
     changes,
   };
@@ -187,6 +208,7 @@ function describeHost(places: LabPlaces, host: PlannedHost): LabHost {
     run_dir,
     pin_dir: host.kind === "node" ? join(places.pinDir, host.name) : null,
     log_file: join(run_dir, "log"),
+    service_log_file: join(run_dir, "service.log"),
   };
 }
 

@@ -21,9 +21,12 @@ interface HostRecord {
 const BPF_FS_MAGIC = 0xcafe4a11;
 const SETTINGS = { arp_ignore: "1", arp_announce: "2" } as const;
 
-/** Puts the VIPs on `lo` (those of an earlier configuration leave it) and sets the kernel's ARP behaviour. */
+/**
+ * Puts the VIPs on `lo` (those of an earlier configuration leave it) and sets the kernel's ARP behaviour on the
+ * interfaces of all segments that the node is on.
+ */
 export async function prepareHost(
-  interfaceName: string,
+  interfaceNames: readonly string[],
   vips: readonly string[],
   recordFile: string,
 ): Promise<void> {
@@ -31,7 +34,7 @@ export async function prepareHost(
   const record = readRecord(recordFile);
   const present = addressesOf("lo");
   const missing = vips.filter((vip) => !present.has(vip));
-  const settings = { ...setArp(interfaceName), ...record.settings };
+  const settings = { ...setArp(interfaceNames), ...loosenLo(), ...record.settings };
   const former = record.vips.filter((vip) => present.has(vip) && !vips.includes(vip));
   const ours = record.vips.filter((vip) => vips.includes(vip) && present.has(vip));
   writeFileSync(recordFile, `${JSON.stringify({ vips: [...ours, ...missing, ...former], settings })}\n`);
@@ -59,9 +62,9 @@ function readRecord(recordFile: string): HostRecord {
 }
 
 /** Returns the former values of the settings that it changed, by path. */
-function setArp(interfaceName: string): Record<string, string> {
+function setArp(interfaceNames: readonly string[]): Record<string, string> {
   const former: Record<string, string> = {};
-  for (const scope of ["all", interfaceName]) {
+  for (const scope of ["all", ...interfaceNames]) {
     for (const [setting, value] of Object.entries(SETTINGS)) {
       const path = `/proc/sys/net/ipv4/conf/${scope}/${setting}`;
       const old = readFileSync(path, "latin1").trim();
@@ -72,6 +75,21 @@ function setArp(interfaceName: string): Record<string, string> {
   }
   return former;
 }
+
+/**
+ * A client's fragment that was held back comes in by `lo`, where strict filtering of source addresses (the higher one
+ * of `all` and `lo` counts) would drop it; loose filtering does not. Returns as `setArp`.
+ */
+function loosenLo(): Record<string, string> {
+  const valueOf = (scope: string): string => readFileSync(filterPath(scope), "latin1").trim();
+  const isStrict = valueOf("all") === "1" || valueOf("lo") === "1";
+  if (!isStrict || valueOf("lo") === "2") return {};
+  const former = { [filterPath("lo")]: valueOf("lo") };
+  writeFileSync(filterPath("lo"), "2");
+  return former;
+}
+
+const filterPath = (scope: string): string => `/proc/sys/net/ipv4/conf/${scope}/rp_filter`;
 
 function onLo(vip: string): string[] {
   return vip.includes(":") ? [`${vip}/128`, "dev", "lo", "nodad"] : [`${vip}/32`, "dev", "lo"];

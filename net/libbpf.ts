@@ -92,6 +92,10 @@ function bindCalls(lib: LibraryHandle) {
       lib,
       "int bpf_map_lookup_elem(int fd, const void *key, void *value)",
     ),
+    lookupBatch: bind<[number, number, number, Uint8Array, Uint8Array, number, number], number>(
+      lib,
+      "int bpf_map_lookup_batch(int fd, uintptr_t from, uintptr_t to, void *keys, void *values, uintptr_t count, uintptr_t options)",
+    ),
     remove: bind<[number, Uint8Array], number>(lib, "int bpf_map_delete_elem(int fd, const void *key)"),
     nextKey: bind<[number, Uint8Array | null, Uint8Array], number>(
       lib,
@@ -264,6 +268,35 @@ export function lookupMap(fd: number, key: Uint8Array, value: Uint8Array): boole
   if (result === -2) return false;
   checkedBpf("bpf_map_lookup_elem", result);
   return true;
+}
+
+const BATCH_BYTES = 1 << 18;
+const batchCursor = nativeMemory(4);
+const batchCount = nativeMemory(4);
+/**
+ * Reads all entries of an array map, in order, about `BATCH_BYTES` at a time (per-CPU maps as `lookupMap`). The
+ * values are valid during the call only.
+ */
+export function readArrayMap(
+  fd: number,
+  entry_bytes: number,
+  take: (values: Buffer, first: number, count: number) => void,
+): void {
+  const entries = Math.max(1, Math.floor(BATCH_BYTES / entry_bytes));
+  const keys = Buffer.alloc(entries * 4);
+  const values = Buffer.alloc(entries * entry_bytes);
+  for (let first = 0; ;) {
+    batchCount.view.setUint32(0, entries, true);
+    const from = first === 0 ? 0 : batchCursor.address;
+    const cursor = batchCursor.address;
+    const result = bpf().lookupBatch(fd, from, cursor, keys, values, batchCount.address, 0);
+    // "No such entry" says that these were the last.
+    if (result !== -2) checkedBpf("bpf_map_lookup_batch", result);
+    const count = batchCount.view.getUint32(0, true);
+    take(values, first, count);
+    if (result === -2 || count === 0) return;
+    first += count;
+  }
 }
 
 /** Removes one entry; absent ones are no error. */

@@ -35,6 +35,9 @@ const recvCall = bind<[number, number, number, number], number>(
 );
 const closeCall = bind<[number], number>(c, "int close(int fd)");
 
+/** In place of an ethertype: the socket receives nothing, and sends frames of every kind. */
+export const SEND_ONLY = 0;
+
 /** An instruction of the classic packet filter: code, jumps when true and false, constant. */
 export type FilterStep = readonly [code: number, isTrue: number, isFalse: number, constant: number];
 

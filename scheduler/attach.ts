@@ -1,4 +1,4 @@
-/** Puts the program on the interface, or into the link that an earlier process has left there. */
+/** Puts the program on an interface, or into the link that an earlier process has left there. */
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { SysError } from "../net/ffi.ts";
 import { readInterface, type InterfaceFacts } from "../net/interface.ts";
@@ -29,13 +29,14 @@ export function attach(
   interfaceName: string,
   wanted: XdpMode | "auto",
   pinDir: string,
+  slot: number,
 ): Attachment {
   const facts = readInterface(interfaceName);
-  const adopted = adoptLink(programFd, facts, wanted, pinDir);
+  const adopted = adoptLink(programFd, facts, wanted, pinDir, slot);
   if (adopted !== undefined) return adopted;
   const { linkFd, ...attachment } = createLink(programFd, facts, wanted);
   try {
-    pin(linkFd, linkPin(pinDir));
+    pin(linkFd, linkPin(pinDir, slot));
   } finally {
     closeFd(linkFd);
   }
@@ -48,8 +49,9 @@ function adoptLink(
   facts: InterfaceFacts,
   wanted: XdpMode | "auto",
   pinDir: string,
+  slot: number,
 ): Attachment | undefined {
-  const linkFd = openPinned(linkPin(pinDir));
+  const linkFd = openPinned(linkPin(pinDir, slot));
   if (linkFd === undefined) return undefined;
   try {
     const { mode } = queryXdp(facts.ifindex);
@@ -62,7 +64,7 @@ function adoptLink(
     closeFd(linkFd);
   }
   // It is on an interface that has gone, or in the wrong mode.
-  removeLink(pinDir);
+  removeLink(pinDir, slot);
   return undefined;
 }
 

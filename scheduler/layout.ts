@@ -4,6 +4,7 @@ export const BUCKET = {
   size: 8,
   owner: 0,
   next: 1,
+  previous: 2,
   word: 0,
   last_access: 4,
 } as const;
@@ -11,27 +12,52 @@ export const BUCKET = {
 export const NODE = {
   size: 16,
   mac: 0,
+  slot: 6,
   flags: 8,
   number: 12,
 } as const;
 
-export const NODE_TRAFFIC = {
+export const GROUP = {
   size: 16,
+  identity: 0,
+  table_base: 8,
+  table_size: 12,
+} as const;
+
+export const TRAFFIC = {
+  size: 24,
   packets: 0,
   bytes: 8,
+  connections: 16,
+} as const;
+
+export const TRAFFIC_ROWS = {
+  size: 1536,
+  rows: 0,
 } as const;
 
 export const VSERVER_KEY = {
+  size: 8,
+  address: 0,
+  port: 4,
+  protocol: 6,
+} as const;
+
+export const VSERVER6_KEY = {
   size: 20,
   address: 0,
   port: 16,
   protocol: 18,
-  family: 19,
 } as const;
 
 export const VSERVER = {
-  size: 4,
-  index: 0,
+  size: 24,
+  table_base: 0,
+  table_mask: 4,
+  node_base: 8,
+  traffic_base: 12,
+  flags: 16,
+  index: 20,
 } as const;
 
 export const VIP_KEY = {
@@ -48,14 +74,44 @@ export const EVENT = {
   vserver: 6,
 } as const;
 
+export const FRAGMENT_KEY = {
+  size: 40,
+  source: 0,
+  destination: 16,
+  id: 32,
+  protocol: 36,
+} as const;
+
+export const FRAGMENT = {
+  size: 20,
+  bucket: 0,
+  vserver_index: 4,
+  node_base: 8,
+  traffic_base: 12,
+  handed_on_to: 16,
+} as const;
+
+export const HELD = {
+  size: 2096,
+  key: 0,
+  ifindex: 40,
+  length: 44,
+  frame: 48,
+} as const;
+
 export const CONTROL = {
-  size: 200,
+  size: 232,
   hash_key: 0,
-  mac: 48,
-  layout: 56,
-  table_mask: 60,
-  is_scheduling: 64,
-  member_filter: 72,
+  heartbeat_key: 48,
+  table_version: 64,
+  mac: 72,
+  number: 78,
+  scheduler_mac: 80,
+  layout: 88,
+  is_scheduling: 92,
+  has_previous: 96,
+  epoch: 100,
+  member_filter: 104,
 } as const;
 
 export const LEASE = {
@@ -63,13 +119,57 @@ export const LEASE = {
   until_ns: 0,
 } as const;
 
-export const LAYOUT_VERSION = 1;
+export const HEARTBEAT = {
+  size: 40,
+  version: 0,
+  kind: 1,
+  asker: 2,
+  asked: 3,
+  epoch: 4,
+  table_version: 8,
+  flags: 16,
+  sent_ns: 24,
+  tag: 32,
+} as const;
+
+export const PEER = {
+  size: 32,
+  answered_ns: 0,
+  heard_ns: 8,
+  table_version: 16,
+  epoch: 24,
+  flags: 28,
+} as const;
+
+export const LAYOUT_VERSION = 2;
 
 export const NODE_UP = 1;
 export const NODE_SELF = 2;
+export const NODE_REACHABLE = 4;
+export const NODE_DRAINING = 8;
 
 export const NODE_NOBODY = 255;
 export const NODE_COUNT = 256;
+
+export const GROUP_COUNT = 65;
+export const DIRECT_BUCKETS = 32768;
+
+export const TRAFFIC_SLOTS = 64;
+
+export const VSERVER_ADDRESS_ONLY = 1;
+export const VSERVER_DIRECT = 2;
+
+export const NO_ROW = 2147483647;
+export const HELD_FRAME_BYTES = 2048;
+
+export const HEARTBEAT_ASK = 1;
+export const HEARTBEAT_ANSWER = 2;
+
+export const HEARTBEAT_SCHEDULING = 1;
+export const HEARTBEAT_LEASED = 2;
+
+export const ETHERTYPE_HEARTBEAT = 34997;
+export const HEARTBEAT_VERSION = 1;
 
 /** The counters, in the map's order. */
 export const REASONS = [
@@ -79,8 +179,10 @@ export const REASONS = [
   "standby",
   "other_protocol",
   "no_vserver",
+  "from_scheduler",
   "from_member",
   "fragment_unknown",
+  "fragment_held",
   "icmp_unowned",
   "no_node",
   "claimed",
@@ -89,6 +191,10 @@ export const REASONS = [
   "icmp_error",
   "first_fragment",
   "later_fragment",
+  "second_chance",
   "arp_answered",
   "neighbour_answered",
+  "heartbeat_answered",
+  "heartbeat_heard",
+  "heartbeat_refused",
 ] as const;

@@ -3,216 +3,165 @@
  * it ends, the program stays on the interface with its maps, and the next one takes them over.
  */
 import { join } from "node:path";
-import { formatMac } from "../conf/address.ts";
+import { formatMac, parseIp } from "../conf/address.ts";
 import { describeError } from "../conf/errors.ts";
-import { deriveKey, readArrayKey } from "../conf/keys.ts";
 import { loadConfig } from "../conf/load.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import { schedulerOf } from "../conf/scheduler-role.ts";
-import type { Config, NodeConfig } from "../conf/schema.ts";
-import { vipsOf } from "../conf/vips.ts";
-import type { Neighbour } from "../net/frames.ts";
-import { readInterface } from "../net/interface.ts";
+import { adminServer } from "../net/admin-socket.ts";
 import { exitWithParent, reportReady } from "../net/parent-watch.ts";
-import { createLogger, type Logger } from "../status/log.ts";
+import { createLogger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
-import { HASH_KEY_BYTES, openDataPlane, type DataPlane, type Service } from "./data-plane.ts";
-import {
-  createMembers,
-  learnMac,
-  policyNodes,
-  wantedAddresses,
-  writeMembers,
-  type Member,
-} from "./members.ts";
+import { answerAdmin } from "./admin.ts";
+import { startFollowing, type Following } from "./following.ts";
+import { monotonic_ms, openMachine, type Machine } from "./machine.ts";
+import { learnMac, wantedAddresses } from "./members.ts";
 import { createNeighbourFinder, type NeighbourFinder } from "./neighbours.ts";
-import { bucketMoved, createPolicy, freeIdle, handOver, nodesChanged, type Policy } from "./policy.ts";
-import { bucketsReport, schedulerReport } from "./report.ts";
-import type { SweepChange } from "./sweep.ts";
-import { startSweeper, type Sweeper } from "./sweeper.ts";
-import { unitsOf, unitsOfSeconds } from "./table.ts";
+import { bucketsReport, schedulerReport, vserversReport, type ReportSources } from "./report.ts";
+import { isHostUp, startScheduling, type Scheduling } from "./scheduling.ts";
+import { unitsOf } from "./table.ts";
+import { createTrafficRates, type TrafficRates } from "./traffic-rates.ts";
 
-const EVENTS_EVERY_MS = 10;
-const IDLE_EVERY_MS = 1000;
+const RATES_EVERY_MS = 1000;
 
-/** All that a running scheduler holds. */
+type Role = Scheduling | Following;
+
 interface Running {
-  readonly config: Config;
-  readonly node: NodeConfig;
-  readonly log: Logger;
-  readonly plane: DataPlane;
-  readonly members: readonly Member[];
-  readonly policy: Policy;
-  finder: NeighbourFinder | undefined;
-  sweeper: Sweeper | undefined;
-  lostEvents: number;
+  readonly machine: Machine;
+  readonly rates: TrafficRates;
+  readonly finders: NeighbourFinder[];
+  role: Role | undefined;
 }
 
-/** Every address, port and transport that is scheduled. */
-export function servicesOf(config: Pick<Config, "vservers">): Service[] {
-  return config.vservers.flatMap(({ vips, ports, protocol }, vserver) => {
-    const transport = protocol === "udp" ? "udp" : "tcp";
-    return vips.flatMap((address) => ports.map((port) => ({ address, port, transport, vserver }) as const));
+async function start(machine: Machine): Promise<Running> {
+  const running: Running = { machine, rates: createTrafficRates(), finders: [], role: undefined };
+  machine.segments.forEach((segment, index) => {
+    const { interface: name, ifindex, mac, address } = segment;
+    const { log } = machine;
+    const onNeighbour = (found: { address: string; mac: Uint8Array }): void =>
+      learn(running, index, found.address, found.mac);
+    running.finders.push(createNeighbourFinder({ interface: name, ifindex, mac, address, log, onNeighbour }));
   });
-}
-
-function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
-  const arrayKey = readArrayKey(config.array.key_file);
-  const { mac, ifindex } = readInterface(node.interface);
-  const plane = openDataPlane({
-    interface: node.interface,
-    pinDir: options.pinDir,
-    tableSize: config.scheduler.table_size,
-    mode: config.scheduler.xdp,
-  });
-  log.info(
-    { interface: node.interface, xdp: plane.attachment, table: plane.adoption },
-    "the data plane is up",
-  );
-  if (node.mac !== undefined && node.mac.toLowerCase() !== formatMac(mac)) {
-    log.warn({ configured: node.mac, found: formatMac(mac) }, "the interface has another MAC address");
-  }
-  plane.setOwnMac(mac);
-  plane.setHashKey(deriveKey(arrayKey, "hash-seed", HASH_KEY_BYTES));
-  plane.setVips(vipsOf(config));
-  plane.setServices(servicesOf(config));
-  const members = createMembers(config.nodes, node, mac, plane);
-  writeMembers(plane, members);
-  const policy = createPolicy(plane.buckets, policyNodes(members));
-  const running: Running = {
-    config,
-    node,
-    log,
-    plane,
-    members,
-    policy,
-    finder: undefined,
-    sweeper: undefined,
-    lostEvents: plane.counters()["event_lost"] ?? 0,
-  };
-  abandonUnknownOwners(running);
-  running.finder = createNeighbourFinder({
-    interface: node.interface,
-    ifindex,
-    mac,
-    address: node.address,
-    log,
-    onNeighbour: (neighbour) => learn(running, neighbour),
-  });
-  running.finder.want(wantedAddresses(members));
-  const isScheduler = schedulerOf(config).number === node.number;
-  plane.setScheduling(isScheduler);
-  if (isScheduler) running.sweeper = sweep(running, arrayKey);
+  wantMacs(running);
+  const scheduler = schedulerOf(machine.config);
+  running.role =
+    scheduler.number === machine.node.number
+      ? await startScheduling(machine, () => wantMacs(running))
+      : startFollowing(machine, scheduler);
+  running.role.changed();
   return running;
 }
 
-/** Buckets of nodes that are no longer configured go to their nexts. */
-function abandonUnknownOwners({ policy, members }: Running): void {
-  const known = new Set(members.map(({ config }) => config.number));
-  for (let number = 0; number < 255; number++) {
-    if (!known.has(number) && policy.groups[number] !== 0) handOver(policy, number);
-  }
-}
-
-function sweep(running: Running, arrayKey: Uint8Array): Sweeper {
-  const { config, members, log } = running;
-  const failed = new Set(members.filter(({ isFailed }) => isFailed).map(({ config }) => config.number));
-  return startSweeper({
-    nodes: config.nodes,
-    failed,
-    port: config.status.port,
-    retries: config.scheduler.sweep_retries,
-    delay_ms: config.scheduler.sweep_delay_ms,
-    timeout_ms: config.scheduler.sweep_timeout_ms,
-    arrayKey,
-    log,
-    onChange: (change) => judge(running, change),
+/** Asks for the MAC addresses that are missing, or may be others now. */
+function wantMacs({ machine, finders }: Running): void {
+  const { members, hosts } = machine;
+  finders.forEach((finder, segment) => {
+    const ofHosts = hosts.filter(({ isMacConfigured, macs, isGood }) => {
+      return !isMacConfigured && (macs.every((mac) => mac === undefined) || isGood === false);
+    });
+    finder.want([...wantedAddresses(members, segment), ...ofHosts.map(({ address }) => address)]);
   });
 }
 
-/** A node has told its MAC address. */
-function learn(running: Running, { address, mac }: Neighbour): void {
-  const member = learnMac(running.members, address, mac);
-  if (member === undefined) return;
-  running.log.info({ peer: member.config.name, mac: formatMac(mac) }, "a node's MAC address is known");
-  nodesAreNews(running);
+/** A node or host has told its MAC address. */
+function learn(running: Running, segment: number, address: string, mac: Uint8Array): void {
+  const { machine, role } = running;
+  const { members, hosts, log } = machine;
+  const member = learnMac(members, segment, address, mac);
+  const known = hosts.filter((host) => parseIp(host.address)?.text === address && !host.isMacConfigured);
+  const news = known.filter(({ macs }) => formatMac(macs[segment] ?? new Uint8Array(6)) !== formatMac(mac));
+  for (const host of news) host.macs[segment] = mac;
+  const names = [...(member === undefined ? [] : [member.config.name]), ...news.map(({ id }) => id)];
+  if (names.length === 0) return;
+  log.info({ peers: names, mac: formatMac(mac) }, "a MAC address is known");
+  role?.changed();
+  wantMacs(running);
 }
 
-/** The sweep has found a node failed, or back. The own node is never given up: its packets stay here. */
-function judge(running: Running, { node, failed }: SweepChange): void {
-  const member = running.members.find(({ config }) => config.number === node);
-  if (member === undefined || member.isSelf) return;
-  member.isFailed = failed;
-  nodesAreNews(running);
-  const moved = failed ? handOver(running.policy, node) : 0;
-  if (failed) running.log.warn({ peer: member.config.name, buckets: moved }, "a node has failed");
-  else running.log.info({ peer: member.config.name }, "a node is back");
+function sourcesOf({ machine, role, rates }: Running): ReportSources {
+  const unknown = { state: "starting", reason: "" } as const;
+  const common = { machine, rates, isHostUp };
+  if (role?.kind === "scheduling") {
+    const { feed } = role.steering;
+    return {
+      ...common,
+      isScheduling: true,
+      stateOf: (number) => role.stateOf(number),
+      sweep: role.sweeper,
+      epoch: feed.epoch,
+      tableVersion: feed.version,
+    };
+  }
+  const position = role?.follow.position ?? { epoch: 0, version: 0 };
+  return {
+    ...common,
+    isScheduling: false,
+    stateOf: (number) => role?.stateOf(number) ?? unknown,
+    sweep: undefined,
+    epoch: position.epoch,
+    tableVersion: position.version,
+  };
 }
 
-/** First the program (its nodes' flags decide at once), then the buckets' nexts. */
-function nodesAreNews({ plane, members, policy, finder }: Running): void {
-  writeMembers(plane, members);
-  nodesChanged(policy, policyNodes(members));
-  finder?.want(wantedAddresses(members));
+async function serveAdmin(running: Running): Promise<{ close: () => Promise<void> }> {
+  const { machine } = running;
+  const desk = {
+    members: machine.members,
+    otherScheduler: () => (running.role?.kind === "scheduling" ? "" : schedulerOf(machine.config).name),
+    setDraining: (member: Machine["members"][number], isDraining: boolean) => {
+      if (running.role?.kind === "scheduling") running.role.setDraining(member, isDraining);
+    },
+    stateOf: ({ config }: Machine["members"][number]) =>
+      running.role?.kind === "scheduling"
+        ? running.role.stateOf(config.number)
+        : { state: "starting" as const, buckets: 0 },
+  };
+  return adminServer({
+    path: join(machine.options.runDir, "admin.sock"),
+    handle: (line) => Promise.resolve().then(() => answerAdmin(desk, line)),
+  });
 }
 
-function takeEvents({ plane, policy }: Running): void {
-  plane.consumeEvents(({ bucket }) => bucketMoved(policy, bucket));
-}
-
-function tendIdle(running: Running): void {
-  const { plane, policy, config, log } = running;
-  const lost = plane.counters()["event_lost"] ?? 0;
-  if (lost !== running.lostEvents) nodesChanged(policy, policy.nodes);
-  running.lostEvents = lost;
-  const freed = freeIdle(
-    policy,
-    unitsOf(process.hrtime.bigint()),
-    unitsOfSeconds(config.scheduler.bucket_timeout_s),
-  );
-  if (freed > 0) log.debug({ buckets: freed }, "idle buckets were freed");
-}
-
-function run(options: ProcessOptions, running: Running): void {
-  const { plane, members, policy, node, log } = running;
-  const timers = [
-    setInterval(() => takeEvents(running), EVENTS_EVERY_MS),
-    setInterval(() => tendIdle(running), IDLE_EVERY_MS),
-  ];
+async function run(running: Running): Promise<void> {
+  const { machine, rates } = running;
+  const { plane, log, options } = machine;
+  const sample = (): void => rates.take(plane.trafficOfAll(), monotonic_ms());
+  sample();
+  const timer = setInterval(sample, RATES_EVERY_MS);
+  const admin = await serveAdmin(running);
   const publisher = publish({
     path: join(options.runDir, "publish.sock"),
     hello: { process: "scheduler", worker: 0, pid: process.pid },
     answer: (topic) => {
-      if (topic === "buckets") return bucketsReport(plane.buckets, unitsOf(process.hrtime.bigint()));
-      takeEvents(running);
-      const { attachment } = plane;
-      const sources = { maps: plane, attachment, interface: node.interface, members, policy };
-      return schedulerReport({ ...sources, sweep: running.sweeper });
+      if (topic === "buckets")
+        return bucketsReport(machine.areas[0]!.table, unitsOf(process.hrtime.bigint()));
+      const sources = sourcesOf(running);
+      return topic === "vservers" ? vserversReport(sources) : schedulerReport(sources);
     },
     log,
   });
-  const stop = (): void => {
-    for (const timer of timers) clearInterval(timer);
+  const stop = async (): Promise<void> => {
+    clearInterval(timer);
     publisher.close();
-    running.sweeper?.stop();
-    running.finder?.close();
+    await Promise.all([admin.close(), running.role?.stop()]);
+    for (const finder of running.finders) finder.close();
     plane.close();
     log.info("stopped; the data plane goes on");
     process.exit(0);
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  process.once("SIGTERM", () => void stop());
+  process.once("SIGINT", () => void stop());
 }
 
-/** Runs the process until SIGTERM. Throws DlbaError when it can't start. */
-export function main(options: ProcessOptions): void {
+/** Runs the process until SIGTERM. */
+export async function main(options: ProcessOptions): Promise<void> {
   exitWithParent();
   const config = loadConfig(options.configFile);
   const node = findNode(config, options.node);
   const log = createLogger({ node: node.name, process: "scheduler" });
   try {
-    run(options, start(options, config, node, log));
+    await run(await start(openMachine(options, config, node, log)));
     reportReady();
   } catch (error) {
     log.fatal({ reason: describeError(error) }, "the scheduler can't start");
@@ -220,4 +169,4 @@ export function main(options: ProcessOptions): void {
   }
 }
 
-if (import.meta.main) main(processOptions(process.argv.slice(2)));
+if (import.meta.main) await main(processOptions(process.argv.slice(2)));

@@ -1,6 +1,7 @@
 /**
- * What the data plane leaves on the BPF file system: its maps and the link that keeps the program on the
- * interface. They outlive every process, so a restarted scheduler finds the table, and traffic goes on meanwhile.
+ * What the data plane leaves on the BPF file system: its maps and the links that keep the program on the
+ * interfaces. They outlive every process, so a restarted scheduler finds the table, and traffic goes on meanwhile.
+ * An interface's maps and link have its slot (its place in the node's list) in their names.
  */
 import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
@@ -8,48 +9,99 @@ import { DlbaError } from "../conf/errors.ts";
 import { mapShared, SysError } from "../net/ffi.ts";
 import { isOnBpfFileSystem } from "../net/host.ts";
 import { LEASE_PIN } from "../net/lease.ts";
-import { closeFd, detachLink, mapInfo, openPinned, usePinned, type BpfObject } from "../net/libbpf.ts";
-import { BUCKET, CONTROL, LAYOUT_VERSION, LEASE, NODE, NODE_COUNT } from "./layout.ts";
+import {
+  closeFd,
+  detachLink,
+  mapInfo,
+  openPinned,
+  usePinned,
+  xdpLinkIfindex,
+  type BpfObject,
+} from "../net/libbpf.ts";
+import { nodesPin, peersPin } from "../net/peers-page.ts";
+import {
+  BUCKET,
+  CONTROL,
+  DIRECT_BUCKETS,
+  GROUP,
+  GROUP_COUNT,
+  LAYOUT_VERSION,
+  LEASE,
+  NODE,
+  NODE_COUNT,
+  PEER,
+  TRAFFIC_ROWS,
+  TRAFFIC_SLOTS,
+} from "./layout.ts";
 
 /** Names of maps in the object, and of their pins (which may not contain a dot). */
-export const PINNED_MAPS = {
+const SHARED_PINS = {
   buckets: "buckets",
-  nodes: "nodes",
+  groups: "groups",
   vservers: "vservers",
+  vservers6: "vservers6",
   vips: "vips",
-  members: "members",
   fragments: "fragments",
+  held: "held",
   events: "events",
   counters: "counters",
   traffic: "traffic",
-  ".data.control": "control",
   ".data.lease": LEASE_PIN,
 } as const;
-const LINK_PIN = "link";
+const controlPin = (slot: number): string => `control-${slot}`;
+const interfacePins = (slot: number) => ({
+  ".data.control": controlPin(slot),
+  nodes: nodesPin(slot),
+  members: `members-${slot}`,
+  peers: peersPin(slot),
+});
+const linkName = (slot: number): string => `link-${slot}`;
+export const linkPin = (pinDir: string, slot: number): string => join(pinDir, linkName(slot));
 
-/** Pin, bytes of an entry and number of entries of the mapped maps, which must be ours before they are adopted. */
-const SHAPES = [
-  ["buckets", BUCKET.size, undefined],
-  ["nodes", NODE.size, NODE_COUNT],
-  ["control", CONTROL.size, 1],
-  [LEASE_PIN, LEASE.size, 1],
-] as const;
+/** Pins of ours under a pin directory, of any number of interfaces (earlier layouts had one, without a slot). */
+function ownPins(pinDir: string): string[] {
+  const shared: readonly string[] = Object.values(SHARED_PINS);
+  const pattern = /^(?:control|nodes|members|peers|link)(?:-\d+)?$/;
+  return readdirSync(pinDir).filter((pin) => shared.includes(pin) || pattern.test(pin));
+}
 
-export const linkPin = (pinDir: string): string => join(pinDir, LINK_PIN);
-
-/** Whether pinned maps are taken over; `reason` says why not. */
+/** Whether pinned maps are taken over. */
 export type Adoption =
   | { readonly kind: "new" }
-  | { readonly kind: "adopted" }
+  /** `keptTableSize` is there when another size was asked for: the table's size is fixed while the array runs. */
+  | { readonly kind: "adopted"; readonly keptTableSize?: number }
   | { readonly kind: "replaced"; readonly reason: string };
 
-/** Makes the pin directory and names every map's pin in it. Pins that don't fit are taken away first. */
-export function preparePins(object: BpfObject, pinDir: string, tableSize: number): Adoption {
-  const adoption = judgePins(pinDir, tableSize);
+/** What `preparePins` has found and settled. */
+export interface Prepared {
+  readonly adoption: Adoption;
+  /** Buckets of the array's nodes, and rows of traffic, that the maps have or will have. */
+  readonly tableSize: number;
+  readonly trafficRows: number;
+}
+
+/** Makes the pin directory. Pins that don't fit, and those of interfaces that are no longer wanted, are taken away. */
+export function preparePins(
+  pinDir: string,
+  ifindexes: readonly number[],
+  wanted: { readonly tableSize: number; readonly trafficRows: number },
+): Prepared {
   makePinDir(pinDir);
-  if (adoption.kind === "replaced") removeMisfits(pinDir);
-  for (const [map, pin] of Object.entries(PINNED_MAPS)) object.setPinPath(map, join(pinDir, pin));
-  return adoption;
+  const adoption = judgePins(pinDir, ifindexes.length, wanted.tableSize);
+  removeStrangers(pinDir, ifindexes.length, adoption.kind === "adopted");
+  ifindexes.forEach((ifindex, slot) => forgetOtherInterface(pinDir, slot, ifindex));
+  if (adoption.kind !== "adopted") return { adoption, ...wanted };
+  const tableSize = adoption.keptTableSize ?? wanted.tableSize;
+  return { adoption, tableSize, trafficRows: prepareTraffic(pinDir, wanted.trafficRows) };
+}
+
+/** Names every map's pin in an object that is not loaded yet, and gives its maps their sizes. */
+export function namePins(object: BpfObject, pinDir: string, slot: number, prepared: Prepared): void {
+  object.setMaxEntries("buckets", prepared.tableSize + DIRECT_BUCKETS);
+  object.setMaxEntries("traffic", Math.ceil(prepared.trafficRows / TRAFFIC_SLOTS));
+  for (const [map, pin] of Object.entries({ ...SHARED_PINS, ...interfacePins(slot) })) {
+    object.setPinPath(map, join(pinDir, pin));
+  }
 }
 
 function makePinDir(pinDir: string): void {
@@ -62,27 +114,53 @@ function makePinDir(pinDir: string): void {
   }
 }
 
-function judgePins(pinDir: string, tableSize: number): Adoption {
-  const present = Object.values(PINNED_MAPS).filter((pin) => existsSync(join(pinDir, pin)));
-  if (present.length === 0) return { kind: "new" };
-  if (present.length < Object.keys(PINNED_MAPS).length) {
-    return { kind: "replaced", reason: "some of the pinned maps are missing" };
-  }
-  const reason = misfit(pinDir, tableSize);
-  return reason === undefined ? { kind: "adopted" } : { kind: "replaced", reason };
+function judgePins(pinDir: string, interfaces: number, tableSize: number): Adoption {
+  const present = new Set(ownPins(pinDir));
+  if ([...present].every((pin) => pin === LEASE_PIN)) return { kind: "new" };
+  const missing = missingPin(present, interfaces);
+  if (missing !== undefined) return { kind: "replaced", reason: `the pinned map ${missing} is missing` };
+  const slots = Array.from({ length: interfaces }, (_, i) => i).filter((i) => present.has(controlPin(i)));
+  const reason = misfit(pinDir, slots);
+  if (reason !== undefined) return { kind: "replaced", reason };
+  const kept = usePinned(join(pinDir, SHARED_PINS.buckets), mapInfo).max_entries - DIRECT_BUCKETS;
+  return kept === tableSize ? { kind: "adopted" } : { kind: "adopted", keptTableSize: kept };
 }
 
-/** Why the pinned maps can't be used, if so. */
-function misfit(pinDir: string, tableSize: number): string | undefined {
-  for (const [pin, value_bytes, entries] of SHAPES) {
+/** Interfaces other than the first may be new: then all of their maps are missing. */
+function missingPin(present: ReadonlySet<string>, interfaces: number): string | undefined {
+  const sets = [{ ...SHARED_PINS, ...interfacePins(0) }];
+  for (let slot = 1; slot < interfaces; slot++) sets.push({ ...SHARED_PINS, ...interfacePins(slot) });
+  for (const [slot, set] of sets.entries()) {
+    const isNew = slot > 0 && !Object.values(interfacePins(slot)).some((pin) => present.has(pin));
+    const missing = Object.values(set).find((pin) => !present.has(pin));
+    if (missing !== undefined && !isNew) return missing;
+  }
+  return undefined;
+}
+
+/** Why the pinned maps can't be used, if so. Only what is mapped must be ours to the byte. */
+function misfit(pinDir: string, slots: readonly number[]): string | undefined {
+  const shapes = [
+    ["groups", GROUP.size, GROUP_COUNT],
+    ["buckets", BUCKET.size, undefined],
+    ["traffic", TRAFFIC_ROWS.size, undefined],
+    [LEASE_PIN, LEASE.size, 1],
+    ...slots.flatMap((slot) => [
+      [controlPin(slot), CONTROL.size, 1] as const,
+      [nodesPin(slot), NODE.size, NODE_COUNT * GROUP_COUNT] as const,
+      [peersPin(slot), PEER.size, NODE_COUNT] as const,
+    ]),
+  ] as const;
+  for (const [pin, value_bytes, entries] of shapes) {
     const info = usePinned(join(pinDir, pin), mapInfo);
-    const wanted = entries ?? tableSize;
     if (info.value_bytes !== value_bytes)
       return `${pin} entries have ${info.value_bytes} bytes, not ${value_bytes}`;
-    if (info.max_entries !== wanted) return `${pin} has ${info.max_entries} entries, not ${wanted}`;
+    if (entries !== undefined && info.max_entries !== entries)
+      return `${pin} has ${info.max_entries} entries, not ${entries}`;
   }
-  const layout = usePinned(join(pinDir, PINNED_MAPS[".data.control"]), readLayout);
-  return layout === LAYOUT_VERSION ? undefined : `the pinned layout is ${layout}, not ${LAYOUT_VERSION}`;
+  const layouts = slots.map((slot) => usePinned(join(pinDir, controlPin(slot)), readLayout));
+  const other = layouts.find((layout) => layout !== LAYOUT_VERSION);
+  return other === undefined ? undefined : `the pinned layout is ${other}, not ${LAYOUT_VERSION}`;
 }
 
 function readLayout(fd: number): number {
@@ -92,26 +170,53 @@ function readLayout(fd: number): number {
   return layout;
 }
 
-/** The lease stays when it can: the failover process has it mapped. */
-function removeMisfits(pinDir: string): void {
-  const lease = join(pinDir, LEASE_PIN);
-  const isLeaseFit = existsSync(lease) && usePinned(lease, mapInfo).value_bytes === LEASE.size;
-  for (const pin of Object.values(PINNED_MAPS)) {
-    if (pin !== LEASE_PIN || !isLeaseFit) removePin(join(pinDir, pin));
+/**
+ * Takes away all that a data plane on so many interfaces has no use for, and all maps unless they are adopted. Links
+ * stay: the program in them is replaced. So does the lease when it can: the failover process has it mapped.
+ */
+function removeStrangers(pinDir: string, interfaces: number, isAdopted: boolean): void {
+  const known = new Set<string>();
+  for (let slot = 0; slot < interfaces; slot++) {
+    known.add(linkName(slot));
+    if (isAdopted) for (const pin of Object.values(interfacePins(slot))) known.add(pin);
   }
+  if (isAdopted) for (const pin of Object.values(SHARED_PINS)) known.add(pin);
+  const lease = join(pinDir, LEASE_PIN);
+  if (existsSync(lease) && usePinned(lease, mapInfo).value_bytes === LEASE.size) known.add(LEASE_PIN);
+  for (const pin of ownPins(pinDir)) if (!known.has(pin)) removePin(pinDir, pin);
 }
 
-function removeMapPins(pinDir: string): void {
-  for (const pin of Object.values(PINNED_MAPS)) removePin(join(pinDir, pin));
+/** When a slot's link is on another interface that is still there, what is known of its nodes is of another segment. */
+function forgetOtherInterface(pinDir: string, slot: number, ifindex: number): void {
+  const fd = openPinned(linkPin(pinDir, slot));
+  if (fd === undefined) return;
+  const attached = xdpLinkIfindex(fd);
+  closeFd(fd);
+  if (attached === 0 || attached === ifindex) return;
+  for (const pin of [linkName(slot), ...Object.values(interfacePins(slot))]) removePin(pinDir, pin);
 }
 
-function removePin(path: string): void {
-  if (existsSync(path)) unlinkSync(path);
+/** Rows that the traffic map will have: one that is too small is replaced, without touching the rest. */
+function prepareTraffic(pinDir: string, wanted: number): number {
+  const { max_entries } = usePinned(join(pinDir, SHARED_PINS.traffic), mapInfo);
+  if (max_entries * TRAFFIC_SLOTS >= wanted) return max_entries * TRAFFIC_SLOTS;
+  removePin(pinDir, SHARED_PINS.traffic);
+  return wanted;
 }
 
-/** Takes the link's program off the interface and removes its pin; nothing happens when there is none. */
-export function removeLink(pinDir: string): void {
-  const fd = openPinned(linkPin(pinDir));
+/** Takes a pin away; a link's program leaves its interface. Nothing happens when there is none. */
+function removePin(pinDir: string, pin: string): void {
+  if (pin.startsWith("link")) detach(join(pinDir, pin));
+  if (existsSync(join(pinDir, pin))) unlinkSync(join(pinDir, pin));
+}
+
+/** Takes the program of an interface off it, and the link's pin away. */
+export function removeLink(pinDir: string, slot: number): void {
+  removePin(pinDir, linkName(slot));
+}
+
+function detach(path: string): void {
+  const fd = openPinned(path);
   if (fd === undefined) return;
   try {
     detachLink(fd);
@@ -121,13 +226,11 @@ export function removeLink(pinDir: string): void {
   } finally {
     closeFd(fd);
   }
-  removePin(linkPin(pinDir));
 }
 
-/** Takes the data plane away: program, link, maps and the pin directory. Doing it again is no error. */
+/** Takes the data plane away: programs, links, maps and the pin directory. Doing it again is no error. */
 export function detachDataPlane(pinDir: string): void {
   if (!existsSync(pinDir)) return;
-  removeLink(pinDir);
-  removeMapPins(pinDir);
+  for (const pin of ownPins(pinDir)) removePin(pinDir, pin);
   if (readdirSync(pinDir).length === 0) rmdirSync(pinDir);
 }

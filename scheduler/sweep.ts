@@ -22,7 +22,12 @@ export interface SweepState {
 export type SweepStep =
   | { readonly kind: "ask"; readonly node: number }
   | { readonly kind: "wait"; readonly delay_ms: number };
-export type SweepChange = { readonly node: number; readonly failed: boolean };
+export interface SweepChange {
+  readonly node: number;
+  readonly failed: boolean;
+  /** Why it failed, for people; empty when it is back. */
+  readonly reason: string;
+}
 export interface SweepTurn {
   readonly state: SweepState;
   readonly step: SweepStep;
@@ -56,26 +61,33 @@ export function sweepAgain(state: SweepState, settings: SweepSettings, now_ms: n
 
 /** The node that was asked has answered. */
 export function sweepAnswered(state: SweepState, settings: SweepSettings, now_ms: number): SweepTurn {
-  return judged(state, settings, now_ms, false);
+  return judged(state, settings, now_ms, "");
 }
 
-/** The node that was asked gave no answer in time, or none that could be read. */
-export function sweepUnanswered(state: SweepState, settings: SweepSettings, now_ms: number): SweepTurn {
+/** The node that was asked gave no answer in time, none that could be read, or one that says it serves nobody. */
+export function sweepUnanswered(
+  state: SweepState,
+  settings: SweepSettings,
+  now_ms: number,
+  reason: string,
+): SweepTurn {
   const node = state.nodes[state.at] ?? -1;
   const tries = state.tries + 1;
   // One that has failed already costs the round one try only.
   if (tries <= settings.retries && !state.failed.has(node))
     return stepOf({ ...state, tries }, settings, now_ms);
-  return judged(state, settings, now_ms, true);
+  return judged(state, settings, now_ms, reason);
 }
 
-function judged(state: SweepState, settings: SweepSettings, now_ms: number, isFailed: boolean): SweepTurn {
+/** The round goes on; an empty reason stands for a good answer. */
+function judged(state: SweepState, settings: SweepSettings, now_ms: number, reason: string): SweepTurn {
+  const isFailed = reason !== "";
   const node = state.nodes[state.at] ?? -1;
   const failed = new Set(state.failed);
   if (isFailed) failed.add(node);
   else failed.delete(node);
   const turn = stepOf({ ...state, failed, at: state.at + 1, tries: 0 }, settings, now_ms);
-  return state.failed.has(node) === isFailed ? turn : { ...turn, change: { node, failed: isFailed } };
+  return state.failed.has(node) === isFailed ? turn : { ...turn, change: { node, failed: isFailed, reason } };
 }
 
 function stepOf(state: SweepState, settings: SweepSettings, now_ms: number): SweepTurn {

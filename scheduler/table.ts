@@ -1,16 +1,18 @@
 /**
- * The Client IP Hash Table as memory: two 32-bit words per bucket. The first holds owner (bits 0-7) and next
- * (bits 8-15) and changes by compare-and-swap only, as the program changes it, too; the second is the last
- * access in units of 2^30 ns (0: never). Works on the mapped map and on any other memory alike.
+ * The Client IP Hash Table as memory: two 32-bit words per bucket. The first holds owner (bits 0-7), next (bits 8-15)
+ * and previous (bits 16-23) and changes by compare-and-swap only, as the program changes it, too; the second is the
+ * last access in units of 2^30 ns (0: never). Works on the mapped map and on any other memory alike.
  */
 import { NOBODY } from "../conf/limits.ts";
 
 export const WORDS_PER_BUCKET = 2;
 const ACCESS_UNIT_NS = 2 ** 30;
 
-export const wordOf = (owner: number, next: number): number => owner | (next << 8);
+export const wordOf = (owner: number, next: number, previous: number = NOBODY): number =>
+  owner | (next << 8) | (previous << 16);
 export const ownerOf = (word: number): number => word & 0xff;
 export const nextOf = (word: number): number => (word >> 8) & 0xff;
+export const previousOf = (word: number): number => (word >> 16) & 0xff;
 
 /** Number of buckets of a table. */
 export const sizeOf = (table: Int32Array): number => table.length / WORDS_PER_BUCKET;
@@ -20,7 +22,7 @@ export function readWord(table: Int32Array, bucket: number): number {
   return Atomics.load(table, bucket * WORDS_PER_BUCKET);
 }
 
-/** Writes owner and next if the word is still the one that the decision was made on. */
+/** Writes a bucket's word if it is still the one that the decision was made on. */
 export function swapWord(table: Int32Array, bucket: number, seen: number, word: number): boolean {
   return Atomics.compareExchange(table, bucket * WORDS_PER_BUCKET, seen, word) === seen;
 }

@@ -10,6 +10,7 @@ import { csvLine, gridText, type Column, type Format } from "./grid.ts";
 export interface BucketTable {
   readonly owners: Uint8Array;
   readonly next: Uint8Array;
+  readonly previous: Uint8Array;
   readonly idle_s: Uint32Array;
 }
 
@@ -26,11 +27,13 @@ const PIECE_ROWS = 1024;
 export function readBuckets(report: BucketsReport): BucketTable | undefined {
   const owners = Buffer.from(report.owners, "base64");
   const next = Buffer.from(report.next, "base64");
+  const previous = Buffer.from(report.previous, "base64");
   const packed = Buffer.from(report.idle_s, "base64");
   const size = report.table_size;
-  if (owners.length !== size || next.length !== size || packed.length !== size * 4) return undefined;
+  if ([owners, next, previous].some(({ length }) => length !== size)) return undefined;
+  if (packed.length !== size * 4) return undefined;
   const idle_s = Uint32Array.from({ length: size }, (_, i) => packed.readUInt32LE(i * 4));
-  return { owners, next, idle_s };
+  return { owners, next, previous, idle_s };
 }
 
 /** The table in pieces of text. Without a range, text is the summary alone; JSON and CSV hold all rows. */
@@ -69,6 +72,11 @@ function ownerShares({ owners, next }: BucketTable): OwnerShare[] {
   }));
 }
 
+/** Buckets that have moved, and whose previous node still has connections of them. */
+function countPrevious({ previous }: BucketTable): number {
+  return previous.reduce((count, number) => (number === NOBODY ? count : count + 1), 0);
+}
+
 function histogram(bytes: Uint8Array): Uint32Array {
   const counts = new Uint32Array(256);
   for (const byte of bytes) counts[byte]!++;
@@ -100,7 +108,7 @@ function summaryText(table: BucketTable): string {
   ];
   const idle = idleSteps(table).map(({ below_s, buckets }) => `${idleName(below_s)}: ${buckets}`);
   return [
-    `Client IP Hash Table\n${size} buckets, ${assigned} assigned, ${size - assigned} unassigned\n`,
+    `Client IP Hash Table\n${size} buckets, ${assigned} assigned, ${size - assigned} unassigned, ${countPrevious(table)} with a previous node\n`,
     gridText(columns, shares),
     `Last access of assigned buckets: ${idle.join(", ")}\n`,
     mapText(table, shares),
@@ -129,15 +137,26 @@ function mapText({ owners }: BucketTable, shares: readonly OwnerShare[]): string
   return title + lines.map((line) => `  ${line}\n`).join("");
 }
 
-type RowText = (bucket: number, owner: number, idle_s: number | null, next: number) => string;
+type RowText = (row: {
+  readonly bucket: number;
+  readonly owner: number;
+  readonly idle_s: number | null;
+  readonly next: number;
+  readonly previous: number;
+}) => string;
 
 /** The rows of a range, PIECE_ROWS at a time. */
 function* pieces(table: BucketTable, { first, last }: BucketRange, rowText: RowText): Generator<string> {
   for (let start = first; start <= last; start += PIECE_ROWS) {
     let piece = "";
     for (let i = start; i <= Math.min(last, start + PIECE_ROWS - 1); i++) {
-      const idle_s = table.idle_s[i] === NEVER ? null : table.idle_s[i]!;
-      piece += rowText(i, numberOf(table.owners[i]!), idle_s, numberOf(table.next[i]!));
+      piece += rowText({
+        bucket: i,
+        owner: numberOf(table.owners[i]!),
+        idle_s: table.idle_s[i] === NEVER ? null : table.idle_s[i]!,
+        next: numberOf(table.next[i]!),
+        previous: numberOf(table.previous[i]!),
+      });
     }
     yield piece;
   }
@@ -147,43 +166,44 @@ function* pieces(table: BucketTable, { first, last }: BucketRange, rowText: RowT
 const numberOf = (byte: number): number => (byte === NOBODY ? -1 : byte);
 
 function* rowsText(table: BucketTable, range: BucketRange): Generator<string> {
-  yield "Client IP Hash Table\n Bucket  DLBA Server Number  Last Access in Seconds  Next\n";
+  yield "Client IP Hash Table\n Bucket  DLBA Server Number  Last Access in Seconds  Next  Previous\n";
   yield* pieces(
     table,
     range,
-    (bucket, owner, idle_s, next) =>
-      `${String(bucket).padStart(7)}  ${String(owner).padStart(18)}  ${String(idle_s ?? "-").padStart(22)}  ${String(next).padStart(4)}\n`,
+    ({ bucket, owner, idle_s, next, previous }) =>
+      `${String(bucket).padStart(7)}  ${String(owner).padStart(18)}  ${String(idle_s ?? "-").padStart(22)}  ${String(next).padStart(4)}  ${String(previous).padStart(8)}\n`,
   );
 }
 
 function* bucketsCsv(table: BucketTable, range: BucketRange): Generator<string> {
-  yield csvLine(["Bucket", "DLBA Server Number", "Last Access in Seconds", "Next"]);
+  yield csvLine(["Bucket", "DLBA Server Number", "Last Access in Seconds", "Next", "Previous"]);
   yield* pieces(
     table,
     range,
-    (bucket, owner, idle_s, next) => `${bucket},${owner},${idle_s ?? ""},${next}\n`,
+    ({ bucket, owner, idle_s, next, previous }) => `${bucket},${owner},${idle_s ?? ""},${next},${previous}\n`,
   );
 }
 
-/** Rows are `[bucket, DLBA server number, last access in seconds or null, next]`. */
+/** Rows are `[bucket, DLBA server number, last access in seconds or null, next, previous]`. */
 function* bucketsJson(table: BucketTable, range: BucketRange): Generator<string> {
   const shares = ownerShares(table);
   const head = {
     table_size: table.owners.length,
     assigned: shares.reduce((sum, share) => sum + share.buckets, 0),
+    with_previous: countPrevious(table),
     owners: shares.map(({ number, buckets, next }) => ({ number, buckets, next })),
     idle: idleSteps(table).map(({ below_s, buckets }) => ({
       below_s: Number.isFinite(below_s) ? below_s : null,
       buckets,
     })),
-    columns: ["bucket", "dlba_server_number", "last_access_s", "next"],
+    columns: ["bucket", "dlba_server_number", "last_access_s", "next", "previous"],
   };
   yield `${JSON.stringify(head).slice(0, -1)},"buckets":[`;
   yield* pieces(
     table,
     range,
-    (bucket, owner, idle_s, next) =>
-      `${bucket === range.first ? "" : ","}[${bucket},${owner},${idle_s ?? "null"},${next}]`,
+    ({ bucket, owner, idle_s, next, previous }) =>
+      `${bucket === range.first ? "" : ","}[${bucket},${owner},${idle_s ?? "null"},${next},${previous}]`,
   );
   yield "]}\n";
 }

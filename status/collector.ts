@@ -7,16 +7,20 @@ import {
   type PublishedBody,
   type Question,
   type Topic,
+  type WorkerReport,
 } from "../conf/messages.ts";
 import { PUBLISH_LINE_BYTES, PUBLISHERS } from "../conf/limits.ts";
 import { isRecord, parseJson } from "../conf/record.ts";
+import { lineReader } from "../net/lines.ts";
+import { listenUnix } from "../net/unix-server.ts";
 import type { Published } from "./info.ts";
-import { lineReader } from "./lines.ts";
-import { listenUnix } from "./unix-server.ts";
+import { workerHistory } from "./worker-history.ts";
 
 export interface Collector {
   /** Asks everyone who may know, at once. Askers of the same topic at the same time share one round. */
   readonly ask: (topic: Topic) => Promise<readonly Published[]>;
+  /** The last counters of all workers that are not among these answers: see `worker-history.ts`. */
+  readonly absent: (published: readonly Published[]) => WorkerReport[];
   readonly close: () => Promise<void>;
 }
 
@@ -29,6 +33,7 @@ interface Publisher {
 /** Listens for publishers at `path`; each has `answer_ms` for an answer. */
 export async function collect(path: string, answer_ms: number): Promise<Collector> {
   const publishers = new Set<Publisher>();
+  const history = workerHistory();
   const rounds = new Map<Topic, Promise<readonly Published[]>>();
   let lastId = 0;
   const server = await listenUnix({
@@ -38,14 +43,16 @@ export async function collect(path: string, answer_ms: number): Promise<Collecto
     onConnection: (socket) => greet(socket, publishers),
   });
 
-  const round = (topic: Topic): Promise<readonly Published[]> => {
+  const round = async (topic: Topic): Promise<readonly Published[]> => {
     const asked = [...publishers].filter(({ hello }) => hello !== undefined && mayKnow(hello, topic));
-    return Promise.all(
+    const published = await Promise.all(
       asked.map(async (publisher) => ({
         hello: publisher.hello!,
         body: await askOne(publisher, { id: ++lastId, topic }, answer_ms),
       })),
     );
+    for (const { hello, body } of published) if (body?.kind === "worker") history.note(hello, body);
+    return published;
   };
   return {
     ask: (topic) => {
@@ -55,11 +62,12 @@ export async function collect(path: string, answer_ms: number): Promise<Collecto
       rounds.set(topic, fresh);
       return fresh;
     },
+    absent: history.absent,
     close: server.close,
   };
 }
 
-/** The bucket table is the scheduler process' alone. */
+/** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
   return topic === "rows" || hello.process === "scheduler";
 }

@@ -1,32 +1,36 @@
 /** The words of the monitoring socket: what may be asked, and how an answer is made of what the processes say. */
 import { DlbaError } from "../conf/errors.ts";
-import type { SchedulerReport } from "../conf/messages.ts";
+import type { SchedulerReport, WorkerReport } from "../conf/messages.ts";
 import { listOf, suggestion } from "../conf/suggest.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
 import { bucketsTable, readBuckets, type BucketRange } from "./buckets-table.ts";
 import type { Collector } from "./collector.ts";
 import { FORMATS, type Format } from "./grid.ts";
 import { infoTable, latestReport, schedulerNumber, type NodeFacts, type Published } from "./info.ts";
-import { workerReports } from "./sum.ts";
+import { nodeWebServers, workerReports } from "./sum.ts";
 import { nodesTable, summaryTable, webTable } from "./tables.ts";
+import { vserversTable, type TrafficView } from "./vservers-table.ts";
 
 export interface ShowCommand {
   readonly topic: ShowTopic;
   readonly format: Format;
   /** Rows of the Client IP Hash Table; undefined for its summary. */
   readonly range: BucketRange | undefined;
+  /** What is shown of the vservers' traffic; undefined for where it goes. */
+  readonly view: TrafficView;
 }
 
 export type Command = ShowCommand | { readonly topic: "help" };
 
-const HELP = `show nodes    DLBA Server Status Table, as the last sweep brought it
-show buckets  Client IP Hash Table: shares, idle times and a map; with 'all' or a range such as 0-99: its rows
-show web      Web Server Status Table of this node
-show summary  Summary Web Server Status Table of the array (on the scheduler)
-show info     versions, role, processes and counters of this node
-help          this text
-prompt        keeps the connection open for further commands
-quit          closes the connection
+const HELP = `show nodes     DLBA Server Status Table, as the last sweep brought it
+show buckets   Client IP Hash Table: shares, idle times and a map; with 'all' or a range such as 0-99: its rows
+show vservers  virtual servers and what their traffic goes to; with 'stats' or 'rate': how much of it
+show web       Web Server Status Table of this node
+show summary   Summary Web Server Status Table of the array (on the scheduler)
+show info      versions, role, processes and counters of this node
+help           this text
+prompt         keeps the connection open for further commands
+quit           closes the connection
 A 'show' may end with text, json or csv. Commands on one line are parted by ';'. An empty line ends an answer.
 `;
 
@@ -38,12 +42,18 @@ export function parseCommand(text: string): Command {
   const known = TOPICS.find((name) => name === topic);
   if (known === undefined) throw unknown("table", topic ?? "", TOPICS);
   const format = FORMATS.find((name) => name === words.at(-1)) ?? "text";
-  const rest = words.at(-1) === format ? words.slice(0, -1) : words;
-  const [rows, more] = rest;
-  const range = known === "buckets" && rows !== undefined ? parseRange(rows) : undefined;
-  const odd = more ?? (known === "buckets" ? undefined : rows);
+  const [detail, more] = words.at(-1) === format ? words.slice(0, -1) : words;
+  const takesDetail = known === "buckets" || known === "vservers";
+  const odd = more ?? (takesDetail ? undefined : detail);
   if (odd !== undefined) throw unknown("word", odd, FORMATS);
-  return { topic: known, format, range };
+  const range = known === "buckets" && detail !== undefined ? parseRange(detail) : undefined;
+  const view = known === "vservers" && detail !== undefined ? parseView(detail) : undefined;
+  return { topic: known, format, range, view };
+}
+
+function parseView(text: string): TrafficView {
+  if (text === "stats" || text === "rate") return text;
+  throw unknown("word", text, ["stats", "rate", ...FORMATS]);
 }
 
 function parseRange(text: string): BucketRange {
@@ -69,7 +79,21 @@ export async function answerCommand(
   if (command.topic === "help") return [HELP];
   const { topic, format } = command;
   if (topic === "buckets") return answerBuckets(command, collector);
-  return [answerRows({ topic, format }, facts, await collector.ask("rows"))];
+  if (topic === "vservers") return [await answerVservers(command, facts, collector)];
+  const published = await collector.ask("rows");
+  return [answerRows({ topic, format }, facts, published, collector.absent(published))];
+}
+
+async function answerVservers(
+  { view, format }: ShowCommand,
+  { version, config }: NodeFacts,
+  collector: Collector,
+): Promise<string> {
+  const published = await collector.ask("vservers");
+  const report = latestReport(published, "vservers");
+  if (report === undefined) throw noAnswer(published);
+  const { table_size, balance } = config.scheduler;
+  return vserversTable(report, { version, table_size, balance }, view, format);
 }
 
 async function answerBuckets(command: ShowCommand, collector: Collector): Promise<Iterable<string>> {
@@ -82,7 +106,7 @@ async function answerBuckets(command: ShowCommand, collector: Collector): Promis
 
 /** A table that is made of rows. */
 interface RowsCommand {
-  readonly topic: Exclude<ShowTopic, "buckets">;
+  readonly topic: Exclude<ShowTopic, "buckets" | "vservers">;
   readonly format: Format;
 }
 
@@ -90,16 +114,16 @@ function answerRows(
   { topic, format }: RowsCommand,
   facts: NodeFacts,
   published: readonly Published[],
+  absent: readonly WorkerReport[],
 ): string {
   switch (topic) {
     case "info":
-      return infoTable(facts, published, format);
+      return infoTable(facts, published, absent, format);
     case "web": {
       const workers = workerReports(published.flatMap(({ body }) => body ?? []));
       if (workers.length === 0)
         throw new DlbaError("NO_ANSWER", "no dlba-server worker answers on this node");
-      const rows = workers.flatMap((worker) => worker.web_servers);
-      return webTable(rows, workers.length, format);
+      return webTable(nodeWebServers(workers, absent), workers.length, format);
     }
     case "summary":
       refuseElsewhere(facts, published);

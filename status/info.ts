@@ -9,7 +9,8 @@ import type {
   WorkerReport,
 } from "../conf/messages.ts";
 import { csvLine, type Format } from "./grid.ts";
-import { sumOf, sumRecords } from "./sum.ts";
+import { sumOf, sumRecords, workerReports } from "./sum.ts";
+import { nodeStateText } from "./tables.ts";
 
 /** A connected process and its answer; null when it gave none in time. */
 export interface Published {
@@ -28,15 +29,24 @@ export interface NodeFacts {
 
 type Line = readonly [name: string, value: string | number];
 
-/** What is known of this node: versions, role, processes, counters. */
-export function infoTable(facts: NodeFacts, published: readonly Published[], format: Format): string {
-  const lines = infoLines(facts, published);
+/** What is known of this node: versions, role, processes, counters (those of absent workers count on). */
+export function infoTable(
+  facts: NodeFacts,
+  published: readonly Published[],
+  absent: readonly WorkerReport[],
+  format: Format,
+): string {
+  const lines = infoLines(facts, published, absent);
   if (format === "json") return `${JSON.stringify(Object.fromEntries(lines))}\n`;
   if (format === "csv") return lines.map(([name, value]) => csvLine([name, String(value)])).join("");
   return lines.map(([name, value]) => `${name}: ${value}\n`).join("");
 }
 
-function infoLines(facts: NodeFacts, published: readonly Published[]): Line[] {
+function infoLines(
+  facts: NodeFacts,
+  published: readonly Published[],
+  absent: readonly WorkerReport[],
+): Line[] {
   const scheduler = latestReport(published, "scheduler");
   const failover = latestReport(published, "failover");
   return [
@@ -44,7 +54,7 @@ function infoLines(facts: NodeFacts, published: readonly Published[]): Line[] {
     ...processLines(facts.pid, published),
     ...(scheduler === undefined ? [] : dataPlaneLines(scheduler)),
     ...(failover === undefined ? [] : leaseLines(failover)),
-    ...trafficLines(published.flatMap(({ body }) => (body?.kind === "worker" ? [body] : []))),
+    ...trafficLines(workerReports(published.flatMap(({ body }) => body ?? [])), absent),
   ];
 }
 
@@ -79,7 +89,8 @@ function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line
 
 function processLines(statusPid: number, published: readonly Published[]): Line[] {
   const workers = published.filter(({ hello }) => hello.process === "dlba-server");
-  const answering = workers.filter(({ body }) => body !== null);
+  const answering = workers.flatMap(({ body }) => (body?.kind === "worker" ? [body] : []));
+  const accepting = answering.filter(({ is_accepting }) => is_accepting);
   return [
     ["Process_status", `pid ${statusPid}`],
     ["Process_scheduler", processState(published, "scheduler")],
@@ -90,6 +101,7 @@ function processLines(statusPid: number, published: readonly Published[]): Line[
     ]),
     ["Workers", workers.length],
     ["Workers_answering", answering.length],
+    ["Workers_accepting", accepting.length],
   ];
 }
 
@@ -114,8 +126,13 @@ function dataPlaneLines(report: SchedulerReport): Line[] {
     ["Xdp_mode", report.xdp_mode],
     ["Xdp_interface", report.interface],
     ["Table_size", report.table_size],
+    ["Table_version", report.table_version],
     ["Buckets_assigned", report.buckets_assigned],
+    ["Buckets_with_previous", report.buckets_with_previous],
+    ["Balance", report.balance],
+    ["Epoch", report.epoch],
     ...sweep,
+    ...report.nodes.map((row): Line => [`Node_${row.number}_state`, nodeStateText(row)]),
     ...prefixed("Packets_to_node", sumRecords([report.packets_to_node])),
     ...prefixed("Packets", sumRecords([report.counters])),
   ];
@@ -128,16 +145,17 @@ function leaseLines(report: FailoverReport): Line[] {
   ];
 }
 
-function trafficLines(workers: readonly WorkerReport[]): Line[] {
+function trafficLines(workers: readonly WorkerReport[], absent: readonly WorkerReport[]): Line[] {
+  const all = [...workers, ...absent];
   return [
     ["Connections_open", sumOf(workers, "open_connections")],
-    ["Connections_accepted", sumOf(workers, "accepted")],
-    ["Requests", sumOf(workers, "requests")],
-    ...prefixed("Responses", sumRecords(workers.map((worker) => worker.responses))),
-    ...prefixed("Own_answers", sumRecords(workers.map((worker) => worker.own_answers))),
-    ["Tls_handshakes", sumOf(workers, "tls_handshakes")],
-    ["Tls_resumed", sumOf(workers, "tls_resumed")],
-    ["Tls_failures", sumOf(workers, "tls_failures")],
+    ["Connections_accepted", sumOf(all, "accepted")],
+    ["Requests", sumOf(all, "requests")],
+    ...prefixed("Responses", sumRecords(all.map((worker) => worker.responses))),
+    ...prefixed("Own_answers", sumRecords(all.map((worker) => worker.own_answers))),
+    ["Tls_handshakes", sumOf(all, "tls_handshakes")],
+    ["Tls_resumed", sumOf(all, "tls_resumed")],
+    ["Tls_failures", sumOf(all, "tls_failures")],
     ["Memory_bytes", sumOf(workers, "memory_bytes")],
   ];
 }

@@ -74,7 +74,7 @@ function answerSweep({ config, node }: NodeFacts, collector: Collector): Promise
       if (line !== "status") throw new DlbaError("CONTROL_UNKNOWN", "only 'status' can be asked");
       const published = await collector.ask("rows");
       const workers = workerReports(published.flatMap(({ body }) => body ?? []));
-      return JSON.stringify(nodeStatus(node.number, workers));
+      return JSON.stringify(nodeStatus(node.number, workers, collector.absent(published)));
     },
   });
 }

@@ -5,9 +5,9 @@
 import type { Socket } from "node:net";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS } from "../conf/limits.ts";
-import { lineReader } from "./lines.ts";
+import { lineReader } from "../net/lines.ts";
 import type { Logger } from "./log.ts";
-import { listenUnix, type UnixServer } from "./unix-server.ts";
+import { listenUnix, type UnixServer } from "../net/unix-server.ts";
 
 export interface MonitorOptions {
   readonly path: string;

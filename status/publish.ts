@@ -5,9 +5,16 @@
 import { createConnection, type Socket } from "node:net";
 import { describeError } from "../conf/errors.ts";
 import { PUBLISH_LINE_BYTES, PUBLISH_RETRY_MAX_MS, RESTART_BACKOFF_MIN_MS } from "../conf/limits.ts";
-import type { Answer, Hello, PublishedBody, Question, Topic } from "../conf/messages.ts";
+import {
+  QUESTION_TOPICS,
+  type Answer,
+  type Hello,
+  type PublishedBody,
+  type Question,
+  type Topic,
+} from "../conf/messages.ts";
 import { isRecord, parseJson } from "../conf/record.ts";
-import { lineReader } from "./lines.ts";
+import { lineReader } from "../net/lines.ts";
 import type { Logger } from "./log.ts";
 
 export interface PublishOptions {
@@ -98,7 +105,7 @@ async function answerQuestion(publisher: Publisher, socket: Socket, line: string
 function readQuestion(line: string): Question | undefined {
   const message = parseJson(line);
   if (!isRecord(message)) return undefined;
-  const { id, topic } = message;
-  const isTopic = topic === "rows" || topic === "buckets";
-  return typeof id === "number" && isTopic ? { id, topic } : undefined;
+  const { id } = message;
+  const topic = QUESTION_TOPICS.find((topic) => topic === message["topic"]);
+  return typeof id === "number" && topic !== undefined ? { id, topic } : undefined;
 }

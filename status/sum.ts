@@ -9,19 +9,25 @@ export interface WebServerSum extends WebServerCounters {
 
 type Totals = { -readonly [Key in keyof WebServerSum]: WebServerSum[Key] };
 
-/** Adds up the counters of equal web servers (pool and id), in the order in which they come first. */
-export function sumWebServers(rows: Iterable<WebServerCounters>): WebServerSum[] {
+/**
+ * Adds up the counters of equal web servers (pool and id), in the order in which they come first. `absent` are rows
+ * of who does not see the web server any more: they count, but say nothing of its state.
+ */
+export function sumWebServers(
+  rows: Iterable<WebServerCounters>,
+  absent: Iterable<WebServerCounters> = [],
+): WebServerSum[] {
   const sums = new Map<string, Totals>();
-  for (const row of rows) {
-    const key = `${row.pool}/${row.id}`;
-    const sum = sums.get(key);
-    if (sum === undefined) sums.set(key, { ...row, seen_by: 1, up_for: row.is_up ? 1 : 0 });
-    else addRow(sum, row);
-  }
+  for (const row of rows) addRow(sums, row, 1);
+  for (const row of absent) addRow(sums, row, 0);
   return [...sums.values()];
 }
 
-function addRow(sum: Totals, row: WebServerCounters): void {
+function addRow(sums: Map<string, Totals>, row: WebServerCounters, seen_by: 0 | 1): void {
+  const key = `${row.pool}/${row.id}`;
+  const up_for = row.is_up ? seen_by : 0;
+  const sum = sums.get(key);
+  if (sum === undefined) return void sums.set(key, { ...row, seen_by, up_for });
   sum.hits += row.hits;
   sum.open_connections += row.open_connections;
   sum.cookie_groups += row.cookie_groups;
@@ -29,8 +35,8 @@ function addRow(sum: Totals, row: WebServerCounters): void {
   sum.response_failures += row.response_failures;
   sum.response_time_sum_us += row.response_time_sum_us;
   sum.response_time_count += row.response_time_count;
-  sum.seen_by += 1;
-  sum.up_for += row.is_up ? 1 : 0;
+  sum.seen_by += seen_by;
+  sum.up_for += up_for;
   sum.is_up = sum.up_for > 0;
 }
 
@@ -39,18 +45,33 @@ export function workerReports(bodies: readonly PublishedBody[]): WorkerReport[] 
   return bodies.filter((body) => body.kind === "worker");
 }
 
-/** A node's answer to the sweep: what its workers report, added up. */
-export function nodeStatus(number: number, workers: readonly WorkerReport[]): NodeStatus {
-  const web_servers = sumWebServers(workers.flatMap((worker) => worker.web_servers));
+/** The web servers of a node: its workers' rows, and those of workers that are absent. */
+export function nodeWebServers(
+  workers: readonly WorkerReport[],
+  absent: readonly WorkerReport[],
+): WebServerSum[] {
+  return sumWebServers(webRows(workers), webRows(absent));
+}
+
+const webRows = (reports: readonly WorkerReport[]): WebServerCounters[] =>
+  reports.flatMap(({ web_servers }) => web_servers);
+
+/** A node's answer to the sweep: what its workers report, and what absent ones had counted, added up. */
+export function nodeStatus(
+  number: number,
+  workers: readonly WorkerReport[],
+  absent: readonly WorkerReport[],
+): NodeStatus {
+  const all = [...workers, ...absent];
+  const web_servers = nodeWebServers(workers, absent);
   return {
     number,
-    avg_response_time_us: average_us(
-      sumOf(workers, "response_time_sum_us"),
-      sumOf(workers, "response_time_count"),
-    ),
-    hits: sumOf(workers, "requests"),
+    avg_response_time_us: average_us(sumOf(all, "response_time_sum_us"), sumOf(all, "response_time_count")),
+    hits: sumOf(all, "requests"),
     open_connections: sumOf(workers, "open_connections"),
+    open_by_vserver: Object.fromEntries(sumRecords(workers.map(({ open_by_vserver }) => open_by_vserver))),
     workers: workers.length,
+    workers_accepting: workers.filter(({ is_accepting }) => is_accepting).length,
     web_servers: web_servers.map(({ seen_by: _seen, up_for: _up, ...counters }) => counters),
   };
 }

@@ -3,10 +3,11 @@
  * Server Status Table (one node's) and the Summary Web Server Status Table (the array's) stand here; the Client
  * IP Hash Table is in `buckets-table.ts`.
  */
-import type { NodeRow, SchedulerReport, WebServerCounters } from "../conf/messages.ts";
+import type { NodeRow, SchedulerReport } from "../conf/messages.ts";
 import { gridCsv, gridRecord, gridText, showMs, type Column, type Format } from "./grid.ts";
 import { average_us, sumWebServers, type WebServerSum } from "./sum.ts";
 
+/** The columns of the sources, in their order; what is ours stands behind them. */
 const NODE_COLUMNS: readonly Column<NodeRow>[] = [
   { title: "DLBA Server Number", key: "number", of: (row) => row.number },
   { title: "Name", key: "name", of: (row) => row.name },
@@ -24,19 +25,33 @@ const NODE_COLUMNS: readonly Column<NodeRow>[] = [
   { title: "Physical IP Address", key: "address", of: (row) => row.address },
   { title: "Enabled", key: "enabled", of: (row) => row.enabled },
   { title: "Weight", key: "weight", of: (row) => row.weight },
+  { title: "Table Version", key: "table_version", of: (row) => row.table_version },
 ];
+const STATE_COLUMN: Column<NodeRow> = { title: "State", key: "state", of: nodeStateText };
+/** Programs get state and reason apart. */
+const NODE_DATA_COLUMNS: readonly Column<NodeRow>[] = [
+  ...NODE_COLUMNS,
+  { title: "State", key: "state", of: (row) => row.state },
+  { title: "Reason", key: "reason", of: (row) => row.reason },
+];
+
+/** `up`; `draining, 12 connections left`. */
+export function nodeStateText({ state, reason }: Pick<NodeRow, "state" | "reason">): string {
+  return reason === "" ? state : `${state}, ${reason}`;
+}
 
 /** DLBA Server Status Table, with how stale it is. `now_ms` is Unix time. */
 export function nodesTable(report: SchedulerReport, now_ms: number, format: Format): string {
-  if (format === "csv") return gridCsv(NODE_COLUMNS, report.nodes);
+  if (format === "csv") return gridCsv(NODE_DATA_COLUMNS, report.nodes);
   if (format === "json") {
     return jsonLine({
       last_sweep_at_ms: report.last_sweep_at_ms,
       last_sweep_took_ms: report.last_sweep_took_ms,
-      nodes: report.nodes.map((row) => gridRecord(NODE_COLUMNS, row)),
+      nodes: report.nodes.map((row) => gridRecord(NODE_DATA_COLUMNS, row)),
     });
   }
-  return `DLBA Server Status Table\n${sweepLine(report, now_ms)}\n${gridText(NODE_COLUMNS, report.nodes)}`;
+  const grid = gridText([...NODE_COLUMNS, STATE_COLUMN], report.nodes);
+  return `DLBA Server Status Table\n${sweepLine(report, now_ms)}\n${grid}`;
 }
 
 function sweepLine({ last_sweep_at_ms, last_sweep_took_ms }: SchedulerReport, now_ms: number): string {
@@ -66,13 +81,13 @@ const WEB_COLUMNS: readonly Column<WebServerSum>[] = [
 
 /** Workers find out each by itself that a web server can't be connected, and may differ for a while. */
 function stateOf({ up_for, seen_by }: WebServerSum): string {
+  if (seen_by === 0) return "unknown";
   if (up_for === seen_by) return "up";
   return up_for === 0 ? "passed over" : `passed over by ${seen_by - up_for} of ${seen_by}`;
 }
 
-/** Web Server Status Table of one node, from the rows of all its workers. */
-export function webTable(rows: Iterable<WebServerCounters>, workers: number, format: Format): string {
-  const sums = sumWebServers(rows);
+/** Web Server Status Table of one node, from the sums of all its workers. */
+export function webTable(sums: readonly WebServerSum[], workers: number, format: Format): string {
   if (format === "csv") return gridCsv(WEB_COLUMNS, sums);
   if (format === "json") {
     return jsonLine({ workers, web_servers: sums.map((sum) => gridRecord(WEB_COLUMNS, sum)) });

@@ -395,6 +395,7 @@ export function destroyClient(connection: ClientConnection, how: "close" | "rese
   }
   worker.connections[stream.fd] = undefined;
   worker.clients.delete(connection);
+  connection.vserver.openConnections--;
   dropQueue(stream);
   if (stream.ssl !== 0) sslFree(stream.ssl);
   if (how === "reset") closeWithReset(stream.fd);

@@ -41,6 +41,8 @@ export interface VserverRuntime {
   /** 0 for http. */
   readonly sslContext: SslContext;
   readonly trustedProxies: readonly Cidr[];
+  /** Its client connections on this worker. */
+  openConnections: number;
   /** What every session's environment has in common. */
   readonly env: Omit<
     SessionEnv,
@@ -120,6 +122,8 @@ export interface Worker {
   readonly connections: (Connection | undefined)[];
   readonly clients: Set<ClientConnection>;
   readonly pools: readonly PoolRuntime[];
+  /** Those that have had a listener here. */
+  readonly vservers: Set<VserverRuntime>;
   readonly counters: WorkerCounters;
   readonly clientStage: Stage;
   readonly serverStage: Stage;

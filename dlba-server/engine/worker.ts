@@ -61,6 +61,7 @@ export function createWorker(config: Config, pools: readonly PoolRuntime[], log:
     connections: [],
     clients: new Set(),
     pools,
+    vservers: new Set(),
     counters: {
       accepted: 0,
       requests: 0,
@@ -86,6 +87,7 @@ export function createWorker(config: Config, pools: readonly PoolRuntime[], log:
 
 export function addListener(worker: Worker, listener: Listener): void {
   worker.listeners.set(listener.fd, listener);
+  worker.vservers.add(listener.vserver);
   sockets.watchReadable(worker.epoll, listener.fd);
 }
 
@@ -292,6 +294,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   };
   worker.connections[fd] = connection;
   worker.clients.add(connection);
+  vserver.openConnections++;
   worker.counters.accepted++;
   const { timeouts } = worker.config;
   const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;

@@ -23,15 +23,34 @@ interface BtfType {
 const STRUCTS = [
   "bucket",
   "node",
-  "node_traffic",
+  "group",
+  "traffic",
+  "traffic_rows",
   "vserver_key",
+  "vserver6_key",
   "vserver",
   "vip_key",
   "event",
+  "fragment_key",
+  "fragment",
+  "held",
   "control",
   "lease",
+  "heartbeat",
+  "peer",
 ];
-const ENUMS = ["layout_version", "node_flag", "node_number"];
+const ENUMS = [
+  "layout_version",
+  "node_flag",
+  "node_number",
+  "group_bounds",
+  "traffic_bounds",
+  "vserver_flag",
+  "fragment_bounds",
+  "heartbeat_kind",
+  "heartbeat_flag",
+  "heartbeat_bounds",
+];
 
 /** Writes layout.ts. Throws when a structure or enumeration is not in the dump. */
 export function layoutSource(btfDump: string): string {

@@ -3,22 +3,26 @@
  * What the XDP program and user space share. The TypeScript side (scheduler/layout.ts) is generated from the
  * compiled object's type information; raise LAYOUT_VERSION when the meaning of a field changes, so that a new
  * process does not adopt maps that it would misread.
+ *
+ * Maps of one interface: control, nodes, members, peers. Maps that all interfaces of a node share: all others.
  */
 #pragma once
 #include <linux/types.h>
 
-enum layout_version { LAYOUT_VERSION = 1 };
+enum layout_version { LAYOUT_VERSION = 2 };
 
-/* Why a frame went where it went. One per-CPU counter each; frames given to nodes are counted by node. */
+/* Why a frame went where it went. One per-CPU counter each; frames given to nodes are counted by vserver and node. */
 enum reason {
   REASON_TRUNCATED,           /* passed: ends before its headers do, or a header contradicts itself */
   REASON_NOT_IP,              /* passed: neither IP nor an ARP request for a VIP that is answered here */
   REASON_OTHER_MAC,           /* passed: not addressed to our own MAC (broadcast, multicast, flooded) */
-  REASON_STANDBY,             /* passed: this node does not schedule */
+  REASON_STANDBY,             /* passed: this node does not schedule, and the frame is not from the scheduler */
   REASON_OTHER_PROTOCOL,      /* passed: neither TCP, UDP nor an ICMP error that quotes one */
   REASON_NO_VSERVER,          /* passed: no virtual server has this address and port */
-  REASON_FROM_MEMBER,         /* passed: a member of the array has scheduled it already */
-  REASON_FRAGMENT_UNKNOWN,    /* passed: a later fragment whose first one was not seen */
+  REASON_FROM_SCHEDULER,      /* passed: the scheduler has given it to this node */
+  REASON_FROM_MEMBER,         /* passed: another member has handed it on to this node */
+  REASON_FRAGMENT_UNKNOWN,    /* passed: a later fragment whose first one was not seen, and that can't be held */
+  REASON_FRAGMENT_HELD,       /* dropped here: a later fragment before its first one; user space sends it after that */
   REASON_ICMP_UNOWNED,        /* passed: an ICMP error about a flow that no living node owns */
   REASON_NO_NODE,             /* dropped: neither owner nor next is a living node */
   REASON_CLAIMED,             /* an unassigned bucket went to its next (its frame counts for the node, too) */
@@ -27,52 +31,96 @@ enum reason {
   REASON_ICMP_ERROR,          /* given to the flow's owner (likewise) */
   REASON_FIRST_FRAGMENT,      /* scheduled and remembered (likewise) */
   REASON_LATER_FRAGMENT,      /* sent after its first one (likewise) */
+  REASON_SECOND_CHANCE,       /* sent on to the bucket's previous node: no socket here has this connection */
   REASON_ARP_ANSWERED,        /* sent back: an ARP request for a VIP */
   REASON_NEIGHBOUR_ANSWERED,  /* sent back: a neighbour solicitation for a VIP */
+  REASON_HEARTBEAT_ANSWERED,  /* sent back: a peer's heartbeat */
+  REASON_HEARTBEAT_HEARD,     /* dropped here: a peer's answer to ours, noted in `peers` */
+  REASON_HEARTBEAT_REFUSED,   /* dropped: a heartbeat that is forged, replayed, or not for this node */
   REASON_COUNT,
 };
 
-enum node_flag { NODE_UP = 1, NODE_SELF = 2 };
+/*
+ * UP: takes frames. SELF: is this node. REACHABLE: its kernel lives, so connections that it has may be handed on to
+ * it even if it is not up. DRAINING is user space's own: kept here so that it outlives a process.
+ */
+enum node_flag { NODE_UP = 1, NODE_SELF = 2, NODE_REACHABLE = 4, NODE_DRAINING = 8 };
 enum node_number { NODE_NOBODY = 255, NODE_COUNT = 256 };
 
 /*
+ * Group 0 is the array's nodes; each direct pool is a further group. The buckets of group 0 come first in the bucket
+ * map, behind them stand DIRECT_BUCKETS for the direct pools; `nodes` has NODE_COUNT rows for each group.
+ */
+enum group_bounds { GROUP_COUNT = 65, DIRECT_BUCKETS = 32768 };
+
+/*
  * An entry of the Client IP Hash Table. The first four bytes change by compare-and-swap only: they are one
- * 32-bit word, as owner and next have to change together.
+ * 32-bit word, as owner, next and previous have to change together.
  */
 struct bucket {
   union {
     struct {
       __u8 owner;
       __u8 next;
-      __u16 reserved;
+      __u8 previous; /* has connections from before the bucket moved, or NODE_NOBODY */
+      __u8 reserved;
     };
     __u32 word;
   };
   __u32 last_access; /* CLOCK_MONOTONIC in units of 2^30 ns; 0: never */
 };
 
+/* A node of the array, or a host of a direct pool. Row: node_base of the group + its number. */
 struct node {
   __u8 mac[6];
-  __u16 reserved;
+  __u16 slot; /* its place in the traffic rows of a vserver */
   enum node_flag flags;
   enum node_number number;
 };
 
-struct node_traffic {
-  __u64 packets;
-  __u64 bytes;
+/* A direct pool's part of the bucket map. Row 0 is unused. User space's own: the program has it in each vserver. */
+struct group {
+  __u64 identity; /* hash of the pool's name; 0: free */
+  __u32 table_base;
+  __u32 table_size;
 };
 
-/* IPv4 stands in the first four bytes; ports are in network order. */
+/*
+ * Row: traffic_base of the vserver + the node's slot. An entry of the map holds TRAFFIC_SLOTS rows, as each entry of a
+ * per-CPU map costs a pointer to follow.
+ */
+enum traffic_bounds { TRAFFIC_SLOTS = 64 };
+struct traffic {
+  __u64 packets;
+  __u64 bytes;
+  __u64 connections; /* SYNs */
+};
+struct traffic_rows {
+  struct traffic rows[TRAFFIC_SLOTS];
+};
+
+/* Ports are in network order. A map for each family: what the look-up costs is the hash of its key. */
 struct vserver_key {
+  __u32 address;
+  __u16 port;
+  __u16 protocol;
+};
+struct vserver6_key {
   __u32 address[4];
   __u16 port;
-  __u8 protocol;
-  __u8 family;
+  __u16 protocol;
 };
+/* ADDRESS_ONLY: the client's port does not count. DIRECT: its hosts are not nodes, so there is no second chance. */
+enum vserver_flag { VSERVER_ADDRESS_ONLY = 1, VSERVER_DIRECT = 2 };
 struct vserver {
+  __u32 table_base;
+  __u32 table_mask;
+  __u32 node_base;
+  __u32 traffic_base;
+  enum vserver_flag flags;
   __u32 index;
 };
+/* IPv4 stands in the first four bytes. */
 struct vip_key {
   __u32 address[4];
   __u32 family;
@@ -86,20 +134,76 @@ struct event {
   __u16 vserver;
 };
 
+/* A later fragment that came before its first one. IPv4 addresses stand in the first four bytes. */
+struct fragment_key {
+  __u32 source[4], destination[4];
+  __u32 id;
+  __u32 protocol;
+};
+/* Where the first fragment went. */
+struct fragment {
+  __u32 bucket; /* NO_ROW: up the own stack, as no virtual server has its port */
+  __u32 vserver_index;
+  __u32 node_base;
+  __u32 traffic_base;
+  __u32 handed_on_to; /* the row in `nodes` of the previous node that got it as a second chance, or NO_ROW */
+};
+enum fragment_bounds { NO_ROW = 0x7fffffff, HELD_FRAME_BYTES = 2048 };
+struct held {
+  struct fragment_key key;
+  __u32 ifindex;
+  __u32 length;
+  __u8 frame[HELD_FRAME_BYTES];
+};
+
 #define MEMBER_FILTER_WORDS 16
 
+/* Of one interface. */
 struct control {
   __u64 hash_key[6];
+  __u64 heartbeat_key[2];
+  __u64 table_version; /* told in heartbeats */
   __u8 mac[6];
+  __u16 number; /* this node's */
+  __u8 scheduler_mac[6];
   __u16 reserved;
   enum layout_version layout;
-  __u32 table_mask;
   __u32 is_scheduling;
-  __u32 reserved2;
+  __u32 has_previous; /* some bucket has a previous node: the scheduler's frames are looked at */
+  __u32 epoch; /* told in heartbeats */
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };
 
 struct lease {
   __u64 until_ns; /* CLOCK_MONOTONIC */
+};
+
+/*
+ * A heartbeat: a frame of this ethertype with this behind it, little-endian, padded to the least Ethernet frame. An
+ * answer is the question with its kind, epoch, table_version, flags and tag replaced, and the MAC addresses swapped.
+ */
+enum heartbeat_kind { HEARTBEAT_ASK = 1, HEARTBEAT_ANSWER = 2 };
+enum heartbeat_flag { HEARTBEAT_SCHEDULING = 1, HEARTBEAT_LEASED = 2 };
+enum heartbeat_bounds { ETHERTYPE_HEARTBEAT = 0x88b5, HEARTBEAT_VERSION = 1 };
+struct heartbeat {
+  __u8 version;
+  __u8 kind;
+  __u8 asker; /* node numbers */
+  __u8 asked;
+  __u32 epoch;         /* of who sends this frame, as are the next two */
+  __u64 table_version;
+  __u32 flags;
+  __u32 reserved;
+  __u64 sent_ns; /* the asker's CLOCK_MONOTONIC */
+  __u64 tag;     /* SipHash-2-4 of the 32 bytes before it */
+};
+
+/* What a peer's kernel last answered on this interface. Row: its number. */
+struct peer {
+  __u64 answered_ns; /* sent_ns of our latest heartbeat that it answered: never decreases */
+  __u64 heard_ns;    /* when that answer came */
+  __u64 table_version;
+  __u32 epoch;
+  __u32 flags;
 };

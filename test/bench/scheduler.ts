@@ -1,7 +1,8 @@
 /**
  * What the scheduler's XDP program costs per packet, against a bare MAC swap in the same wrapper and the same run:
- * one flow, and 65,536 flows at random. Rounds are interleaved; the machine's noise only ever adds, so the bar is
- * held against the ratio of the minima. Needs root, and the packages that build the program.
+ * one flow, 65,536 flows at random, and those to 256 virtual servers at random. Rounds are interleaved; the machine's
+ * noise only ever adds, so the bars are held against ratios of the minima. Needs root, and the packages that build
+ * the program.
  *
  * `--json` prints one object, `--check` exits 1 and names what falls short of bars.json.
  */
@@ -12,7 +13,8 @@ import { describeError } from "../../conf/errors.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { openBpfObject, testRun, updateMap, type BpfObject } from "../../net/libbpf.ts";
 import { compileBpf } from "../../scheduler/bpf/build.ts";
-import { loadUnattached, type DataPlaneMaps } from "../../scheduler/data-plane.ts";
+import { loadUnattached, type Unattached } from "../../scheduler/data-plane.ts";
+import type { Service } from "../../scheduler/maps.ts";
 import { wordOf } from "../../scheduler/table.ts";
 import { conclude } from "./figures.ts";
 import { eth, ip4, IPV4, mac, macOfNode, OWN_MAC, tcp, VIP } from "../scheduler/frames.ts";
@@ -22,14 +24,23 @@ import { eth, ip4, IPV4, mac, macOfNode, OWN_MAC, tcp, VIP } from "../scheduler/
  * bucket is met several times, as under a steady load.
  */
 const ROUNDS = 200;
-const PACKETS_PER_ROUND = { fixed: 20_000, random: 200_000 };
+const PACKETS_PER_ROUND = { fixed: 20_000, random: 200_000, vservers: 200_000 };
 const TABLE_SIZE = 65_536;
 const NODES = 3;
-const FLOW_MASKS = { fixed: 0, random: 65_535 };
+const VSERVERS = 256;
+const TRAFFIC_SLOTS = 64;
+const FLOW_MASKS = { fixed: 0, random: 65_535, vservers: 65_535 };
+const VSERVER_MASKS = { fixed: 0, random: 0, vservers: VSERVERS - 1 };
+const TITLES = {
+  fixed: "one flow",
+  random: "65,536 flows",
+  vservers: `65,536 flows to ${VSERVERS} virtual servers`,
+};
 const SLOTS = { mac_swap: 0, scheduler: 1 };
 const XDP_TX = 3;
 type Flows = keyof typeof FLOW_MASKS;
 type Program = keyof typeof SLOTS;
+const ALL_FLOWS = ["fixed", "random", "vservers"] as const;
 
 interface Sample {
   readonly min_ns: number;
@@ -39,15 +50,34 @@ interface Sample {
 }
 type Result = Record<Flows, Record<Program, Sample> & { readonly ratio: number }>;
 
-function prepareTable(plane: DataPlaneMaps): void {
+/** The wrapper's virtual servers: the low four bits of the index are added to the VIP, the others to the port. */
+function services(): Service[] {
+  return Array.from({ length: VSERVERS }, (_, index) => ({
+    address: VIP.replace(/\d+$/, (last) => String(Number(last) + (index & 15))),
+    port: 80 + (index >> 4),
+    transport: "tcp",
+    vserver: {
+      index,
+      tableBase: 0,
+      tableSize: TABLE_SIZE,
+      group: 0,
+      trafficBase: index * TRAFFIC_SLOTS,
+      isAddressOnly: false,
+    },
+  }));
+}
+
+function prepareTable(plane: Unattached): void {
   plane.setOwnMac(mac(OWN_MAC));
   plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 97 + 13) & 255)));
-  plane.setVips([VIP]);
-  plane.setServices([{ address: VIP, port: 80, transport: "tcp", vserver: 0 }]);
+  plane.setServices(services());
+  plane.setVips([...new Set(services().map(({ address }) => address))]);
   const numbers = Array.from({ length: NODES }, (_, i) => i + 1);
   plane.setMembers(numbers.map((number) => mac(macOfNode(number))));
   // No node is ourselves: every packet goes the longer way, out.
-  for (const number of numbers) plane.setNode(number, mac(macOfNode(number)), { isUp: true, isSelf: false });
+  const state = { isUp: true, isSelf: false, isReachable: true, isDraining: false };
+  for (const number of numbers)
+    plane.setNode(0, number, { mac: mac(macOfNode(number)), slot: number, ...state });
   for (let i = 0; i < TABLE_SIZE; i++) {
     plane.buckets[i * 2] = wordOf((i % NODES) + 1, ((i + 1) % NODES) + 1);
   }
@@ -61,7 +91,7 @@ function fdBytes(fd: number): Buffer {
 }
 
 /** A function that measures one round, in ns per packet. */
-function meter(wrapper: BpfObject, plane: DataPlaneMaps): (flows: Flows, program: Program) => number {
+function meter(wrapper: BpfObject, plane: Unattached): (flows: Flows, program: Program) => number {
   const programs = { mac_swap: wrapper.programFd("mac_swap"), scheduler: plane.programFd };
   for (const [program, slot] of Object.entries(SLOTS)) {
     updateMap(
@@ -70,13 +100,14 @@ function meter(wrapper: BpfObject, plane: DataPlaneMaps): (flows: Flows, program
       fdBytes(programs[program === "scheduler" ? program : "mac_swap"]),
     );
   }
-  const settings = new DataView(mapShared(wrapper.mapFd(".data.settings"), 16).buffer);
+  const settings = new DataView(mapShared(wrapper.mapFd(".data.settings"), 20).buffer);
   mac(OWN_MAC).forEach((byte, i) => settings.setUint8(i, byte));
   const packet = eth(IPV4, ip4(6, tcp(5000, 80, 0x10)));
   const wrapperFd = wrapper.programFd("wrapper");
   return (flows, program) => {
     settings.setUint32(8, FLOW_MASKS[flows], true);
-    settings.setUint32(12, SLOTS[program], true);
+    settings.setUint32(12, VSERVER_MASKS[flows], true);
+    settings.setUint32(16, SLOTS[program], true);
     const { verdict, duration_ns } = testRun(wrapperFd, packet, PACKETS_PER_ROUND[flows]);
     if (verdict !== XDP_TX)
       throw new Error(`${program} gave verdict ${verdict}: it was not what should be measured`);
@@ -90,19 +121,21 @@ function summary(values: readonly number[]): Sample {
   return { min_ns: at(0), median_ns: at(0.5), spread: (at(0.75) - at(0.25)) / at(0.5) };
 }
 
-/** All four are measured in turn, so that what slows the machine down for a while slows down all. */
+/** All are measured in turn, so that what slows the machine down for a while slows down all. */
 function measure(round: ReturnType<typeof meter>): Result {
   const values: Record<Flows, Record<Program, number[]>> = {
     fixed: { mac_swap: [], scheduler: [] },
     random: { mac_swap: [], scheduler: [] },
+    vservers: { mac_swap: [], scheduler: [] },
   };
   for (let i = 0; i < ROUNDS; i++) {
-    for (const flows of ["fixed", "random"] as const) {
+    for (const flows of ALL_FLOWS) {
       for (const program of ["mac_swap", "scheduler"] as const)
         values[flows][program].push(round(flows, program));
     }
   }
-  return { fixed: ratioOf(values.fixed), random: ratioOf(values.random) };
+  const [fixed, random, vservers] = ALL_FLOWS.map((flows) => ratioOf(values[flows]));
+  return { fixed: fixed!, random: random!, vservers: vservers! };
 }
 
 function ratioOf(values: Record<Program, number[]>): Result[Flows] {
@@ -117,7 +150,7 @@ function runAll(): Result {
     compileBpf(join(import.meta.dirname, "wrapper.bpf.c"), object);
     const wrapper = openBpfObject(object, "wrapper");
     wrapper.load();
-    const plane = loadUnattached(TABLE_SIZE);
+    const plane = loadUnattached(TABLE_SIZE, { trafficRows: VSERVERS * TRAFFIC_SLOTS });
     prepareTable(plane);
     return measure(meter(wrapper, plane));
   } finally {
@@ -137,7 +170,7 @@ function table(result: Result): string {
     line("scheduler", part.scheduler),
   ];
   const head = `ns per packet     min   median   spread   (${ROUNDS} rounds)`;
-  return [head, ...part("one flow", result.fixed), ...part("65,536 flows", result.random)].join("\n");
+  return [head, ...ALL_FLOWS.flatMap((flows) => part(TITLES[flows], result[flows]))].join("\n");
 }
 
 function main(): void {
@@ -151,6 +184,7 @@ function main(): void {
   const figures = {
     "scheduler.fixed_ratio": result.fixed.ratio,
     "scheduler.random_ratio": result.random.ratio,
+    "scheduler.vservers_to_random": result.vservers.scheduler.min_ns / result.random.scheduler.min_ns,
   };
   process.exitCode = conclude("scheduler", { ...result, figures }, () => table(result));
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Measures XDP programs by BPF_PROG_TEST_RUN. A repeated test run does not restore the packet, so this wrapper
- * writes the headers anew each time, takes a flow (one, or one of many by chance), and calls what is measured.
+ * writes the headers anew each time, takes a flow (one, or one of many by chance) to a virtual server (likewise), and
+ * calls what is measured.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -9,6 +10,10 @@
 #include <linux/tcp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+
+/* 198.18.0.100; a virtual server's low four bits are added to this, the others to the port. */
+#define FIRST_VIP 0xc6120064
+#define FIRST_PORT 80
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -22,14 +27,15 @@ struct {
 struct settings {
   __u8 mac[ETH_ALEN];
   __u16 reserved;
-  /* 0 for one flow, else a power of two less one */
+  /* 0 for one flow, else a power of two less one; likewise the virtual server, of which there are up to 256 */
   __u32 flow_mask;
+  __u32 vserver_mask;
   __u32 slot;
 };
 struct settings settings SEC(".data.settings") = {};
 
 /* The least that a forwarder does: both MAC addresses change, the frame goes back out. */
-SEC("xdp")
+SEC("xdp.frags")
 int mac_swap(struct xdp_md *ctx) {
   void *end = (void *)(long)ctx->data_end;
   struct ethhdr *eth = (void *)(long)ctx->data;
@@ -42,7 +48,7 @@ int mac_swap(struct xdp_md *ctx) {
   return XDP_TX;
 }
 
-SEC("xdp")
+SEC("xdp.frags")
 int wrapper(struct xdp_md *ctx) {
   void *end = (void *)(long)ctx->data_end;
   struct ethhdr *eth = (void *)(long)ctx->data;
@@ -53,9 +59,12 @@ int wrapper(struct xdp_md *ctx) {
   __builtin_memcpy(eth->h_dest, settings.mac, ETH_ALEN);
   __builtin_memset(eth->h_source, 10, ETH_ALEN);
   if (settings.flow_mask) {
-    __u32 flow = bpf_get_prandom_u32() & settings.flow_mask;
+    __u32 chance = bpf_get_prandom_u32();
+    __u32 flow = chance & settings.flow_mask, vserver = chance >> 24 & settings.vserver_mask;
     ip->saddr = bpf_htonl(0x0b000000 | (flow * 2654435761u) >> 8);
+    ip->daddr = bpf_htonl(FIRST_VIP + (vserver & 15));
     tcp->source = bpf_htons(1024 + (flow & 0x7fff));
+    tcp->dest = bpf_htons(FIRST_PORT + (vserver >> 4));
   }
   bpf_tail_call(ctx, &measured, settings.slot);
   return XDP_ABORTED;

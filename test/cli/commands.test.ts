@@ -89,6 +89,9 @@ describe("dlba show", () => {
       [["summary", "--csv"], "show summary csv\n"],
       [["buckets", "0-99"], "show buckets 0-99 text\n"],
       [["buckets", "all", "--json"], "show buckets all json\n"],
+      [["vservers"], "show vservers text\n"],
+      [["vservers", "--stats"], "show vservers stats text\n"],
+      [["vservers", "--rate", "--csv"], "show vservers rate csv\n"],
     ];
     for (const [args, stdout] of rows) {
       const outcome = await dlba("show", ...args, "--run-dir", directory);
@@ -134,6 +137,9 @@ describe("dlba show", () => {
     assert.equal((await dlba("show", "node")).code, 2);
     assert.equal((await dlba("show", "nodes", "--json", "--csv")).code, 2);
     assert.equal((await dlba("show", "buckets", "1;2")).code, 2);
+    assert.equal((await dlba("show", "nodes", "--stats")).code, 2);
+    assert.equal((await dlba("show", "buckets", "all", "--rate")).code, 2);
+    assert.equal((await dlba("show", "vservers", "--stats", "--rate")).code, 2);
   });
 });
 

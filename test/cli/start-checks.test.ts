@@ -9,17 +9,25 @@ const node: NodeConfig = {
   name: "a",
   address: "192.0.2.1",
   interface: "eth0",
+  interfaces: [{ interface: "eth1", address: "2001:db8:1::1" }],
   enabled: true,
   weight: 1,
 };
+/** Interfaces that have the node's first and its further address. */
+function addressOn(first: string[], further: string[]): HostFacts["addressInterfaces"] {
+  return new Map([
+    ["192.0.2.1", first],
+    ["2001:db8:1::1", further],
+  ]);
+}
 const good: HostFacts = {
   kernelRelease: "6.1.0-18-amd64",
   capabilities: new Set([10, 12, 13, 38, 39]),
   isLibbpfPresent: true,
   isIpPresent: true,
   isPinDirOnBpfFs: true,
-  interfaces: ["lo", "eth0"],
-  addressInterfaces: ["eth0"],
+  interfaces: ["lo", "eth0", "eth1"],
+  addressInterfaces: addressOn(["eth0"], ["eth1"]),
   strayVips: [],
   arrayKeyError: undefined,
 };
@@ -43,16 +51,33 @@ const cases: readonly { name: string; facts: Partial<HostFacts>; code: string; s
   { name: "no bpffs", facts: { isPinDirOnBpfFs: false }, code: "NO_BPF_FS", says: /mount -t bpf/ },
   {
     name: "no interface",
-    facts: { interfaces: ["lo", "ens3"] },
+    facts: { interfaces: ["lo", "ens3", "eth1"] },
     code: "INTERFACE_MISSING",
-    says: /lo, ens3/,
+    says: /eth0 .*lo, ens3/,
   },
-  { name: "no address", facts: { addressInterfaces: [] }, code: "ADDRESS_MISSING", says: /no interface/ },
+  {
+    name: "no interface on a further segment",
+    facts: { interfaces: ["lo", "eth0"] },
+    code: "INTERFACE_MISSING",
+    says: /interface eth1 .*lo, eth0/,
+  },
+  {
+    name: "no address",
+    facts: { addressInterfaces: addressOn([], ["eth1"]) },
+    code: "ADDRESS_MISSING",
+    says: /no interface/,
+  },
   {
     name: "wrong node",
-    facts: { addressInterfaces: ["eth1"] },
+    facts: { addressInterfaces: addressOn(["eth1"], ["eth1"]) },
     code: "ADDRESS_MISSING",
-    says: /eth1 has it/,
+    says: /eth0 .*192\.0\.2\.1: eth1 has it/,
+  },
+  {
+    name: "no address on a further segment",
+    facts: { addressInterfaces: addressOn(["eth0"], ["eth0"]) },
+    code: "ADDRESS_MISSING",
+    says: /eth1 .*2001:db8:1::1: eth0 has it/,
   },
   {
     name: "a VIP on an interface",

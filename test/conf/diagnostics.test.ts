@@ -117,7 +117,7 @@ describe("what the schema refuses is told at its place, in an operator's words",
       "__proto__ as a key",
       "weight: 2",
       "__proto__: {weight: 2}",
-      "a.yaml:9:5: unknown key '__proto__'; the keys known here are number, name, address, interface, mac, enabled and weight",
+      "a.yaml:9:5: unknown key '__proto__'; the keys known here are number, name, address, interface, mac, interfaces, enabled and weight",
     ],
   ];
   for (const [name, from, to, errors] of rows) {
@@ -225,10 +225,16 @@ describe("what does not fit together is told at its place", () => {
       "a.yaml:12:5: missing key 'pool' in vservers[0]; http requests need a pool to go to",
     ],
     [
-      "a tcp vserver with a pool",
+      "a tcp vserver with a pool for proxies",
       "protocol: http\n",
       "protocol: tcp\n",
-      "a.yaml:16:5: a tcp vserver has no pool: its traffic goes to what listens on the VIP; remove pool, or use http or https",
+      "a.yaml:16:11: the scheduling of pool 'web' is cookie, and a tcp vserver needs a direct pool; set scheduling: direct there, remove pool (then the nodes serve it), or use http or https",
+    ],
+    [
+      "a tcp vserver with what only proxies have",
+      "protocol: http\n    pool: web\n",
+      "protocol: tcp\n    hosts: [example.org]\n",
+      "a.yaml:16:5: a tcp vserver has no hosts: its traffic goes to what listens on the VIP; remove hosts, or use http or https",
     ],
     [
       "an https vserver without certificates",

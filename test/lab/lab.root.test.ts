@@ -8,7 +8,19 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { curl } from "../../lab/client-tools.ts";
-import { labArgv, labCut, labDown, labExec, labHeal, labKill, labSignal, labStatus } from "../../lab/lab.ts";
+import {
+  labArgv,
+  labCut,
+  labDown,
+  labExec,
+  labHeal,
+  labKill,
+  labSignal,
+  labStartNode,
+  labStatus,
+  labStopNode,
+  labWipeNode,
+} from "../../lab/lab.ts";
 import { labPlaces } from "../../lab/places.ts";
 import type { LabState, LabStatus } from "../../lab/state.ts";
 import { namespacesOf } from "../../lab/topology.ts";
@@ -47,10 +59,12 @@ async function allProcesses(name: string): Promise<ProcessIdentity[]> {
   return hosts.flatMap(({ processes }) => processes.flatMap(({ pid }) => processIdentity(pid) ?? []));
 }
 
-describe("a lab of two nodes and two web servers", () => {
+const OPTIONS = { name: LAB, nodes: 3, webs: 2, farMtu_bytes: 1400, idleNodes: [3] } as const;
+
+describe("a lab of three nodes, one of them idle, two web servers and a far client", () => {
   let state: LabState;
   before(async () => {
-    ({ state } = await labUp({ name: LAB, nodes: 2, webs: 2 }));
+    ({ state } = await labUp(OPTIONS));
   });
   after(async () => {
     await labDown(LAB);
@@ -64,9 +78,9 @@ describe("a lab of two nodes and two web servers", () => {
   };
 
   test("up again says that it is up; up differently is refused", async () => {
-    assert.equal((await labUp({ name: LAB, nodes: 2, webs: 2 })).wasUp, true);
-    await assert.rejects(labUp({ name: LAB, nodes: 3, webs: 2 }), { code: "LAB_DIFFERS" });
-    assert.equal((await labStatus(LAB)).hosts.length, 5);
+    assert.equal((await labUp(OPTIONS)).wasUp, true);
+    await assert.rejects(labUp({ ...OPTIONS, webs: 3 }), { code: "LAB_DIFFERS" });
+    assert.equal((await labStatus(LAB)).hosts.length, 8);
   });
 
   test("every file arrives with its SHA-256, over IPv4 and IPv6, HTTP and HTTPS", async () => {
@@ -154,6 +168,36 @@ describe("a lab of two nodes and two web servers", () => {
     assert.notEqual((await labExec(LAB, "client", direct)).code, 0);
     await labHeal(LAB, "web2");
     await eventually("web2 to be reached", async () => (await labExec(LAB, "client", direct)).code === 0);
+  });
+
+  test("a far client is served through the router; its cable can be cut and put back", async () => {
+    const [answer] = await curl(LAB, [url("/id")], { caFile: state.ca_file, keepAlive: false });
+    assert.equal(answer?.status, 200);
+    const fromFar = async (): Promise<boolean> => {
+      const { code } = await labExec(LAB, "far", ["curl", "-sf", "-m", "2", "-o", "/dev/null", url("/id")]);
+      return code === 0;
+    };
+    assert.equal(await fromFar(), true);
+    await labCut(LAB, "far");
+    assert.equal(await fromFar(), false);
+    await labHeal(LAB, "far");
+    await eventually("far to be served", fromFar);
+  });
+
+  test("an idle node runs when it is started, ends in order, and can be wiped", async () => {
+    const processes = async (): Promise<number> =>
+      (await labStatus(LAB)).hosts.find(({ name }) => name === "node3")?.processes.length ?? -1;
+    const vipsOnLo = async (): Promise<boolean> =>
+      (await labExec(LAB, "node3", ["ip", "addr", "show", "dev", "lo"])).stdout.includes(state.vips[0]!);
+    assert.deepEqual([await processes(), await vipsOnLo()], [0, false]);
+    await labStartNode(LAB, "node3");
+    assert.deepEqual([(await processes()) >= 5, await vipsOnLo()], [true, true]);
+    assert.equal(await labStopNode(LAB, "node3"), true);
+    assert.deepEqual([await processes(), await vipsOnLo()], [0, true]);
+    assert.equal(await labStopNode(LAB, "node3"), false);
+    await labWipeNode(LAB, "node3");
+    assert.equal(await vipsOnLo(), false);
+    await assert.rejects(labStartNode(LAB, "web1"), { code: "NOT_A_NODE" });
   });
 
   test("stop and cont halt a host's processes and let them go on", async () => {
@@ -278,6 +322,8 @@ test("an operator's own file is run with its names, addresses, ports and interfa
 
 test("an up that fails says why and leaves nothing", async () => {
   const name = `${LAB}d`;
+  await assert.rejects(labUp({ name, nodes: 2, webs: 1, idleNodes: [1] }), { code: "LAB_IMPOSSIBLE" });
+  nothingLeft(name);
   await assert.rejects(labUp({ name, configFile: "/nonexistent.yaml" }), { code: "CONFIG_UNREADABLE" });
   nothingLeft(name);
 });

@@ -23,7 +23,7 @@ async function host(expression: string): Promise<unknown> {
 }
 
 const prepare = async (...vips: string[]): Promise<unknown> =>
-  host(`host.prepareHost("d0", ${JSON.stringify(vips)}, ${JSON.stringify(record)})`);
+  host(`host.prepareHost(["d0", "d1"], ${JSON.stringify(vips)}, ${JSON.stringify(record)})`);
 
 async function vipsOnLo(): Promise<string[]> {
   const links: { addr_info: { local: string }[] }[] = JSON.parse(
@@ -34,7 +34,7 @@ async function vipsOnLo(): Promise<string[]> {
 }
 
 async function arp(): Promise<string> {
-  const names = ["all", "d0"].flatMap((scope) =>
+  const names = ["all", "d0", "d1"].flatMap((scope) =>
     ["arp_ignore", "arp_announce"].map((name) => `/proc/sys/net/ipv4/conf/${scope}/${name}`),
   );
   return (await inside("cat", ...names)).replaceAll("\n", "");
@@ -50,10 +50,10 @@ after(async () => {
 });
 
 test("VIPs come onto lo, those of an earlier configuration leave, and all is given back", async () => {
-  assert.equal(await arp(), "0000");
+  assert.equal(await arp(), "000000");
   await prepare("192.0.2.10", "2001:db8::10");
   assert.deepEqual(await vipsOnLo(), ["192.0.2.10", "2001:db8::10"]);
-  assert.equal(await arp(), "1212");
+  assert.equal(await arp(), "121212");
 
   await inside("ip", "addr", "add", "192.0.2.99/32", "dev", "lo");
   await prepare("192.0.2.10", "192.0.2.11");
@@ -62,10 +62,23 @@ test("VIPs come onto lo, those of an earlier configuration leave, and all is giv
   const removed = await host(`host.restoreHost(${JSON.stringify(record)})`);
   assert.deepEqual(removed, ["192.0.2.10", "192.0.2.11"]);
   assert.deepEqual(await vipsOnLo(), ["192.0.2.99"]);
-  assert.equal(await arp(), "0000");
+  assert.equal(await arp(), "000000");
 });
 
 test("interfaces are seen in the namespace, up or not", async () => {
   assert.deepEqual(await host("host.interfaceNames()"), ["lo", "d1", "d0"]);
   assert.deepEqual(await host(`host.interfacesWith("192.0.2.99")`), ["lo"]);
+});
+
+test("fragments that come in by lo are not filtered strictly, and that is given back, too", async () => {
+  const filter = async (): Promise<string> =>
+    (await inside("cat", "/proc/sys/net/ipv4/conf/lo/rp_filter")).trim();
+  await inside("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.lo.rp_filter=0");
+  await prepare("192.0.2.10");
+  assert.equal(await filter(), "0");
+  await inside("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1");
+  await prepare("192.0.2.10");
+  assert.equal(await filter(), "2");
+  await host(`host.restoreHost(${JSON.stringify(record)})`);
+  assert.equal(await filter(), "0");
 });

@@ -5,9 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { compileBpf, LAYOUT_FILE, layoutOf, OBJECT_FILE, SOURCE_FILE } from "../../scheduler/bpf/build.ts";
-import { NOBODY } from "../../conf/limits.ts";
+import * as limits from "../../conf/limits.ts";
 import { layoutSource } from "../../scheduler/bpf/layout-source.ts";
-import { NODE_NOBODY } from "../../scheduler/layout.ts";
+import * as layout from "../../scheduler/layout.ts";
 
 /** The compiler that the committed object was made with; another one makes other instructions. */
 const CLANG = "14";
@@ -41,4 +41,10 @@ test("a structure that the object lacks is an error, not an empty layout", () =>
   assert.throws(() => layoutSource('{"types":[]}'), /no STRUCT bucket/);
 });
 
-test("both sides mean the same by nobody", () => assert.equal(NODE_NOBODY, NOBODY));
+test("the configuration's bounds are the program's", () => {
+  assert.equal(layout.NODE_NOBODY, limits.NOBODY);
+  assert.equal(layout.DIRECT_BUCKETS, limits.DIRECT_BUCKETS);
+  assert.equal(layout.GROUP_COUNT, limits.MAX_DIRECT_POOLS + 1);
+  assert.ok(layout.TRAFFIC_SLOTS >= limits.MAX_NODES);
+  assert.ok(layout.TRAFFIC_SLOTS >= limits.MAX_DIRECT_HOSTS);
+});

@@ -1,6 +1,11 @@
-/** Builds frames for the packet tests, layer by layer. Checksums above IPv6 neighbour discovery are left out. */
+/**
+ * Builds frames for the packet tests, layer by layer. Checksums above IPv6 neighbour discovery are left out where only
+ * the program sees them; `checksummed` puts them in.
+ */
 import assert from "node:assert/strict";
 import { parseIp, parseMac } from "../../conf/address.ts";
+import { HEARTBEAT_FIELDS as BEAT } from "../../net/heartbeat.ts";
+import { sipTag } from "../../net/siphash.ts";
 
 export const VIP = "198.18.0.100";
 export const VIP6 = "fd00::100";
@@ -98,10 +103,12 @@ export function fragment6(next: number, payload: Buffer, offset: number, isMore:
   return Buffer.concat([header, payload]);
 }
 
-export function tcp(from: number, to: number, flags = 2): Buffer {
+export function tcp(from: number, to: number, flags = 2, { sequence = 0, acknowledged = 0 } = {}): Buffer {
   const header = Buffer.alloc(20);
   header.writeUInt16BE(from, 0);
   header.writeUInt16BE(to, 2);
+  header.writeUInt32BE(sequence, 4);
+  header.writeUInt32BE(acknowledged, 8);
   header[12] = 0x50;
   header[13] = flags;
   return header;
@@ -128,3 +135,50 @@ export function solicitation(target: string, option: Buffer = sourceOption(), co
   return Buffer.concat([Buffer.of(135, code), Buffer.alloc(6), ip(target), option]);
 }
 export const sourceOption = (from = CLIENT_MAC): Buffer => Buffer.concat([Buffer.of(1, 1), mac(from)]);
+
+/** Fills in the checksums of a TCP packet over IPv4 without options, or over IPv6 without extension headers. */
+export function checksummed(packet: Buffer): Buffer {
+  const is4 = packet[0]! >> 4 === 4;
+  const [addressesAt, at] = is4 ? [12, 20] : [8, 40];
+  const segment = packet.subarray(at);
+  if (is4) packet.writeUInt16BE(internetSum(packet.subarray(0, at)), 10);
+  const pseudo = Buffer.concat([packet.subarray(addressesAt, at), u16(6, segment.length)]);
+  segment.writeUInt16BE(0xfff0, 14); // A window, so that nobody takes it for closed.
+  segment.writeUInt16BE(internetSum(Buffer.concat([pseudo, segment])), 16);
+  return packet;
+}
+
+function internetSum(bytes: Buffer): number {
+  let sum = 0;
+  for (let i = 0; i < bytes.length; i += 2) sum += bytes.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
+
+export const HEARTBEAT = 0x88b5;
+export const HEARTBEAT_KEY = Buffer.from(Array.from({ length: 16 }, (_, i) => (i * 37 + 11) & 255));
+export interface HeartbeatFields {
+  readonly version?: number;
+  readonly kind: number;
+  readonly asker: number;
+  readonly asked: number;
+  readonly epoch?: number;
+  readonly table_version?: bigint;
+  readonly flags?: number;
+  readonly sent_ns: bigint;
+}
+/** A heartbeat under a key, padded to the least Ethernet frame. */
+export function heartbeat(fields: HeartbeatFields, ends = {}, key = HEARTBEAT_KEY): Buffer {
+  const message = Buffer.alloc(46);
+  message.writeUInt8(fields.version ?? 1, BEAT.version);
+  message.writeUInt8(fields.kind, BEAT.kind);
+  message.writeUInt8(fields.asker, BEAT.asker);
+  message.writeUInt8(fields.asked, BEAT.asked);
+  message.writeUInt32LE(fields.epoch ?? 0, BEAT.epoch);
+  message.writeBigUInt64LE(fields.table_version ?? 0n, BEAT.table_version);
+  message.writeUInt32LE(fields.flags ?? 0, BEAT.flags);
+  message.writeBigUInt64LE(fields.sent_ns, BEAT.sent_ns);
+  const view = new DataView(message.buffer, message.byteOffset, message.length);
+  sipTag(new DataView(key.buffer, key.byteOffset, key.length), view, BEAT.tag, BEAT.tag);
+  return eth(HEARTBEAT, message, ends);
+}

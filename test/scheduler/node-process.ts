@@ -10,7 +10,9 @@ const status: NodeStatus = {
   avg_response_time_us: 1500,
   hits: 10 * Number(number),
   open_connections: 1,
+  open_by_vserver: {},
   workers: 1,
+  workers_accepting: 1,
   web_servers: [],
 };
 createServer((_request, response) => response.setHeader("connection", "close").end(`${name}\n`)).listen(

@@ -8,23 +8,42 @@ export const DROP = 1;
 export const PASS = 2;
 export const TX = 3;
 
+/** What a row's bucket holds. */
+export type Word = readonly [owner: number, next: number, previous?: number];
+
 export interface Row {
   readonly name: string;
   readonly packet: Buffer;
   readonly verdict: typeof DROP | typeof PASS | typeof TX;
-  /** Owner and next of every bucket before; 2 and 3 unless told. */
-  readonly bucket?: readonly [owner: number, next: number];
+  /** What every bucket holds before; owner 2 and next 3 unless told. */
+  readonly bucket?: Word;
+  /** What the flow's bucket holds afterwards, when it has changed; no other may change. */
+  readonly after?: Word;
   /** Frames that came before. */
   readonly before?: readonly Buffer[];
-  /** The node whose traffic grew. */
+  /** The buckets are filled anew after those. */
+  readonly isRefilled?: boolean;
+  /** The node, or host, whose traffic grew. */
   readonly node?: number;
+  /** Index of the virtual server that it grew for; that of TCP port 80 unless told. */
+  readonly vserver?: number;
+  /** The host is one of the direct pool. */
+  readonly isDirect?: boolean;
   /** Counters that grew by one; no other may. */
   readonly counts?: readonly string[];
   readonly isScheduling?: boolean;
+  /** Whether the program has been told that some bucket has a previous node; it has unless told. */
+  readonly hasPrevious?: boolean;
   readonly hasLease?: boolean;
   /** For answers: what comes out. Else a frame that goes out has both MAC addresses rewritten, and no other byte. */
   readonly out?: Buffer;
 }
+
+/** Ports of virtual servers, and their indices. */
+export const PORTS = { http: 80, dns: 53, addressOnly: 91, direct: 90, deaf: 443, uncounted: 92 } as const;
+export const VSERVERS = { http: 5, dns: 6, addressOnly: 7, direct: 8, deaf: 9, uncounted: 10 } as const;
+/** Client ports with a connection to port 80, from either client address. */
+export const CONNECTED_PORT = 5001;
 
 export const v4 = (
   protocol: number,
@@ -49,6 +68,16 @@ const answer4 = (target: string): Buffer => {
   return reply;
 };
 
+/** As it goes out to a node. */
+export function forwarded(packet: Buffer, node: number, isDirect = false): Buffer {
+  const out = Buffer.from(packet);
+  f.mac(isDirect ? macOfHost(node) : f.macOfNode(node)).copy(out, 0);
+  f.mac(f.OWN_MAC).copy(out, 6);
+  return out;
+}
+/** A host of the direct pool. */
+export const macOfHost = (number: number): string => `02:00:00:00:01:1${number}`;
+
 function answer6(target: string, option: Buffer, padding = 0): Buffer {
   const message = Buffer.concat([Buffer.of(136, 0, 0, 0, 0x60, 0, 0, 0), f.ip(target), option]);
   const packet = f.ip6(58, message, { from: target, to: f.CLIENT6, hops: 255 });
@@ -66,9 +95,21 @@ export const rows: readonly Row[] = [
     verdict: TX,
     node: 2,
   },
-  { name: "UDP goes to the bucket's owner", packet: v4(17, f.udp(5000, 53)), verdict: TX, node: 2 },
+  {
+    name: "UDP goes to the bucket's owner",
+    packet: v4(17, f.udp(5000, 53)),
+    verdict: TX,
+    node: 2,
+    vserver: VSERVERS.dns,
+  },
   { name: "IPv6 TCP goes to the bucket's owner", packet: v6(6, syn), verdict: TX, node: 2 },
-  { name: "IPv6 UDP goes to the bucket's owner", packet: v6(17, f.udp(5000, 53)), verdict: TX, node: 2 },
+  {
+    name: "IPv6 UDP goes to the bucket's owner",
+    packet: v6(17, f.udp(5000, 53)),
+    verdict: TX,
+    node: 2,
+    vserver: VSERVERS.dns,
+  },
   {
     name: "the own bucket's frames go up the own stack",
     packet: v4(6, syn),
@@ -84,11 +125,41 @@ export const rows: readonly Row[] = [
     verdict: TX,
     node: 2,
   },
+  {
+    name: "a jumbo frame in several buffers goes whole",
+    packet: v4(6, Buffer.concat([f.tcp(5000, 80, 0x10), Buffer.alloc(8900, 7)])),
+    verdict: TX,
+    node: 2,
+  },
+  {
+    name: "a jumbo frame over IPv6 goes whole",
+    packet: v6(6, Buffer.concat([f.tcp(5000, 80, 0x10), Buffer.alloc(8900, 7)])),
+    verdict: TX,
+    node: 2,
+  },
+  {
+    name: "traffic to a row that is none is not counted",
+    packet: v4(6, f.tcp(5000, PORTS.uncounted)),
+    verdict: TX,
+    out: forwarded(v4(6, f.tcp(5000, PORTS.uncounted)), 2),
+  },
+  {
+    name: "a direct pool has nodes and buckets of its own",
+    packet: v4(6, f.tcp(5000, PORTS.direct)),
+    bucket: [NOBODY, 2],
+    after: [2, 2],
+    verdict: TX,
+    node: 2,
+    isDirect: true,
+    vserver: VSERVERS.direct,
+    counts: ["claimed"],
+  },
   // Who gets a bucket.
   {
     name: "an unassigned bucket goes to its next",
     packet: v4(6, syn),
     bucket: [NOBODY, 3],
+    after: [3, 3],
     verdict: TX,
     node: 3,
     counts: ["claimed"],
@@ -97,6 +168,7 @@ export const rows: readonly Row[] = [
     name: "an unassigned bucket whose next is this node stays here",
     packet: v4(6, syn),
     bucket: [NOBODY, 1],
+    after: [1, 1],
     verdict: PASS,
     node: 1,
     counts: ["claimed"],
@@ -105,6 +177,7 @@ export const rows: readonly Row[] = [
     name: "a segment in the middle of a connection claims, too",
     packet: v4(6, f.tcp(5000, 80, 0x10)),
     bucket: [NOBODY, 3],
+    after: [3, 3],
     verdict: TX,
     node: 3,
     counts: ["claimed"],
@@ -113,14 +186,52 @@ export const rows: readonly Row[] = [
     name: "a dead node's bucket goes to its next at once",
     packet: v4(6, syn),
     bucket: [4, 3],
+    after: [3, 3, 4],
     verdict: TX,
     node: 3,
     counts: ["followed"],
   },
   {
+    name: "a node that is not up counts as dead even if its kernel lives",
+    packet: v4(6, syn),
+    bucket: [5, 3],
+    after: [3, 3, 5],
+    verdict: TX,
+    node: 3,
+    counts: ["followed"],
+  },
+  {
+    name: "an older previous node stays when the owner dies",
+    packet: v4(6, syn),
+    bucket: [4, 3, 2],
+    after: [3, 3, 2],
+    verdict: TX,
+    node: 3,
+    counts: ["followed"],
+  },
+  {
+    name: "an heir that was the previous node has no previous",
+    packet: v4(6, syn),
+    bucket: [4, 3, 3],
+    after: [3, 3],
+    verdict: TX,
+    node: 3,
+    counts: ["followed"],
+  },
+  {
+    name: "an unassigned bucket keeps its previous node when it is claimed",
+    packet: v4(6, syn),
+    bucket: [NOBODY, 3, 2],
+    after: [3, 3, 2],
+    verdict: TX,
+    node: 3,
+    counts: ["claimed"],
+  },
+  {
     name: "a node that was never set is dead",
     packet: v4(6, syn),
     bucket: [77, 2],
+    after: [2, 2, 77],
     verdict: TX,
     node: 2,
     counts: ["followed"],
@@ -167,6 +278,7 @@ export const rows: readonly Row[] = [
     packet: v4(17, f.udp(5000, 53, 64), { offset: 0x2000 }),
     verdict: TX,
     node: 2,
+    vserver: VSERVERS.dns,
     counts: ["first_fragment"],
   },
   {
@@ -175,13 +287,92 @@ export const rows: readonly Row[] = [
     before: [v4(17, f.udp(5000, 53, 64), { offset: 0x2000, id: 5 })],
     verdict: TX,
     node: 2,
+    vserver: VSERVERS.dns,
     counts: ["later_fragment"],
   },
   {
-    name: "a later fragment whose first was not seen is passed",
+    name: "a later fragment whose first was not seen waits in user space",
     packet: v4(17, Buffer.alloc(64), { offset: 9, id: 6 }),
+    verdict: DROP,
+    counts: ["fragment_held"],
+  },
+  {
+    name: "a later fragment of TCP waits, too",
+    packet: v4(6, Buffer.alloc(64), { offset: 9, id: 6 }),
+    verdict: DROP,
+    counts: ["fragment_held"],
+  },
+  {
+    name: "an IPv6 later fragment of something behind options waits, too",
+    packet: v6(44, f.fragment6(60, Buffer.alloc(64), 9, true, 6)),
+    verdict: DROP,
+    counts: ["fragment_held"],
+  },
+  {
+    name: "a later fragment to no VIP is passed",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 6, to: f.OTHER }),
     verdict: PASS,
-    counts: ["fragment_unknown"],
+    counts: ["no_vserver"],
+  },
+  {
+    name: "a later fragment of an echo request is passed",
+    packet: v4(1, Buffer.alloc(64), { offset: 9, id: 6 }),
+    verdict: PASS,
+    counts: ["other_protocol"],
+  },
+  {
+    name: "fragments to a VIP's other ports are passed, the later ones like the first",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 16 }),
+    before: [v4(17, f.udp(5000, 54, 64), { offset: 0x2000, id: 16 })],
+    verdict: PASS,
+    counts: ["no_vserver"],
+  },
+  {
+    name: "a first fragment to another address is not remembered",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 17, to: f.OTHER }),
+    before: [v4(17, f.udp(5000, 54, 64), { offset: 0x2000, id: 17, to: f.OTHER })],
+    verdict: PASS,
+    counts: ["no_vserver"],
+  },
+  {
+    name: "a later fragment claims for its first when the bucket is unassigned again",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 18 }),
+    before: [v4(17, f.udp(5000, 53, 64), { offset: 0x2000, id: 18 })],
+    isRefilled: true,
+    bucket: [NOBODY, 3],
+    after: [3, 3],
+    verdict: TX,
+    node: 3,
+    vserver: VSERVERS.dns,
+    counts: ["claimed", "later_fragment"],
+  },
+  {
+    name: "a later fragment without a living node is dropped",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 19 }),
+    before: [v4(17, f.udp(5000, 53, 64), { offset: 0x2000, id: 19 })],
+    isRefilled: true,
+    bucket: [4, 4],
+    verdict: DROP,
+    counts: ["no_node"],
+  },
+  {
+    name: "a first fragment of TCP may end before its header does",
+    packet: v4(6, syn.subarray(0, 8), { offset: 0x2000 }),
+    verdict: TX,
+    node: 2,
+    counts: ["first_fragment"],
+  },
+  {
+    name: "a fragment that ends before the ports do is passed",
+    packet: v4(6, syn.subarray(0, 7), { offset: 0x2000 }),
+    verdict: PASS,
+    counts: ["truncated"],
+  },
+  {
+    name: "a whole packet that ends before the TCP header does is passed",
+    packet: v4(6, syn.subarray(0, 19)),
+    verdict: PASS,
+    counts: ["truncated"],
   },
   {
     name: "a later fragment from a member is passed",
@@ -195,6 +386,7 @@ export const rows: readonly Row[] = [
     packet: v6(44, f.fragment6(17, f.udp(5000, 53, 64), 0, true)),
     verdict: TX,
     node: 2,
+    vserver: VSERVERS.dns,
     counts: ["first_fragment"],
   },
   {
@@ -203,6 +395,7 @@ export const rows: readonly Row[] = [
     before: [v6(44, f.fragment6(17, f.udp(5000, 53, 64), 0, true, 9))],
     verdict: TX,
     node: 2,
+    vserver: VSERVERS.dns,
     counts: ["later_fragment"],
   },
   {
@@ -252,6 +445,7 @@ export const rows: readonly Row[] = [
     packet: v6(58, f.icmpError(1, quoted6(f.fragment6(17, f.udp(53, 5000), 0, true), 44))),
     verdict: TX,
     node: 2,
+    vserver: VSERVERS.dns,
     counts: ["icmp_error"],
   },
   {
@@ -401,6 +595,13 @@ export const rows: readonly Row[] = [
     packet: v4(6, syn, {}, { from: lookalike() }),
     verdict: TX,
     node: 2,
+  },
+  {
+    name: "a node that does not schedule passes what members send",
+    packet: v4(6, syn, {}, { from: f.macOfNode(3) }),
+    isScheduling: false,
+    verdict: PASS,
+    counts: ["from_member"],
   },
   {
     name: "a node that does not schedule passes all",

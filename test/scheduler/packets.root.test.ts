@@ -1,12 +1,12 @@
 /**
  * What the XDP program does to each kind of frame: a table of packet in, verdict and packet out, run through
  * BPF_PROG_TEST_RUN against the committed object, and once more against a build that counts which way every `if`
- * went, so that no branch is left out.
+ * went, so that no branch is left out. It runs in a network namespace of its own, where the program finds real sockets.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import * as fc from "fast-check";
@@ -14,84 +14,28 @@ import { NOBODY } from "../../conf/limits.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { testRun } from "../../net/libbpf.ts";
 import { compileBpf, OBJECT_FILE, SOURCE_FILE } from "../../scheduler/bpf/build.ts";
-import { loadUnattached, type BucketEvent } from "../../scheduler/data-plane.ts";
-import { LEASE } from "../../scheduler/layout.ts";
+import { loadUnattached } from "../../scheduler/data-plane.ts";
+import { FRAGMENT_KEY, HELD_FRAME_BYTES } from "../../scheduler/layout.ts";
+import type { BucketEvent, HeldFragment } from "../../scheduler/maps.ts";
 import { nextOf, ownerOf, wordOf } from "../../scheduler/table.ts";
 import * as f from "./frames.ts";
-import { PASS, rows, syn, TX, v4, v6, type Row } from "./packet-rows.ts";
+import { heartbeatTests } from "./heartbeat-checks.ts";
+import { bucketOf, check, fill, loadPacketPlane, prepare, SIZE, type PacketPlane } from "./packet-plane.ts";
+import { DROP, PASS, PORTS, rows as packetRows, syn, TX, v4, v6, VSERVERS } from "./packet-rows.ts";
+import { enterOwnNamespace, openSockets, type RealSockets } from "./real-sockets.ts";
+import { secondChanceRows } from "./second-chance-rows.ts";
+import { socketTests } from "./socket-checks.ts";
 
-const SIZE = 1024;
-const COVERAGE_LINES = 1024;
-type Loaded = ReturnType<typeof load>;
-
-function load(objectFile: string) {
-  const plane = loadUnattached(SIZE, objectFile);
-  plane.setOwnMac(f.mac(f.OWN_MAC));
-  plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 73 + 41) & 255)));
-  plane.setVips([f.VIP, f.VIP6]);
-  plane.setServices(
-    [f.VIP, f.VIP6].flatMap((address) => [
-      { address, port: 80, transport: "tcp", vserver: 5 } as const,
-      { address, port: 53, transport: "udp", vserver: 6 } as const,
-    ]),
-  );
-  plane.setMembers([1, 2, 3, 4].map((number) => f.mac(f.macOfNode(number))));
-  for (const number of [1, 2, 3, 4]) {
-    plane.setNode(number, f.mac(f.macOfNode(number)), { isUp: number !== 4, isSelf: number === 1 });
-  }
-  const lease = mapShared(plane.object.mapFd(".data.lease"), LEASE.size);
-  const words = new BigUint64Array(lease.buffer, 0, 1);
-  return {
-    ...plane,
-    setLease: (isHeld: boolean) => (words[0] = isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
-    close: () => {
-      lease.unmap();
-      plane.close();
-    },
-  };
-}
-
-function fill(plane: Loaded, [owner, next]: readonly [number, number]): void {
-  for (let i = 0; i < plane.buckets.length; i += 2) plane.buckets[i] = wordOf(owner, next);
-}
-function set(plane: Loaded, row: Row): void {
-  fill(plane, row.bucket ?? [2, 3]);
-  plane.setScheduling(row.isScheduling ?? true);
-  plane.setLease(row.hasLease ?? true);
-  for (const packet of row.before ?? []) testRun(plane.programFd, packet);
-}
-
-function expected(row: Row): Buffer {
-  if (row.out !== undefined) return row.out;
-  if (row.verdict !== TX) return row.packet;
-  const out = Buffer.from(row.packet);
-  f.mac(f.macOfNode(row.node ?? 0)).copy(out, 0);
-  f.mac(f.OWN_MAC).copy(out, 6);
-  return out;
-}
-
-function grown(before: Record<string, number>, after: Record<string, number>): string[] {
-  return Object.keys(after).filter((name) => after[name] !== before[name]);
-}
-
-function check(plane: Loaded, row: Row): void {
-  set(plane, row);
-  const before = plane.counters();
-  const traffic = row.node === undefined ? undefined : plane.trafficOf(row.node);
-  const { verdict, out } = testRun(plane.programFd, row.packet);
-  assert.equal(verdict, row.verdict);
-  assert.equal(out.toString("hex"), expected(row).toString("hex"));
-  assert.deepEqual(grown(before, plane.counters()), row.counts ?? []);
-  if (row.node === undefined || traffic === undefined) return;
-  const { packets, bytes } = plane.trafficOf(row.node);
-  assert.deepEqual([packets - traffic.packets, bytes - traffic.bytes], [1, row.packet.length]);
-}
+/** As in bpf/coverage.h: the files in the order of their COVERAGE_FILE. */
+const COVERAGE_LINES = 512;
+const COVERAGE_FILES = ["scheduler.bpf.c", "maps.h", "headers.h", "answers.h", "second-chance.h"];
+const rows = [...packetRows, ...secondChanceRows];
 
 /** All there is to be tried against one build of the program. */
 function suite(name: string, makeObject: () => string, hasCoverage: boolean): void {
   describe(name, () => {
-    let plane: Loaded;
-    before(() => (plane = load(makeObject())));
+    let plane: PacketPlane;
+    before(() => (plane = loadPacketPlane(makeObject())));
     after(() => plane.close());
 
     for (const row of rows) test(row.name, () => check(plane, row));
@@ -100,7 +44,7 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       for (const row of rows) {
         let isWhole = false;
         for (let length = 14; length < row.packet.length; length++) {
-          set(plane, row);
+          prepare(plane, row);
           const cut = row.packet.subarray(0, length);
           const { verdict, out } = testRun(plane.programFd, cut);
           const where = `${row.name}, ${length} of ${row.packet.length} bytes`;
@@ -143,9 +87,13 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       );
     });
 
+    heartbeatTests(() => plane);
+    socketTests(() => plane);
+
     test("a claim is told with bucket, owner, former owner and vserver, once", () => {
       plane.consumeEvents(() => undefined);
       fill(plane, [NOBODY, 3]);
+      plane.setScheduling(true);
       testRun(plane.programFd, v4(6, syn));
       testRun(plane.programFd, v4(6, syn));
       const events: BucketEvent[] = [];
@@ -155,7 +103,10 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       );
       const [event] = events;
       assert.ok(event);
-      assert.deepEqual({ ...event, bucket: 0 }, { bucket: 0, owner: 3, previous: NOBODY, vserver: 5 });
+      assert.deepEqual(
+        { ...event, bucket: 0 },
+        { bucket: 0, owner: 3, previous: NOBODY, vserver: VSERVERS.http },
+      );
       const word = plane.buckets[event.bucket * 2] ?? 0;
       assert.deepEqual([ownerOf(word), nextOf(word)], [3, 3]);
       assert.ok((plane.buckets[event.bucket * 2 + 1] ?? 0) > 0, "the access is noted");
@@ -163,21 +114,114 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
 
     test("flows spread over all buckets, and both families", () => {
       for (const makePacket of [
-        (i: number) => v4(6, f.tcp(1024 + i, 80)),
         (i: number) => v4(6, syn, { from: `11.0.${i >> 8}.${i & 255}` }),
-        (i: number) => v6(6, f.tcp(1024 + i, 80)),
         (i: number) => v6(6, syn, { from: `2001:db8::${i.toString(16)}` }),
         (i: number) => v6(6, syn, { from: `2001:db8:${i.toString(16)}::1` }),
       ]) {
         fill(plane, [NOBODY, 2]);
         for (let i = 0; i < SIZE * 2; i++) testRun(plane.programFd, makePacket(i));
-        const used = Array.from({ length: SIZE }, (_, i) => plane.buckets[i * 2]).filter(
-          (word) => word !== wordOf(NOBODY, 2),
-        );
         // Random throws would hit 1 - 1/e² = 86 % of the buckets.
-        assert.ok(used.length > SIZE * 0.75, `${used.length} of ${SIZE} buckets`);
+        assert.ok(claimed(plane) > SIZE * 0.75, `${claimed(plane)} of ${SIZE} buckets`);
       }
       plane.consumeEvents(() => undefined);
+    });
+
+    test("as many ports of one client in a row as there are buckets hit each of them once", () => {
+      for (const makePacket of [v4, v6]) {
+        for (const first of [0, 1000, 40_001]) {
+          fill(plane, [NOBODY, 2]);
+          for (let i = 0; i < SIZE; i++) testRun(plane.programFd, makePacket(6, f.tcp(first + i, 80)));
+          assert.equal(claimed(plane), SIZE, `from port ${first}`);
+        }
+      }
+      plane.consumeEvents(() => undefined);
+    });
+
+    test("where only the address counts, all of a client's ports share a bucket", () => {
+      for (const makePacket of [v4, v6]) {
+        fill(plane, [NOBODY, 2]);
+        for (let port = 1; port < 65_536; port += 257) {
+          testRun(plane.programFd, makePacket(6, f.tcp(port, PORTS.addressOnly)));
+        }
+        assert.equal(claimed(plane), 1);
+      }
+      plane.consumeEvents(() => undefined);
+    });
+
+    test("a held fragment comes whole, with its interface and the key of its first one", () => {
+      prepare(plane, { name: "", packet: syn, verdict: PASS });
+      const frame = f.eth(f.VLAN, f.vlan(9, f.IPV4, f.ip4(17, Buffer.alloc(1480, 3), { offset: 9, id: 77 })));
+      testRun(plane.programFd, frame);
+      const held: HeldFragment[] = [];
+      assert.equal(
+        plane.consumeHeld((fragment) => held.push(fragment)),
+        1,
+      );
+      const [fragment] = held;
+      assert.ok(fragment);
+      assert.equal(fragment.frame.toString("hex"), frame.toString("hex"));
+      assert.equal(fragment.ifindex, 1, "a test run comes in by lo");
+      assert.equal(plane.firstFragment(fragment.key), undefined);
+      testRun(plane.programFd, v4(17, f.udp(5000, 53, 64), { offset: 0x2000, id: 77 }));
+      const first = plane.firstFragment(fragment.key);
+      assert.deepEqual(
+        { ...first, bucket: 0 },
+        {
+          bucket: 0,
+          vserver: VSERVERS.dns,
+          nodeBase: 0,
+          trafficBase: VSERVERS.dns * 64,
+          handedOnTo: undefined,
+        },
+      );
+      assert.ok((first?.bucket ?? SIZE) < SIZE);
+    });
+
+    test("only a VIP's first fragments are remembered, to whatever port they go", () => {
+      prepare(plane, { name: "", packet: syn, verdict: PASS });
+      const ends = { id: 79, offset: 0x2000 };
+      for (const to of [f.VIP, f.OTHER])
+        testRun(plane.programFd, v4(17, f.udp(5000, 54, 64), { ...ends, to }));
+      const key = Buffer.alloc(FRAGMENT_KEY.size);
+      f.ip(f.CLIENT).copy(key, FRAGMENT_KEY.source);
+      key.writeUInt16BE(79, FRAGMENT_KEY.id);
+      key.writeUInt32LE(17, FRAGMENT_KEY.protocol);
+      f.ip(f.OTHER).copy(key, FRAGMENT_KEY.destination);
+      assert.equal(plane.firstFragment(key), undefined);
+      f.ip(f.VIP).copy(key, FRAGMENT_KEY.destination);
+      const first = plane.firstFragment(key);
+      assert.deepEqual([first?.bucket, first?.handedOnTo], [undefined, undefined]);
+      assert.ok(first);
+    });
+
+    test("while no scheduler is known, nobody's frames count as its", () => {
+      prepare(plane, { name: "", packet: syn, verdict: PASS, isScheduling: false });
+      plane.setSchedulerMac(undefined);
+      const before = plane.counters();
+      const packet = v4(6, f.tcp(5000, 80, 0x10));
+      packet.fill(0, 6, 12);
+      assert.equal(testRun(plane.programFd, packet).verdict, PASS);
+      assert.equal((plane.counters()["standby"] ?? 0) - (before["standby"] ?? 0), 1);
+      plane.setSchedulerMac(f.mac(f.macOfNode(2)));
+    });
+
+    test("what is too long to be held, or finds the ring full, is passed", () => {
+      prepare(plane, { name: "", packet: syn, verdict: PASS });
+      const before = plane.counters();
+      const frame = v4(17, Buffer.alloc(64), { offset: 9, id: 78 });
+      const tooLong = v4(17, Buffer.alloc(HELD_FRAME_BYTES - 33), { offset: 9, id: 78 });
+      assert.equal(tooLong.length, HELD_FRAME_BYTES + 1);
+      assert.equal(testRun(plane.programFd, tooLong).verdict, PASS);
+      assert.equal(testRun(plane.programFd, tooLong.subarray(0, HELD_FRAME_BYTES)).verdict, DROP);
+      for (let i = 0; i < 199; i++) testRun(plane.programFd, frame);
+      const counters = plane.counters();
+      const held = (counters["fragment_held"] ?? 0) - (before["fragment_held"] ?? 0);
+      assert.equal((counters["fragment_unknown"] ?? 0) - (before["fragment_unknown"] ?? 0), 201 - held);
+      assert.ok(held > 50 && held < 200, `${held} were held`);
+      assert.equal(
+        plane.consumeHeld(() => undefined),
+        held,
+      );
     });
 
     test("a full ring loses events, counts them, and schedules on", () => {
@@ -201,7 +245,7 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       const verdicts: number[] = [];
       hammer.on("message", (verdict: number) => verdicts.push(verdict));
       const isEnough = (): boolean =>
-        verdicts.length > 0 && !(hasCoverage && missed(plane).some((line) => line.includes("seen != word")));
+        verdicts.length > 0 && !(hasCoverage && missed(plane).some((line) => line.includes("seen != old")));
       // The program finds an unassigned bucket and, at times, another word than the one it had read.
       while (!isEnough()) {
         for (let i = 0; i < 100_000; i++)
@@ -217,17 +261,16 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
   });
 }
 
-/** The bucket of a packet's flow. */
-function bucketOf(plane: Loaded, packet: Buffer): number {
-  fill(plane, [NOBODY, 1]);
-  testRun(plane.programFd, packet);
-  for (let i = 0; i < SIZE; i++) if (plane.buckets[i * 2] === wordOf(1, 1)) return i;
-  throw new Error("no bucket was claimed");
+/** How many of the nodes' buckets have been claimed. */
+function claimed(plane: PacketPlane): number {
+  let count = 0;
+  for (let i = 0; i < SIZE; i++) if (ownerOf(plane.buckets[i * 2] ?? 0) !== NOBODY) count++;
+  return count;
 }
 
 let lastBucket: { packet: Buffer; bucket: number } | undefined;
 /** Unassigns the one bucket of a packet. */
-function fill1(plane: Loaded, packet: Buffer): void {
+function fill1(plane: PacketPlane, packet: Buffer): void {
   if (lastBucket?.packet !== packet) lastBucket = { packet, bucket: bucketOf(plane, packet) };
   plane.buckets[lastBucket.bucket * 2] = wordOf(NOBODY, 3);
 }
@@ -241,29 +284,43 @@ function isForVip(frame: Buffer): boolean {
     const bytes = f.ip(address);
     return frame.subarray(at + 2 + offset, at + 2 + offset + bytes.length).equals(bytes);
   };
+  if (type === f.HEARTBEAT) return true;
   if (type === f.ARP) return has(f.VIP, 24);
   if (type === f.IPV4) return has(f.VIP, 16);
   return type === f.IPV6 && (has(f.VIP6, 24) || has(f.VIP6, 48));
 }
 
 /** Source lines whose `if` never went one way; those that only the verifier asks for are left out. */
-function missed(plane: Loaded): string[] {
-  const mapping = mapShared(plane.object.mapFd(".data.coverage"), COVERAGE_LINES * 8);
-  const counts = Uint32Array.from(new Uint32Array(mapping.buffer, 0, COVERAGE_LINES * 2));
+function missed(plane: PacketPlane): string[] {
+  const words = COVERAGE_FILES.length * COVERAGE_LINES * 2;
+  const mapping = mapShared(plane.object.mapFd(".data.coverage"), words * 4);
+  const counts = Uint32Array.from(new Uint32Array(mapping.buffer, 0, words));
   mapping.unmap();
-  const lines = readFileSync(SOURCE_FILE, "utf8").split("\n");
-  assert.ok(lines.length < COVERAGE_LINES);
-  const branches = lines.flatMap((line, i) =>
-    /\bif \(/.test(line) && !line.includes("for the verifier") ? [i + 1] : [],
-  );
-  assert.ok(branches.length > 50);
-  return branches.flatMap((line) =>
-    [0, 1].flatMap((way) => {
-      const text = lines[line - 1]?.trim() ?? "";
-      return counts[line * 2 + way] === 0 ? [`${line}: ${text} never ${way === 1 ? "true" : "false"}`] : [];
-    }),
+  const branches = COVERAGE_FILES.flatMap((file, number) => branchesOf(file, number));
+  assert.ok(branches.length > 80);
+  return branches.flatMap(({ index, text }) =>
+    [0, 1].flatMap((way) =>
+      counts[index * 2 + way] === 0 ? [`${text} never ${way === 1 ? "true" : "false"}`] : [],
+    ),
   );
 }
+
+function branchesOf(file: string, number: number): { index: number; text: string }[] {
+  const lines = readFileSync(join(dirname(SOURCE_FILE), file), "utf8").split("\n");
+  assert.ok(lines.length < COVERAGE_LINES);
+  assert.ok(lines.includes(`#define COVERAGE_FILE ${number}`), file);
+  return lines.flatMap((line, i) => {
+    if (!/\bif \(/.test(line) || line.includes("for the verifier")) return [];
+    return [{ index: number * COVERAGE_LINES + i + 1, text: `${file}:${i + 1}: ${line.trim()}` }];
+  });
+}
+
+let sockets: RealSockets | undefined;
+before(async () => {
+  enterOwnNamespace();
+  sockets = await openSockets();
+});
+after(() => sockets?.close());
 
 const folder = mkdtempSync(join(tmpdir(), "dlba-coverage-"));
 after(() => rmSync(folder, { recursive: true }));
@@ -277,3 +334,24 @@ suite(
   },
   true,
 );
+
+test("all 65,536 ports of a client hit different buckets", () => {
+  const plane = loadUnattached(65_536);
+  plane.setOwnMac(f.mac(f.OWN_MAC));
+  plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 29 + 5) & 255)));
+  const place = { tableBase: 0, tableSize: 65_536, group: 0, trafficBase: 0, isAddressOnly: false };
+  plane.setServices([{ address: f.VIP, port: 80, transport: "tcp", vserver: { index: 0, ...place } }]);
+  const state = { isUp: true, isSelf: true, isReachable: true, isDraining: false };
+  plane.setNode(0, 1, { mac: f.mac(f.OWN_MAC), slot: 0, ...state });
+  plane.setScheduling(true);
+  for (let i = 0; i < 65_536; i++) plane.buckets[i * 2] = wordOf(NOBODY, 1);
+  const packet = v4(6, syn);
+  for (let port = 0; port < 65_536; port++) {
+    packet.writeUInt16BE(port, 34);
+    testRun(plane.programFd, packet);
+  }
+  let claimed = 0;
+  for (let i = 0; i < 65_536; i++) if (plane.buckets[i * 2] === wordOf(1, 1)) claimed++;
+  plane.close();
+  assert.equal(claimed, 65_536);
+});

@@ -11,6 +11,8 @@ import {
 } from "../../scheduler/sweep.ts";
 
 const settings = { retries: 2, delay_ms: 1000 };
+const unanswered: typeof sweepAnswered = (state, settings, now_ms) =>
+  sweepUnanswered(state, settings, now_ms, "no answer");
 
 /** Runs a transcript: `+` answered, `-` unanswered, `.` the pause is over. One word per step. */
 function transcript(nodes: readonly number[], events: string): string {
@@ -19,7 +21,7 @@ function transcript(nodes: readonly number[], events: string): string {
   const said = [textOf(turn)];
   for (const event of events) {
     now_ms += 10;
-    const next = { "+": sweepAnswered, "-": sweepUnanswered, ".": sweepAgain }[event]!;
+    const next = { "+": sweepAnswered, "-": unanswered, ".": sweepAgain }[event]!;
     turn = next(turn.state, settings, now_ms);
     said.push(textOf(turn));
   }
@@ -47,11 +49,11 @@ test("an answer to a further try is as good as to the first", () => {
 
 test("a node that had failed before is asked once, and is back when it answers", () => {
   const first = startSweep([4, 5], new Set([4]), settings, 0);
-  const second = sweepUnanswered(first.state, settings, 1);
+  const second = unanswered(first.state, settings, 1);
   assert.deepEqual(second.step, { kind: "ask", node: 5 });
   assert.equal(second.change, undefined);
   const back = sweepAnswered(first.state, settings, 1);
-  assert.deepEqual(back.change, { node: 4, failed: false });
+  assert.deepEqual(back.change, { node: 4, failed: false, reason: "" });
 });
 
 test("an array of one node sweeps nobody", () => {
@@ -75,7 +77,7 @@ test("whatever is answered, changes alternate per node and a round asks each nod
       const changes: SweepChange[] = [];
       const failed = new Set<number>();
       for (const isAnswered of answers) {
-        const next = turn.step.kind === "wait" ? sweepAgain : isAnswered ? sweepAnswered : sweepUnanswered;
+        const next = turn.step.kind === "wait" ? sweepAgain : isAnswered ? sweepAnswered : unanswered;
         turn = next(turn.state, settings, 0);
         if (turn.change !== undefined) changes.push(turn.change);
         assert.ok(turn.state.tries <= settings.retries);

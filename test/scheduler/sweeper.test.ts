@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { NodeConfig } from "../../conf/schema.ts";
 import { controlServer } from "../../net/control-tls.ts";
 import type { SweepChange } from "../../scheduler/sweep.ts";
-import { startSweeper } from "../../scheduler/sweeper.ts";
+import { startSweeper, type Sweeper } from "../../scheduler/sweeper.ts";
 import { createLogger } from "../../status/log.ts";
 
 const ADDRESS = "127.0.0.1";
@@ -17,6 +17,7 @@ const node: NodeConfig = {
   name: "node2",
   address: ADDRESS,
   interface: "lo",
+  interfaces: [],
   enabled: true,
   weight: 1,
 };
@@ -25,10 +26,14 @@ const status = {
   avg_response_time_us: null,
   hits: 0,
   open_connections: 0,
+  open_by_vserver: {},
   workers: 1,
+  workers_accepting: 1,
   web_servers: [],
 };
 
+const handleIdle = (): Promise<string> =>
+  Promise.resolve(JSON.stringify({ ...status, workers_accepting: 0 }));
 const handle = (): Promise<string> => Promise.resolve(JSON.stringify(status));
 
 async function freePort(): Promise<number> {
@@ -40,16 +45,18 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-function sweepOf(port: number, changes: SweepChange[]): { stop: () => void } {
+function sweepOf(port: number, changes: SweepChange[], failed = new Set<number>()): Sweeper {
   return startSweeper({
     nodes: [node],
-    failed: new Set(),
+    failed,
     port,
     retries: 2,
     delay_ms: 50,
     timeout_ms: 1000,
     arrayKey,
     log: createLogger({ process: "scheduler" }, "silent"),
+    complaintOf: ({ workers_accepting }) => (workers_accepting === 0 ? "no worker accepts" : ""),
+    onAnswer: () => undefined,
     onChange: (change) => changes.push(change),
   });
 }
@@ -73,6 +80,33 @@ test("a node that stays away counts as failed after all tries, not before", asyn
   const sweeper = sweepOf(await freePort(), changes);
   while (changes.length === 0 && performance.now() - started_ms < 30_000) await sleep(20);
   sweeper.stop();
-  assert.deepEqual(changes, [{ node: 2, failed: true }]);
+  assert.deepEqual(changes, [{ node: 2, failed: true, reason: "it does not answer the sweep" }]);
   assert.ok(performance.now() - started_ms >= 2950, "three tries of a second each");
+});
+
+test("a node that answers but accepts nothing counts as failed after all tries", async () => {
+  const server = await controlServer({ address: ADDRESS, port: 0, arrayKey, handle: handleIdle });
+  const changes: SweepChange[] = [];
+  const started_ms = performance.now();
+  const sweeper = sweepOf(server.port, changes);
+  while (changes.length === 0 && performance.now() - started_ms < 30_000) await sleep(20);
+  sweeper.stop();
+  await server.close();
+  assert.deepEqual(changes, [{ node: 2, failed: true, reason: "no worker accepts" }]);
+  assert.ok(performance.now() - started_ms >= 2950, "three tries of a second each");
+});
+
+test("a node that counts as failed is back with its first answer, and a round can be hurried", async () => {
+  const server = await controlServer({ address: ADDRESS, port: 0, arrayKey, handle });
+  const changes: SweepChange[] = [];
+  const sweeper = sweepOf(server.port, changes, new Set([2]));
+  while (changes.length === 0) await sleep(5);
+  assert.deepEqual(changes, [{ node: 2, failed: false, reason: "" }]);
+  const first_at_ms = sweeper.last_sweep_at_ms;
+  while (sweeper.last_sweep_at_ms === first_at_ms) {
+    sweeper.hurry();
+    await sleep(5);
+  }
+  sweeper.stop();
+  await server.close();
 });

@@ -4,20 +4,28 @@ import { test } from "node:test";
 import { DlbaError } from "../../conf/errors.ts";
 import { parseConfig } from "../../conf/load.ts";
 import { isRecord } from "../../conf/record.ts";
-import type { PublishedBody } from "../../conf/messages.ts";
-import { answerCommand, parseCommand } from "../../status/commands.ts";
+import type { PublishedBody, WorkerReport } from "../../conf/messages.ts";
+import { answerCommand, parseCommand, type ShowCommand } from "../../status/commands.ts";
 import type { NodeFacts, Published } from "../../status/info.ts";
-import { failover, scheduler, worker } from "./samples.ts";
+import { failover, scheduler, vservers, webServer, worker } from "./samples.ts";
+
+function show(change: Partial<ShowCommand>): ShowCommand {
+  return { topic: "nodes", format: "text", range: undefined, view: undefined, ...change };
+}
 
 test("commands are read with their format and rows", () => {
   const rows: [string, unknown][] = [
     ["help", { topic: "help" }],
-    ["show nodes", { topic: "nodes", format: "text", range: undefined }],
-    ["  show   web  json ", { topic: "web", format: "json", range: undefined }],
-    ["show buckets csv", { topic: "buckets", format: "csv", range: undefined }],
-    ["show buckets all", { topic: "buckets", format: "text", range: { first: 0, last: Infinity } }],
-    ["show buckets 5", { topic: "buckets", format: "text", range: { first: 5, last: 5 } }],
-    ["show buckets 0-99 json", { topic: "buckets", format: "json", range: { first: 0, last: 99 } }],
+    ["show nodes", show({ topic: "nodes" })],
+    ["  show   web  json ", show({ topic: "web", format: "json" })],
+    ["show buckets csv", show({ topic: "buckets", format: "csv" })],
+    ["show buckets all", show({ topic: "buckets", range: { first: 0, last: Infinity } })],
+    ["show buckets 5", show({ topic: "buckets", range: { first: 5, last: 5 } })],
+    ["show buckets 0-99 json", show({ topic: "buckets", format: "json", range: { first: 0, last: 99 } })],
+    ["show vservers", show({ topic: "vservers" })],
+    ["show vservers json", show({ topic: "vservers", format: "json" })],
+    ["show vservers stats", show({ topic: "vservers", view: "stats" })],
+    ["show vservers rate csv", show({ topic: "vservers", format: "csv", view: "rate" })],
   ];
   for (const [text, command] of rows) assert.deepEqual(parseCommand(text), command, text);
 });
@@ -26,11 +34,15 @@ test("what is not a command is told with what may be meant", () => {
   const rows: [string, string][] = [
     ["shwo nodes", "unknown command 'shwo'; did you mean 'show'?"],
     ["set weight", "unknown command 'set'; expected show, help, prompt or quit"],
-    ["show", "missing table; expected nodes, buckets, web, summary or info"],
+    ["show", "missing table; expected nodes, buckets, vservers, web, summary or info"],
     ["show node", "unknown table 'node'; did you mean 'nodes'?"],
     ["show nodes jsn", "unknown word 'jsn'; did you mean 'json'?"],
     ["show nodes json now", "unknown word 'now'; expected text, json or csv"],
     ["show buckets 1-x", "unknown word '1-x'; expected all, text, json, csv or a range such as 0-99"],
+    ["show vservers rates", "unknown word 'rates'; did you mean 'rate'?"],
+    ["show vservers all", "unknown word 'all'; expected stats, rate, text, json or csv"],
+    ["show vservers rate stats", "unknown word 'stats'; expected text, json or csv"],
+    ["show nodes stats", "unknown word 'stats'; expected text, json or csv"],
     ["show buckets 1 2", "unknown word '2'; expected text, json or csv"],
   ];
   for (const [text, message] of rows) {
@@ -56,19 +68,20 @@ const facts: NodeFacts = {
 async function answerOf(
   text: string,
   bodies: Partial<Record<string, PublishedBody | null>>,
+  absent: WorkerReport[] = [],
 ): Promise<string> {
   const published = Object.entries(bodies).map(([name, body = null], worker): Published => {
     const process = name === "scheduler" || name === "failover" ? name : "dlba-server";
     return { hello: { process, worker, pid: 100 + worker }, body };
   });
-  const collector = { ask: async () => published, close: async () => undefined };
+  const collector = { ask: async () => published, absent: () => absent, close: async () => undefined };
   return [...(await answerCommand(parseCommand(text), facts, collector))].join("");
 }
 
 test("info tells role, processes and counters, and who does not answer", async () => {
   const bodies = {
     worker0: worker(),
-    worker1: worker(),
+    worker1: worker({ is_accepting: false }),
     worker2: null,
     scheduler: scheduler(),
     failover: failover(),
@@ -79,6 +92,29 @@ test("info tells role, processes and counters, and who does not answer", async (
   assert.ok(isRecord(json));
   assert.equal(json["Requests"], 200);
   assert.equal(Object.keys(json).length, INFO.length);
+});
+
+test("what absent workers had counted counts on, in info and in the table of web servers", async () => {
+  const ended = worker({ open_connections: 0, memory_bytes: 0, web_servers: [webServer({ hits: 11 })] });
+  const info = await answerOf("show info", { worker0: worker() }, [ended]);
+  assert.match(info, /^Requests: 200$/m);
+  assert.match(info, /^Connections_open: 5$/m);
+  assert.match(info, /^Workers: 1$/m);
+  const web: unknown = JSON.parse(await answerOf("show web json", { worker0: worker() }, [ended]));
+  assert.ok(isRecord(web) && isRecord(web["web_servers"]) && isRecord(web["web_servers"][0]));
+  assert.deepEqual([web["workers"], web["web_servers"][0]["hits"]], [1, 111]);
+});
+
+test("virtual servers are shown from what the scheduler process says", async () => {
+  const here = { scheduler: vservers() };
+  const lines = (await answerOf("show vservers", here)).split("\n");
+  assert.equal(lines[0], "DLBA 1.2.3 (size=65536)");
+  assert.match(
+    await answerOf("show vservers stats", here),
+    /^Prot LocalAddress:Port +Conns +InPkts +InBytes$/m,
+  );
+  assert.match(await answerOf("show vservers rate", here), /^Prot LocalAddress:Port +CPS +InPPS +InBPS$/m);
+  await assert.rejects(answerOf("show vservers", {}), { code: "NO_ANSWER" });
 });
 
 test("info works when nothing else of the node does", async () => {
@@ -112,7 +148,7 @@ test("the summary is the scheduler's; other nodes say who that is", async () => 
 
 test("help names every command", async () => {
   const help = await answerOf("help", {});
-  for (const word of ["nodes", "buckets", "web", "summary", "info", "prompt", "quit"])
+  for (const word of ["nodes", "buckets", "vservers", "web", "summary", "info", "prompt", "quit"])
     assert.ok(help.includes(word));
 });
 
@@ -134,12 +170,19 @@ const INFO: readonly string[] = [
   "Process_dlba-server_2_102: pid 102, does not answer",
   "Workers: 3",
   "Workers_answering: 2",
+  "Workers_accepting: 1",
   "Xdp_mode: generic",
   "Xdp_interface: eth0",
   "Table_size: 65536",
+  "Table_version: 77",
   "Buckets_assigned: 21845",
+  "Buckets_with_previous: 9",
+  "Balance: groups",
+  "Epoch: 3",
   "Last_sweep: 2026-01-02T03:04:05.000Z",
   "Last_sweep_ms: 12.34",
+  "Node_1_state: up",
+  "Node_12_state: down, its kernel is silent",
   "Packets_to_node_1: 1000",
   "Packets_to_node_12: 0",
   "Packets_arp: 2",

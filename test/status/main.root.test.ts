@@ -77,6 +77,11 @@ test("the status process serves tables and the sweep, and leaves nothing behind"
 
   const status: NodeStatus = JSON.parse(await sweep(child, keyFile, "status"));
   assert.deepEqual([status.workers, status.hits, status.web_servers.length], [1, 100, 1]);
+  assert.deepEqual([status.workers_accepting, status.open_by_vserver], [1, { "shop-http": 5 }]);
+  published.close();
+  for (let i = 0; i < 100 && !(await info()).includes("\nWorkers: 0\n"); i++) await sleep(50);
+  const ended: NodeStatus = JSON.parse(await sweep(child, keyFile, "status"));
+  assert.deepEqual([ended.workers, ended.workers_accepting, ended.hits], [0, 0, 100]);
   await assert.rejects(sweep(child, keyFile, "reboot"));
   const otherKey = join(directory, "other.key");
   writeFileSync(otherKey, randomBytes(32).toString("base64"));

@@ -4,6 +4,9 @@ import type {
   FailoverReport,
   NodeRow,
   SchedulerReport,
+  VserverHostRow,
+  VserverRow,
+  VserversReport,
   WebServerCounters,
   WorkerReport,
 } from "../../conf/messages.ts";
@@ -33,7 +36,9 @@ export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
   return {
     kind: "worker",
     web_servers: [webServer()],
+    is_accepting: true,
     open_connections: 5,
+    open_by_vserver: { "shop-http": 5 },
     accepted: 20,
     requests: 100,
     responses: { "2xx": 98, "5xx": 2 },
@@ -58,6 +63,9 @@ export function node(change: Partial<NodeRow> = {}): NodeRow {
     hits: 12_345,
     open_connections: 64,
     failed: false,
+    state: "up",
+    reason: "",
+    table_version: 77,
     address: "10.0.0.1",
     enabled: true,
     weight: 1,
@@ -82,6 +90,9 @@ export function scheduler(change: Partial<SchedulerReport> = {}): SchedulerRepor
         hits: null,
         open_connections: null,
         failed: true,
+        state: "down",
+        reason: "its kernel is silent",
+        table_version: null,
         address: "2001:db8::12",
         enabled: false,
         weight: 10,
@@ -94,10 +105,80 @@ export function scheduler(change: Partial<SchedulerReport> = {}): SchedulerRepor
     interface: "eth0",
     table_size: 65_536,
     buckets_assigned: 21_845,
+    buckets_with_previous: 9,
+    balance: "groups",
+    epoch: 3,
+    table_version: 77,
     counters: { passed: 10, arp: 2 },
     packets_to_node: { "1": 1000, "12": 0 },
     ...change,
   };
+}
+
+export function host(change: Partial<VserverHostRow> = {}): VserverHostRow {
+  return {
+    number: 1,
+    name: "node1",
+    address: "198.18.1.1",
+    forward: "local",
+    weight: 1,
+    state: "up",
+    reason: "",
+    buckets: 21_845,
+    open_connections: 12,
+    total: { connections: 100, packets: 2000, bytes: 1_234_567 },
+    per_second: { connections: 1.4, packets: 20, bytes: 12_345 },
+    ...change,
+  };
+}
+
+export function vserver(change: Partial<VserverRow> = {}): VserverRow {
+  return {
+    name: "shop-http",
+    protocol: "http",
+    vips: ["198.18.0.100", "2001:db8::100"],
+    ports: [80, 8080],
+    hash: "address-and-port",
+    direct_pool: null,
+    table_size: 65_536,
+    hosts: [
+      host(),
+      host({
+        number: 2,
+        name: "node2",
+        address: "198.18.1.2",
+        forward: "route",
+        weight: 10,
+        state: "draining",
+        reason: "12 connections left",
+        buckets: 0,
+      }),
+    ],
+    ...change,
+  };
+}
+
+/** The nodes serve one virtual server, a direct pool another. */
+export function vservers(change: Partial<VserversReport> = {}): VserversReport {
+  const dns = vserver({
+    name: "dns",
+    protocol: "udp",
+    vips: ["198.18.0.53"],
+    ports: [53],
+    hash: "address",
+    direct_pool: "resolvers",
+    table_size: 4096,
+    hosts: [
+      host({
+        name: "dns1",
+        address: "2001:db8::31",
+        forward: "route",
+        buckets: 4096,
+        open_connections: null,
+      }),
+    ],
+  });
+  return { kind: "vservers", is_scheduling: true, vservers: [vserver(), dns], ...change };
 }
 
 export function failover(change: Partial<FailoverReport> = {}): FailoverReport {

@@ -13,7 +13,7 @@ import type { PublishedBody, Topic } from "../../conf/messages.ts";
 import { collect } from "../../status/collector.ts";
 import { monitor } from "../../status/monitor.ts";
 import { publish } from "../../status/publish.ts";
-import { listenUnix } from "../../status/unix-server.ts";
+import { listenUnix } from "../../net/unix-server.ts";
 import { quiet, scheduler, worker } from "./samples.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "dlba-status-"));
@@ -51,7 +51,12 @@ describe("publishers and their collector", () => {
     publisher(t, path, 0, () => worker({ requests: 1 }));
     publisher(t, path, 1, async () => worker({ requests: 2 }));
     const hello = { process: "scheduler", worker: 0, pid: 7 } as const;
-    const other = publish({ path, hello, answer: () => scheduler(), log: quiet });
+    const asked: Topic[] = [];
+    const answer = (topic: Topic): PublishedBody => {
+      if (!asked.includes(topic)) asked.push(topic);
+      return scheduler();
+    };
+    const other = publish({ path, hello, answer, log: quiet });
     t.after(other.close);
     await until("three publishers", async () => (await collector.ask("rows")).length === 3);
     const requests = (await collector.ask("rows")).map(
@@ -61,7 +66,11 @@ describe("publishers and their collector", () => {
       requests.map(String).toSorted((a, b) => a.localeCompare(b)),
       ["1", "2", "false"],
     );
-    assert.equal((await collector.ask("buckets")).length, 1);
+    for (const topic of ["buckets", "vservers"] as const) {
+      const [answer, ...others] = await collector.ask(topic);
+      assert.deepEqual([answer?.hello.process, others.length], ["scheduler", 0]);
+    }
+    assert.deepEqual(asked, ["rows", "buckets", "vservers"]);
   });
 
   test("one that does not answer, or fails to, is shown without rows, and in time", async (t) => {
@@ -93,6 +102,22 @@ describe("publishers and their collector", () => {
       [null],
     );
     assert.deepEqual(await collector.ask("rows"), []);
+  });
+
+  test("what an ended worker had counted is known on", async (t) => {
+    const path = socketPath();
+    const collector = await collectorAt(t, path);
+    publisher(t, path, 0, () => worker({ requests: 1 }));
+    const ending = publisher(t, path, 1, () => worker({ requests: 2 }));
+    await until("two publishers", async () => (await collector.ask("rows")).length === 2);
+    assert.deepEqual(collector.absent(await collector.ask("rows")), []);
+    ending.close();
+    await until("one publisher", async () => (await collector.ask("rows")).length === 1);
+    const absent = collector.absent(await collector.ask("rows"));
+    assert.deepEqual(
+      absent.map(({ requests, open_connections }) => [requests, open_connections]),
+      [[2, 0]],
+    );
   });
 
   test("publishers come back when the status process does", async (t) => {

@@ -5,7 +5,7 @@ import { NOBODY } from "../../conf/limits.ts";
 import { isRecord } from "../../conf/record.ts";
 import { bucketsTable, readBuckets } from "../../status/buckets-table.ts";
 import { FORMATS, gridCsv, gridText } from "../../status/grid.ts";
-import { nodeStatus } from "../../status/sum.ts";
+import { nodeStatus, sumWebServers } from "../../status/sum.ts";
 import { nodesTable, summaryTable, webTable } from "../../status/tables.ts";
 import { NOW_MS, scheduler, webServer, worker } from "./samples.ts";
 
@@ -19,9 +19,9 @@ test("DLBA Server Status Table as CSV and JSON", () => {
   assert.equal(
     nodesTable(scheduler(), NOW_MS, "csv"),
     text([
-      "DLBA Server Number,Name,MAC Address,# IP Groups Assigned,Avg. Resp. Time,# Hits,# Open Connections,Failed,Physical IP Address,Enabled,Weight",
-      "1,node1,02:00:00:00:00:01,21845,2.50 ms,12345,64,no,10.0.0.1,yes,1",
-      "12,node12,,0,,,,FAILED,2001:db8::12,no,10",
+      "DLBA Server Number,Name,MAC Address,# IP Groups Assigned,Avg. Resp. Time,# Hits,# Open Connections,Failed,Physical IP Address,Enabled,Weight,Table Version,State,Reason",
+      "1,node1,02:00:00:00:00:01,21845,2.50 ms,12345,64,no,10.0.0.1,yes,1,77,up,",
+      "12,node12,,0,,,,FAILED,2001:db8::12,no,10,,down,its kernel is silent",
     ]),
   );
   assert.deepEqual(JSON.parse(nodesTable(scheduler(), NOW_MS, "json")), {
@@ -45,7 +45,11 @@ test("Web Server Status Table adds up the workers, and tells when they differ ab
     webServer({ id: "web3", address: "10.0.0.23", is_up: false }),
     webServer({ id: "web3", address: "10.0.0.23", is_up: false }),
   ];
-  assert.equal(webTable(rows, 2, "text"), text(WEB_TEXT));
+  const absent = [
+    webServer({ id: "web2", hits: 1000, open_connections: 0 }),
+    webServer({ id: "web4", open_connections: 0 }),
+  ];
+  assert.equal(webTable(sumWebServers(rows, absent), 2, "text"), text(WEB_TEXT));
 });
 
 test("Summary Web Server Status Table adds up the nodes", () => {
@@ -69,36 +73,42 @@ test("Summary Web Server Status Table adds up the nodes", () => {
 
 test("the same id in two pools is two web servers", () => {
   const rows = [webServer(), webServer({ pool: "images" })];
-  assert.equal(nodeStatus(1, [worker({ web_servers: rows })]).web_servers.length, 2);
+  assert.equal(nodeStatus(1, [worker({ web_servers: rows })], []).web_servers.length, 2);
 });
 
 test("a node's status adds up its workers; without workers it is empty", () => {
-  const status = nodeStatus(3, [worker(), worker({ response_time_sum_us: 750_000 })]);
+  const other = { response_time_sum_us: 750_000, is_accepting: false, open_by_vserver: { "shop-https": 2 } };
+  const status = nodeStatus(3, [worker(), worker(), worker(other)], []);
   assert.deepEqual(
     { ...status, web_servers: status.web_servers.map(({ hits }) => hits) },
     {
       number: 3,
-      avg_response_time_us: 5000,
-      hits: 200,
-      open_connections: 10,
-      workers: 2,
-      web_servers: [200],
+      avg_response_time_us: 4167,
+      hits: 300,
+      open_connections: 15,
+      open_by_vserver: { "shop-http": 10, "shop-https": 2 },
+      workers: 3,
+      workers_accepting: 2,
+      web_servers: [300],
     },
   );
-  assert.deepEqual(nodeStatus(3, []), {
+  assert.deepEqual(nodeStatus(3, [], []), {
     number: 3,
     avg_response_time_us: null,
     hits: 0,
     open_connections: 0,
+    open_by_vserver: {},
     workers: 0,
+    workers_accepting: 0,
     web_servers: [],
   });
 });
 
-/** 1024 buckets: the first half node 1's, an eighth node 12's, the rest nobody's. */
+/** 1024 buckets: the first half node 1's, an eighth node 12's (a few of them were node 1's), the rest nobody's. */
 function buckets() {
   const owners = Buffer.alloc(1024, NOBODY).fill(1, 0, 512).fill(12, 512, 640);
   const next = Buffer.alloc(1024, 12);
+  const previous = Buffer.alloc(1024, NOBODY).fill(1, 635, 640);
   const idle_s = Buffer.alloc(4096, 0xff);
   for (let i = 0; i < 640; i++) idle_s.writeUInt32LE(i % 100, i * 4);
   return {
@@ -106,6 +116,7 @@ function buckets() {
     table_size: 1024,
     owners: owners.toString("base64"),
     next: next.toString("base64"),
+    previous: previous.toString("base64"),
     idle_s: idle_s.toString("base64"),
   } as const;
 }
@@ -127,28 +138,35 @@ test("rows of the Client IP Hash Table come on request", () => {
   assert.equal(bucketsAs("text", 5000, 5010).split("\n").length, 3);
 });
 
-function bucketsJson(first?: number, last?: number): { assigned: unknown; buckets: unknown[] } {
+function bucketsJson(
+  first?: number,
+  last?: number,
+): { assigned: unknown; with_previous: unknown; buckets: unknown[] } {
   const parsed: unknown = JSON.parse(bucketsAs("json", first, last));
   assert.ok(isRecord(parsed) && Array.isArray(parsed["buckets"]));
-  return { assigned: parsed["assigned"], buckets: parsed["buckets"] };
+  const { assigned, with_previous, buckets } = parsed;
+  return { assigned, with_previous, buckets };
 }
 
 test("JSON and CSV hold the whole Client IP Hash Table", () => {
   const json = bucketsJson();
   assert.equal(json.assigned, 640);
   assert.equal(json.buckets.length, 1024);
-  assert.deepEqual(json.buckets[639], [639, 12, 39, 12]);
-  assert.deepEqual(json.buckets[640], [640, -1, null, 12]);
+  assert.deepEqual(json.buckets[639], [639, 12, 39, 12, 1]);
+  assert.deepEqual(json.buckets[640], [640, -1, null, 12, -1]);
+  assert.equal(json.with_previous, 5);
   const csv = bucketsAs("csv").trimEnd().split("\n");
   assert.equal(csv.length, 1025);
-  assert.equal(csv[0], "Bucket,DLBA Server Number,Last Access in Seconds,Next");
-  assert.equal(csv[641], "640,-1,,12");
+  assert.equal(csv[0], "Bucket,DLBA Server Number,Last Access in Seconds,Next,Previous");
+  assert.equal(csv[640], "639,12,39,12,1");
+  assert.equal(csv[641], "640,-1,,12,-1");
   assert.equal(bucketsJson(5, 6).buckets.length, 2);
 });
 
 test("a bucket table whose parts do not fit its size is refused", () => {
   assert.equal(readBuckets({ ...buckets(), table_size: 2048 }), undefined);
   assert.equal(readBuckets({ ...buckets(), next: "" }), undefined);
+  assert.equal(readBuckets({ ...buckets(), previous: "" }), undefined);
 });
 
 test("no table has an empty line inside: on the monitoring socket that ends an answer", () => {
@@ -196,11 +214,11 @@ const NODES_TEXT: readonly string[] = [
   "DLBA Server Status Table",
   "last sweep 2.0 s ago, at 2026-01-02T03:04:05.000Z, took 12.3 ms",
   "  DLBA                                 # IP     Avg.",
-  "Server                               Groups    Resp.      #       # Open          Physical IP",
-  "Number  Name    MAC Address        Assigned     Time   Hits  Connections  Failed  Address       Enabled  Weight",
-  "------  ------  -----------------  --------  -------  -----  -----------  ------  ------------  -------  ------",
-  "     1  node1   02:00:00:00:00:01     21845  2.50 ms  12345           64  no      10.0.0.1      yes           1",
-  "    12  node12  -                         0        -      -            -  FAILED  2001:db8::12  no           10",
+  "Server                               Groups    Resp.      #       # Open          Physical IP                      Table",
+  "Number  Name    MAC Address        Assigned     Time   Hits  Connections  Failed  Address       Enabled  Weight  Version  State",
+  "------  ------  -----------------  --------  -------  -----  -----------  ------  ------------  -------  ------  -------  --------------------------",
+  "     1  node1   02:00:00:00:00:01     21845  2.50 ms  12345           64  no      10.0.0.1      yes           1       77  up",
+  "    12  node12  -                         0        -      -            -  FAILED  2001:db8::12  no           10        -  down, its kernel is silent",
 ];
 const WEB_TEXT: readonly string[] = [
   "Web Server Status Table",
@@ -210,8 +228,9 @@ const WEB_TEXT: readonly string[] = [
   "Pool  Id    Address    Port     Time    Hits  Connections  State                  Failures  Failures",
   "----  ----  ---------  ----  -------  ------  -----------  ---------------------  --------  --------",
   "shop  web1  10.0.0.21    80  2.00 ms     400            3  up                            0         0",
-  "shop  web2  10.0.0.22    80  2.50 ms     200            6  passed over by 1 of 2         3         0",
+  "shop  web2  10.0.0.22    80  2.50 ms    1200            6  passed over by 1 of 2         3         0",
   "shop  web3  10.0.0.23    80  2.50 ms     200            6  passed over                   0         0",
+  "shop  web4  10.0.0.21    80  2.50 ms     100            0  unknown                       0         0",
 ];
 const SUMMARY_TEXT: readonly string[] = [
   "Summary Web Server Status Table",
@@ -226,7 +245,7 @@ const SUMMARY_TEXT: readonly string[] = [
 ];
 const BUCKETS_TEXT: readonly string[] = [
   "Client IP Hash Table",
-  "1024 buckets, 640 assigned, 384 unassigned",
+  "1024 buckets, 640 assigned, 384 unassigned, 5 with a previous node",
   "  DLBA",
   "Server                   Next",
   "Number  Buckets   Share    Of  Mark",
@@ -246,7 +265,7 @@ const BUCKETS_TEXT: readonly string[] = [
 ];
 const ROWS_TEXT: readonly string[] = [
   "Client IP Hash Table",
-  " Bucket  DLBA Server Number  Last Access in Seconds  Next",
-  "    639                  12                      39    12",
-  "    640                  -1                       -    12",
+  " Bucket  DLBA Server Number  Last Access in Seconds  Next  Previous",
+  "    639                  12                      39    12         1",
+  "    640                  -1                       -    12        -1",
 ];

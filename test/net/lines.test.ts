@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { lineReader } from "../../status/lines.ts";
+import { lineReader } from "../../net/lines.ts";
 
 function read(pieces: readonly Buffer[], max_bytes: number): { lines: string[]; isTooLong: boolean } {
   const lines: string[] = [];

@@ -1,0 +1,107 @@
+/**
+ * One round of heartbeats: each peer is asked on each interface, and it is noted when. What is missing (no data plane
+ * yet, an interface that is away) is tried again later; nothing here ends the process.
+ */
+import { DlbaError } from "../conf/errors.ts";
+import { createAskFrame, type AskFrame } from "./heartbeat.ts";
+import { SysError } from "./ffi.ts";
+import type { HeartbeatMemory } from "./heartbeat-memory.ts";
+
+/** One interface as heartbeats need it. */
+export interface HeartbeatLink {
+  readonly mac: Uint8Array;
+  /** A peer's MAC address on this interface; undefined while it is not known. */
+  macOf(peer: number): Uint8Array | undefined;
+  /** Throws SysError (ENOBUFS, ENETDOWN…). */
+  send(frame: Uint8Array): void;
+  close(): void;
+}
+export interface AskerOptions {
+  readonly key: Uint8Array;
+  /** This node's number. */
+  readonly number: number;
+  readonly slots: number;
+  readonly peers: readonly number[];
+  readonly memory: HeartbeatMemory;
+  /** Throws DlbaError while there is no such interface, or no data plane on it. */
+  readonly openLink: (slot: number) => HeartbeatLink;
+  /** CLOCK_MONOTONIC. */
+  readonly now_ns: () => number;
+}
+export interface Asker {
+  ask(): void;
+  close(): void;
+}
+
+/** How long an interface that could not be opened, or has gone, is left alone. */
+const REOPEN_NS = 200_000_000;
+const NO_SUCH_DEVICE = new Set(["ENXIO", "ENODEV"]);
+
+interface Slot {
+  link: HeartbeatLink | undefined;
+  frame: AskFrame | undefined;
+  retry_ns: number;
+}
+
+/** Links are numbered slot by slot, in the order of `peers`. */
+export const linkOf = (peers: number, slot: number, peerIndex: number): number => slot * peers + peerIndex;
+
+export function createAsker(options: AskerOptions): Asker {
+  const { peers, memory } = options;
+  const slots = Array.from({ length: options.slots }, (): Slot => ({
+    link: undefined,
+    frame: undefined,
+    retry_ns: 0,
+  }));
+  return {
+    ask: () => {
+      const news = memory.news();
+      slots.forEach((slot, number) => {
+        if (slot.link === undefined) tryOpen(options, slot, number);
+        slot.frame?.tell(news);
+        for (let i = 0; i < peers.length; i++) askOne(options, slot, i, linkOf(peers.length, number, i));
+      });
+    },
+    close: () => slots.forEach(closeSlot),
+  };
+}
+
+function tryOpen(options: AskerOptions, slot: Slot, number: number): void {
+  const { key, memory, openLink, now_ns } = options;
+  if (now_ns() < slot.retry_ns) return;
+  try {
+    slot.link = openLink(number);
+    slot.frame = createAskFrame(key, slot.link.mac, options.number);
+  } catch (error) {
+    if (!(error instanceof DlbaError)) throw error;
+    // No data plane yet is the usual start.
+    if (error.code !== "NO_DATA_PLANE") memory.countFailed();
+    slot.retry_ns = now_ns() + REOPEN_NS;
+  }
+}
+
+function closeSlot(slot: Slot): void {
+  slot.link?.close();
+  slot.link = undefined;
+  slot.frame = undefined;
+}
+
+function askOne({ peers, memory, now_ns }: AskerOptions, slot: Slot, index: number, link: number): void {
+  const peer = peers[index]!;
+  const mac = slot.link?.macOf(peer);
+  if (slot.link === undefined || slot.frame === undefined || mac === undefined) return;
+  const sent_ns = now_ns();
+  slot.frame.ask(mac, peer, sent_ns);
+  try {
+    slot.link.send(slot.frame.bytes);
+    // The thread may have stood still between the two: a peer's time to answer counts from the latter.
+    memory.note(link, sent_ns, now_ns());
+    memory.countSent();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    memory.countFailed();
+    if (!NO_SUCH_DEVICE.has(error.code)) return;
+    closeSlot(slot);
+    slot.retry_ns = sent_ns + REOPEN_NS;
+  }
+}

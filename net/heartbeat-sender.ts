@@ -1,0 +1,74 @@
+/**
+ * Sends heartbeats to peers on every interface, from a thread of its own: whatever else its process is busy with, they
+ * go out on time. When each one went is known to the process without asking the thread.
+ */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import { linkOf } from "./heartbeat-asker.ts";
+import { heartbeatMemory, type HeartbeatCounts, type SentTimes } from "./heartbeat-memory.ts";
+import type { HeartbeatNews } from "./heartbeat.ts";
+
+export interface HeartbeatOptions {
+  readonly pinDir: string;
+  /** deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES). */
+  readonly key: Uint8Array;
+  /** This node's number. */
+  readonly number: number;
+  /** Names, by slot. */
+  readonly interfaces: readonly string[];
+  /** Numbers of the nodes that are asked. */
+  readonly peers: readonly number[];
+  readonly heartbeat_ms: number;
+}
+export interface HeartbeatThreadData extends HeartbeatOptions {
+  readonly shared: SharedArrayBuffer;
+}
+
+export interface HeartbeatSender {
+  /** When a peer was asked on an interface; nothing for a peer that isn't. */
+  read(slot: number, peer: number, into: SentTimes): void;
+  /** What the heartbeats say of this node from now on. */
+  tell(news: HeartbeatNews): void;
+  counts(): HeartbeatCounts;
+  /** Ends with the thread. */
+  close(): Promise<void>;
+}
+
+/** Its heap is small and stays so: a bound here keeps an error from eating the machine's memory. */
+const RESOURCES = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 };
+
+/** The clock of heartbeats (CLOCK_MONOTONIC) as a double; what it rounds off after 104 days is below a microsecond. */
+export const monotonic_ns = (): number => Number(process.hrtime.bigint());
+
+/**
+ * Starts the thread. It waits by itself for a data plane, and for MAC addresses. An error in it that is no system
+ * call's is thrown in this process.
+ */
+export function startHeartbeats(options: HeartbeatOptions): HeartbeatSender {
+  const { interfaces, peers } = options;
+  const memory = heartbeatMemory(interfaces.length * peers.length);
+  const indexOf = new Map(peers.map((number, i) => [number, i]));
+  const thread = new Worker(new URL("heartbeat-thread.ts", import.meta.url), {
+    name: "heartbeats",
+    resourceLimits: RESOURCES,
+    workerData: { ...options, shared: memory.shared } satisfies HeartbeatThreadData,
+  });
+  thread.unref();
+  const exited = once(thread, "exit");
+  return {
+    read: (slot, peer, into) => {
+      const index = indexOf.get(peer);
+      into.count = 0;
+      if (index !== undefined && slot < interfaces.length)
+        memory.read(linkOf(peers.length, slot, index), into);
+    },
+    tell: (news) => memory.setNews(news),
+    counts: () => memory.counts(),
+    close: async () => {
+      thread.ref();
+      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port has no origin
+      thread.postMessage("stop");
+      await exited;
+    },
+  };
+}

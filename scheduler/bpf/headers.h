@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Reads a frame's headers into a flow. They lie in the linear part of a frame of several buffers, too. What can't be
+ * a flow of a virtual server is passed on to the stack with the reason counted.
+ */
+#pragma once
+#undef COVERAGE_FILE
+#define COVERAGE_FILE 2
+
+#define MAX_VLAN_TAGS 2
+#define MAX_EXTENSION_HEADERS 6
+
+/*
+ * linux/if_ether.h packs its header, which makes clang read it byte by byte; both architectures that we load on
+ * read words at any address.
+ */
+struct ethernet {
+  __u16 to[3];
+  __u16 from[3];
+  __be16 type;
+};
+/* linux/icmp.h pulls in the C library's headers, which a BPF target doesn't have. */
+struct icmp_error {
+  __u8 type, code;
+  __u16 checksum;
+  __u32 rest;
+};
+struct vlan {
+  __be16 tci, type;
+};
+struct ports {
+  __be16 source, destination;
+};
+/* As linux/tcp.h, with the flags as a byte. */
+struct tcp {
+  __be16 source, destination;
+  __be32 sequence, acknowledged;
+  __u8 offset, flags;
+  __be16 window, checksum, urgent;
+};
+enum tcp_flag { TCP_SYN = 2, TCP_ACK = 16 };
+
+/* What the headers say, from the client's side: an ICMP error's quoted packet is turned around. */
+struct flow {
+  __u32 client[4], vip[4];
+  __be16 client_port, vip_port;
+  __u8 protocol, family;
+  __u8 is_icmp_error;
+  /* 0: whole; else the first or a later fragment */
+  __u8 fragment;
+  __u32 fragment_id;
+  /* 0 where they are not known: not TCP, quoted, or a fragment that ends before them. */
+  __u32 tcp_flags;
+  /* Where these headers begin in the frame. */
+  __u32 ip_at, transport_at;
+};
+enum { FRAGMENT_FIRST = 1, FRAGMENT_LATER = 2 };
+
+/* Not a verdict: go on. */
+#define CONTINUE (-1)
+
+/* Keeps clang from deriving two registers from one variable packet offset: the verifier would lose its range. */
+#define OPAQUE(x) asm volatile("" : "+r"(x))
+
+typedef __u64 __attribute__((may_alias)) any_u64;
+typedef __u32 __attribute__((may_alias)) any_u32;
+typedef __u16 __attribute__((may_alias)) any_u16;
+
+static __always_inline void copy_mac(void *to, const void *from) {
+  *(any_u32 *)to = *(const any_u32 *)from;
+  *(any_u16 *)(to + 4) = *(const any_u16 *)(from + 4);
+}
+
+static __always_inline int is_same_mac(const void *a, const void *b) {
+  return *(const any_u32 *)a == *(const any_u32 *)b && *(const any_u16 *)(a + 4) == *(const any_u16 *)(b + 4);
+}
+
+static __always_inline int is_own_mac(const struct ethernet *eth) {
+  return is_same_mac(eth->to, control.mac);
+}
+
+/* Broadcast, multicast or to us: not flooded on its way to somebody else. */
+static __always_inline int may_ask_us(const struct ethernet *eth) {
+  return eth->to[0] & bpf_htons(0x100) || is_own_mac(eth);
+}
+
+/* Whether an array member sent this frame: then it has been scheduled, and a second time would be a loop. */
+static __always_inline int is_from_member(const struct ethernet *eth) {
+  __u32 hash = (*(const any_u32 *)&eth->from[1] * 0x9E3779B1u) >> 22;
+  if (!(control.member_filter[(hash >> 6) & (MEMBER_FILTER_WORDS - 1)] >> (hash & 63) & 1))
+    return 0;
+  __u64 mac = 0;
+  copy_mac(&mac, eth->from);
+  return bpf_map_lookup_elem(&members, &mac) != 0;
+}
+
+/* All zeros: no scheduler is known. Nobody sends from that address. */
+static __always_inline int is_from_scheduler(const struct ethernet *eth) {
+  return is_same_mac(eth->from, control.scheduler_mac) &&
+         (*(const any_u32 *)control.scheduler_mac | *(const any_u16 *)(control.scheduler_mac + 4));
+}
+
+/* CONTINUE for a frame that may be scheduled here, or that the scheduler has sent and that may need a second chance. */
+static __always_inline int admit(const struct ethernet *eth) {
+  /* When a port goes down, a switch floods that MAC's frames: all nodes see them, none may schedule them. */
+  if (!is_own_mac(eth))
+    return pass(REASON_OTHER_MAC);
+  if (!control.is_scheduling && is_from_scheduler(eth)) {
+    if (!control.has_previous)
+      return pass(REASON_FROM_SCHEDULER);
+    return CONTINUE;
+  }
+  if (is_from_member(eth))
+    return pass(REASON_FROM_MEMBER);
+  if (!control.is_scheduling)
+    return pass(REASON_STANDBY);
+  return CONTINUE;
+}
+
+static __always_inline int read_ipv4(struct flow *flow, struct ethernet *eth, struct iphdr *ip, void *end,
+                                     void **next) {
+  if ((void *)(ip + 1) > end || ip->ihl < 5)
+    return pass(REASON_TRUNCATED);
+  int verdict = admit(eth);
+  if (verdict != CONTINUE)
+    return verdict;
+  flow->family = 4;
+  flow->protocol = ip->protocol;
+  flow->client[0] = ip->saddr;
+  flow->vip[0] = ip->daddr;
+  __be16 offset = ip->frag_off;
+  if (offset & bpf_htons(0x3fff)) {
+    flow->fragment = offset & bpf_htons(0x1fff) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+    flow->fragment_id = ip->id;
+  }
+  *next = (void *)ip + ip->ihl * 4;
+  return CONTINUE;
+}
+
+static __always_inline int is_extension(__u8 protocol) {
+  return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING || protocol == IPPROTO_DSTOPTS ||
+         protocol == IPPROTO_FRAGMENT;
+}
+
+static __always_inline int read_ipv6(struct flow *flow, struct ethernet *eth, struct ipv6hdr *ip, void *end,
+                                     void **next) {
+  int verdict = admit(eth);
+  if (verdict != CONTINUE)
+    return verdict;
+  flow->family = 6;
+  __builtin_memcpy(flow->client, &ip->saddr, 16);
+  __builtin_memcpy(flow->vip, &ip->daddr, 16);
+  __u8 protocol = ip->nexthdr;
+  __u8 *header = (void *)(ip + 1);
+#pragma unroll
+  for (int i = 0; i < MAX_EXTENSION_HEADERS && is_extension(protocol); i++) {
+    OPAQUE(header);
+    if (header + 8 > (__u8 *)end)
+      return pass(REASON_TRUNCATED);
+    __u8 is_fragment = protocol == IPPROTO_FRAGMENT;
+    protocol = header[0];
+    if (is_fragment) {
+      __be16 offset = *(__be16 *)(header + 2);
+      if (offset & bpf_htons(0xfff9)) {
+        flow->fragment = offset & bpf_htons(0xfff8) ? FRAGMENT_LATER : FRAGMENT_FIRST;
+        flow->fragment_id = *(__u32 *)(header + 4);
+      }
+      header += 8;
+      /* What follows is payload, whatever the number says. */
+      if (flow->fragment == FRAGMENT_LATER)
+        break;
+    } else
+      header += 8 + (__u32)header[1] * 8;
+  }
+  flow->protocol = protocol;
+  *next = header;
+  return CONTINUE;
+}
+
+/* Takes the ports out of the packet that an ICMP error quotes: one that a VIP sent to a client. */
+static __always_inline int read_quoted_ports(struct flow *flow, struct ports *ports, void *end) {
+  OPAQUE(ports);
+  if ((void *)(ports + 1) > end)
+    return pass(REASON_TRUNCATED);
+  flow->vip_port = ports->source;
+  flow->client_port = ports->destination;
+  flow->is_icmp_error = 1;
+  return CONTINUE;
+}
+
+static __always_inline int read_icmp(struct flow *flow, struct icmp_error *icmp, void *end) {
+  if ((void *)(icmp + 1) > end)
+    return pass(REASON_TRUNCATED);
+  /* Unreachable (fragmentation needed, too), time exceeded, parameter problem. */
+  if (icmp->type != 3 && icmp->type != 11 && icmp->type != 12)
+    return pass(REASON_OTHER_PROTOCOL);
+  struct iphdr *quoted = (void *)(icmp + 1);
+  if ((void *)(quoted + 1) > end || quoted->ihl < 5)
+    return pass(REASON_TRUNCATED);
+  if (quoted->saddr != flow->vip[0] || quoted->frag_off & bpf_htons(0x1fff))
+    return pass(REASON_OTHER_PROTOCOL);
+  flow->protocol = quoted->protocol;
+  flow->client[0] = quoted->daddr;
+  return read_quoted_ports(flow, (void *)quoted + quoted->ihl * 4, end);
+}
+
+static __always_inline int is_same_address(const __u32 *a, const __u32 *b) {
+  return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3])) == 0;
+}
+
+static __always_inline int read_icmp6(struct flow *flow, struct icmp_error *icmp, void *end) {
+  if ((void *)(icmp + 1) > end)
+    return pass(REASON_TRUNCATED);
+  /* Unreachable, packet too big, time exceeded, parameter problem. */
+  if (icmp->type < 1 || icmp->type > 4)
+    return pass(REASON_OTHER_PROTOCOL);
+  struct ipv6hdr *quoted = (void *)(icmp + 1);
+  if ((void *)(quoted + 1) > end)
+    return pass(REASON_TRUNCATED);
+  if (!is_same_address(quoted->saddr.in6_u.u6_addr32, flow->vip))
+    return pass(REASON_OTHER_PROTOCOL);
+  flow->protocol = quoted->nexthdr;
+  __builtin_memcpy(flow->client, &quoted->daddr, 16);
+  void *next = quoted + 1;
+  if (flow->protocol == IPPROTO_FRAGMENT) {
+    __u8 *fragment = next;
+    if (fragment + 8 > (__u8 *)end)
+      return pass(REASON_TRUNCATED);
+    if (*(__be16 *)(fragment + 2) & bpf_htons(0xfff8))
+      return pass(REASON_OTHER_PROTOCOL);
+    flow->protocol = fragment[0];
+    next = fragment + 8;
+  }
+  return read_quoted_ports(flow, next, end);
+}
+
+/* Eight bytes are the least that a fragment may begin with (RFC 791), so they hold the ports. */
+static __always_inline int read_tcp_ports(struct flow *flow, struct ports *ports, void *end) {
+  if (!flow->fragment || (void *)ports + 8 > end)
+    return pass(REASON_TRUNCATED);
+  flow->client_port = ports->source;
+  flow->vip_port = ports->destination;
+  return CONTINUE;
+}
+
+/* Reads what follows the IP headers. CONTINUE when the flow is complete. */
+static __always_inline int read_transport(struct flow *flow, void *header, void *end) {
+  if (flow->protocol == IPPROTO_TCP) {
+    struct tcp *tcp = header;
+    if ((void *)(tcp + 1) > end)
+      return read_tcp_ports(flow, header, end);
+    flow->client_port = tcp->source;
+    flow->vip_port = tcp->destination;
+    flow->tcp_flags = tcp->flags;
+    return CONTINUE;
+  }
+  if (flow->protocol == IPPROTO_UDP) {
+    struct ports *ports = header;
+    if (header + 8 > end)
+      return pass(REASON_TRUNCATED);
+    flow->client_port = ports->source;
+    flow->vip_port = ports->destination;
+    return CONTINUE;
+  }
+  if (flow->fragment)
+    return pass(REASON_OTHER_PROTOCOL);
+  if (flow->protocol == IPPROTO_ICMP && flow->family == 4)
+    return read_icmp(flow, header, end);
+  if (flow->protocol == IPPROTO_ICMPV6 && flow->family == 6)
+    return read_icmp6(flow, header, end);
+  return pass(REASON_OTHER_PROTOCOL);
+}

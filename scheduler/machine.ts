@@ -1,0 +1,235 @@
+/**
+ * What the scheduler process of a node holds whatever its role: the data plane on all segments, what is known of the
+ * other nodes and of direct pools' hosts, and where their tables stand.
+ */
+import { join } from "node:path";
+import { formatMac, parseIp, parseMac } from "../conf/address.ts";
+import { deriveKey, readArrayKey } from "../conf/keys.ts";
+import type { ProcessOptions } from "../conf/process-options.ts";
+import type { Config, NodeConfig } from "../conf/schema.ts";
+import { vipsOf } from "../conf/vips.ts";
+import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
+import { readInterface } from "../net/interface.ts";
+import type { Logger } from "../status/log.ts";
+import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
+import { openDataPlane, type DataPlane } from "./data-plane.ts";
+import { createMember, type FormerNode, type Member } from "./members.ts";
+import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane.ts";
+import { hostKey, NO_PLACES, readPlaces, rowsFor, writePlaces, type TrafficPlaces } from "./traffic-rows.ts";
+
+/** One of the networks that the node is on. */
+export interface Segment {
+  readonly interface: string;
+  readonly ifindex: number;
+  readonly mac: Uint8Array;
+  /** This node's address there. */
+  readonly address: string;
+}
+/** A host of a direct pool. */
+export interface DirectHost {
+  readonly area: TableArea;
+  readonly number: number;
+  readonly id: string;
+  readonly address: string;
+  readonly weight: number;
+  /** The service runs on this very node. */
+  readonly isSelf: boolean;
+  readonly isMacConfigured: boolean;
+  /** By segment; it is on one of them. */
+  readonly macs: (Uint8Array | undefined)[];
+  /** What its check says; undefined before the first one. Always true without checks. */
+  isGood: boolean | undefined;
+  complaint: string;
+}
+export interface Machine {
+  readonly config: Config;
+  readonly node: NodeConfig;
+  readonly options: ProcessOptions;
+  readonly log: Logger;
+  readonly arrayKey: Uint8Array;
+  readonly hashKey: Uint8Array;
+  readonly segments: readonly Segment[];
+  readonly plane: DataPlane;
+  /** As an earlier process left it. */
+  readonly former: NodeFacts;
+  readonly areas: readonly TableArea[];
+  readonly places: TrafficPlaces;
+  readonly members: readonly Member[];
+  readonly hosts: readonly DirectHost[];
+}
+
+export const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
+
+/** Makes or takes over the data plane. Throws DlbaError as `openDataPlane`, `readArrayKey` and `readInterface` do. */
+export function openMachine(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Machine {
+  const arrayKey = readArrayKey(config.array.key_file);
+  const segments = segmentsOf(node, log);
+  const placesFile = join(options.runDir, "traffic.json");
+  const noted = readPlaces(placesFile);
+  const places = placesFor(config, noted);
+  const plane = openDataPlane({
+    interfaces: segments.map((segment) => segment.interface),
+    pinDir: options.pinDir,
+    tableSize: config.scheduler.table_size,
+    trafficRows: rowsFor(places),
+    mode: config.scheduler.xdp,
+  });
+  tellAdoption(plane, config, log);
+  writePlaces(placesFile, plane.adoption.kind === "adopted" ? noted : NO_PLACES, places);
+  const former = plane.facts();
+  const areas = arrangeTables(config, plane);
+  const hashKey = deriveKey(arrayKey, "hash-seed", HASH_KEY_BYTES);
+  const machine: Machine = {
+    config,
+    node,
+    options,
+    log,
+    arrayKey,
+    hashKey,
+    segments,
+    plane,
+    former,
+    areas,
+    places,
+    members: membersOf(config, node, segments, plane),
+    hosts: hostsOf(config, areas, segments, plane),
+  };
+  writeFacts(machine);
+  return machine;
+}
+
+function segmentsOf(node: NodeConfig, log: Logger): Segment[] {
+  const links = [{ interface: node.interface, address: node.address, mac: node.mac }, ...node.interfaces];
+  return links.map(({ interface: name, address, mac: configured }) => {
+    const { mac, ifindex } = readInterface(name);
+    if (configured !== undefined && configured.toLowerCase() !== formatMac(mac)) {
+      log.warn(
+        { interface: name, configured, found: formatMac(mac) },
+        "the interface has another MAC address",
+      );
+    }
+    return { interface: name, ifindex, mac, address };
+  });
+}
+
+function tellAdoption(plane: DataPlane, config: Config, log: Logger): void {
+  const { adoption, planes } = plane;
+  for (const { interface: name, attachment } of planes) {
+    log.info({ interface: name, xdp: attachment, table: adoption }, "the data plane is up");
+  }
+  if (adoption.kind === "replaced") {
+    log.warn(
+      { reason: adoption.reason },
+      "the bucket table had to be made anew: connections to other nodes may be reset",
+    );
+  }
+  if (adoption.kind !== "adopted" || adoption.keptTableSize === undefined) return;
+  log.warn(
+    { running: adoption.keptTableSize, configured: config.scheduler.table_size },
+    "the table size is fixed while the array runs and stays as it was; another one needs a new epoch: stop all " +
+      "nodes, run 'dlba detach' on each and start them again, which ends all connections that are open then",
+  );
+}
+
+/** What does not change while the process runs. */
+function writeFacts({ plane, node, segments, arrayKey, hashKey, config, areas, places }: Machine): void {
+  plane.setNumber(node.number);
+  plane.setHashKey(hashKey);
+  plane.setHeartbeatKey(deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES));
+  segments.forEach(({ mac }, i) => plane.planes[i]!.setOwnMac(mac));
+  plane.setVips(vipsOf(config));
+  plane.setServices(servicesOf(config, areas, places));
+}
+
+function membersOf(
+  config: Config,
+  node: NodeConfig,
+  segments: readonly Segment[],
+  plane: DataPlane,
+): Member[] {
+  const own = { number: node.number, macs: segments.map(({ mac }) => mac) };
+  const now_ms = monotonic_ms();
+  return config.nodes.map((config) => createMember(config, own, formerNode(plane, config.number), now_ms));
+}
+
+/** What the running data plane knows of a node; undefined when it was never set. */
+function formerNode(plane: DataPlane, number: number): FormerNode | undefined {
+  const rows = plane.planes.map((one) => one.readNode(0, number));
+  const macs = rows.map(({ mac }) => (isSet(mac) ? mac : undefined));
+  if (macs.every((mac) => mac === undefined)) return undefined;
+  return {
+    macs,
+    isUp: rows.every(({ isUp }) => isUp),
+    isReachable: rows.every(({ isReachable }) => isReachable),
+    isDraining: rows.some(({ isDraining }) => isDraining),
+  };
+}
+
+const isSet = (mac: Uint8Array): boolean => mac.some((byte) => byte !== 0);
+
+function hostsOf(
+  config: Config,
+  areas: readonly TableArea[],
+  segments: readonly Segment[],
+  plane: DataPlane,
+): DirectHost[] {
+  const own = new Set(segments.map(({ address }) => parseIp(address)?.text));
+  return directPoolsOf(config).flatMap(({ name, check, servers }) => {
+    const area = areas.find((area) => area.name === name)!;
+    return servers.flatMap(({ number, id, address, weight, mac }) => {
+      if (number === undefined) return [];
+      const isSelf = own.has(parseIp(address)?.text);
+      const configured = mac === undefined ? undefined : parseMac(mac);
+      const rows = plane.planes.map((one) => one.readNode(area.group, number));
+      const wasUp = rows.some(({ isUp }) => isUp);
+      const macs = rows.map((row, i) =>
+        isSelf ? segments[i]!.mac : (configured ?? (isSet(row.mac) ? row.mac : undefined)),
+      );
+      const isGood = check === undefined || wasUp ? true : undefined;
+      const isMacConfigured = isSelf || configured !== undefined;
+      return [{ area, number, id, address, weight, isSelf, isMacConfigured, macs, isGood, complaint: "" }];
+    });
+  });
+}
+
+/** Tells the program who the members are, and forgets nodes and hosts that are no longer configured. */
+export function writeMembers({ plane, members, hosts, areas }: Machine): void {
+  plane.planes.forEach((one, segment) => {
+    one.setMembers(members.flatMap(({ links }) => links[segment]?.mac ?? []));
+    for (const { group, name } of areas) {
+      const numbers = new Set(
+        name === ""
+          ? members.map(({ config }) => config.number)
+          : hosts.filter(({ area }) => area.name === name).map(({ number }) => number),
+      );
+      for (let number = 0; number < 255; number++) {
+        const { isUp, isReachable } = one.readNode(group, number);
+        if (!numbers.has(number) && (isUp || isReachable)) one.setNodeState(group, number, NOTHING);
+      }
+    }
+  });
+}
+
+const NOTHING: NodeState = { isUp: false, isSelf: false, isReachable: false, isDraining: false };
+
+/** Writes a node's MAC addresses and state to all segments; one whose MAC is not known is not up there. */
+export function writeNode(machine: Machine, member: Member, state: Omit<NodeState, "isSelf">): void {
+  const { plane, places } = machine;
+  const { number } = member.config;
+  const slot = places.slots[hostKey("", number)] ?? 0;
+  plane.planes.forEach((one, segment) => {
+    const mac = member.links[segment]?.mac;
+    if (mac !== undefined) one.setNode(0, number, { ...state, isSelf: member.isSelf, mac, slot });
+  });
+}
+
+/** Likewise a direct pool's host, on the segments where it is. */
+export function writeHost(machine: Machine, host: DirectHost, isUp: boolean): void {
+  const { area, number, macs, isSelf } = host;
+  const slot = machine.places.slots[hostKey(area.name, number)] ?? 0;
+  const state = { isUp, isReachable: isUp, isDraining: false, isSelf };
+  machine.plane.planes.forEach((one, segment) => {
+    const mac = macs[segment];
+    if (mac !== undefined) one.setNode(area.group, number, { ...state, mac, slot });
+  });
+}

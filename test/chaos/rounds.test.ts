@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { type ChaosNodes, DEEDS, type NodeState, planRounds } from "./rounds.ts";
+
+const NODES: ChaosNodes = {
+  scheduler: "node1",
+  nodes: ["node1", "node2", "node3", "node4"],
+  idle: ["node4"],
+};
+const BEFORE: Readonly<Record<string, readonly NodeState[]>> = {
+  add: ["idle", "killed"],
+  drain: ["up"],
+  undrain: ["drained"],
+  kill: ["up", "drained"],
+  return: ["killed"],
+};
+
+test("each round does what can be done, never to the scheduler, and leaves two nodes up", () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 60 }), (seed, count) => {
+      const rounds = planRounds(seed, count, NODES);
+      assert.equal(rounds.length, count);
+      let states = new Map<string, NodeState>(
+        NODES.nodes.map((node) => [node, node === "node4" ? "idle" : "up"]),
+      );
+      for (const { deed, node, states: after } of rounds) {
+        assert.notEqual(node, "node1");
+        assert.ok(BEFORE[deed]?.includes(states.get(node)!), `${deed} ${node} (${states.get(node)})`);
+        assert.ok([...after.values()].filter((state) => state === "up").length >= 2);
+        states = new Map(after);
+      }
+    }),
+  );
+});
+
+test("every deed is done in twenty rounds, two times at least, whatever the seed", () => {
+  fc.assert(
+    fc.property(fc.integer(), (seed) => {
+      const rounds = planRounds(seed, 20, NODES);
+      for (const deed of DEEDS) {
+        const times = rounds.filter((round) => round.deed === deed).length;
+        assert.ok(times >= 2, `${deed}: ${times} times`);
+      }
+    }),
+  );
+});
+
+test("a seed makes the same rounds again, another one others", () => {
+  assert.deepEqual(planRounds(7, 20, NODES), planRounds(7, 20, NODES));
+  assert.notDeepEqual(planRounds(7, 20, NODES), planRounds(8, 20, NODES));
+});

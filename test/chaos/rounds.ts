@@ -1,0 +1,69 @@
+/** What happens in a chaos run, round by round: as random as a seed makes it, and always possible. Pure. */
+import { randomWords } from "../../lab/random.ts";
+
+/** add: a machine that was never there, or was started anew; return: one whose cable and processes come back. */
+export const DEEDS = ["add", "drain", "undrain", "kill", "return"] as const;
+export type Deed = (typeof DEEDS)[number];
+export type NodeState = "up" | "idle" | "drained" | "killed";
+
+export interface Round {
+  readonly deed: Deed;
+  readonly node: string;
+  /** Every node's state after it. */
+  readonly states: ReadonlyMap<string, NodeState>;
+}
+
+export interface ChaosNodes {
+  readonly scheduler: string;
+  /** All of them. */
+  readonly nodes: readonly string[];
+  readonly idle: readonly string[];
+}
+
+/** Nodes that are up are never fewer. */
+const LEAST_UP = 2;
+
+const AFTER: Readonly<Record<Deed, NodeState>> = {
+  add: "up",
+  drain: "drained",
+  undrain: "up",
+  kill: "killed",
+  return: "up",
+};
+
+/** The rounds of a seed: at each, the deeds that were least frequent so far are drawn from. */
+export function planRounds(seed: number, count: number, { scheduler, nodes, idle }: ChaosNodes): Round[] {
+  const random = randomWords(seed);
+  const pick = <T>(list: readonly T[]): T => list[random() % list.length]!;
+  let states: ReadonlyMap<string, NodeState> = new Map(
+    nodes.map((node) => [node, idle.includes(node) ? "idle" : "up"]),
+  );
+  const done = new Map<Deed, number>(DEEDS.map((deed) => [deed, 0]));
+  return Array.from({ length: count }, () => {
+    const possible = DEEDS.map((deed) => ({ deed, nodes: nodesFor(deed, states, scheduler) })).filter(
+      ({ nodes }) => nodes.length > 0,
+    );
+    const least = Math.min(...possible.map(({ deed }) => done.get(deed)!));
+    const { deed, nodes: candidates } = pick(possible.filter(({ deed }) => done.get(deed) === least));
+    const node = pick(candidates);
+    done.set(deed, least + 1);
+    states = new Map(states).set(node, AFTER[deed]);
+    return { deed, node, states };
+  });
+}
+
+/** The nodes that a deed can be done to. */
+function nodesFor(deed: Deed, states: ReadonlyMap<string, NodeState>, scheduler: string): string[] {
+  const up = [...states.values()].filter((state) => state === "up").length;
+  const mayFall = up > LEAST_UP;
+  const isFit: Readonly<Record<Deed, (state: NodeState) => boolean>> = {
+    add: (state) => state === "idle" || state === "killed",
+    drain: (state) => state === "up" && mayFall,
+    undrain: (state) => state === "drained",
+    kill: (state) => state === "drained" || (state === "up" && mayFall),
+    return: (state) => state === "killed",
+  };
+  return [...states]
+    .filter(([node, state]) => node !== scheduler && isFit[deed](state))
+    .map(([node]) => node);
+}

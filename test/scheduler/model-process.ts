@@ -1,0 +1,301 @@
+/**
+ * Runs random frames through the XDP program and its model, and compares everything: verdict, frame, counters, traffic,
+ * table, events. To be started in a network namespace of its own, as it adds addresses and opens connections.
+ * Arguments: seed, number of frames, frames between two looks at the counters. Prints one line of JSON at the end; a disagreement ends it with its story.
+ */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { NOBODY } from "../../conf/limits.ts";
+import { mapShared } from "../../net/ffi.ts";
+import { testRun } from "../../net/libbpf.ts";
+import { loadUnattached } from "../../scheduler/data-plane.ts";
+import { clientHash } from "../../scheduler/hash.ts";
+import { LEASE, NODE_COUNT, REASONS } from "../../scheduler/layout.ts";
+import type { Service, VserverEntry } from "../../scheduler/maps.ts";
+import { ownerOf, nextOf, previousOf, wordOf } from "../../scheduler/table.ts";
+import { ROWS_PER_VSERVER } from "../../scheduler/traffic-rows.ts";
+import * as f from "./frames.ts";
+import { pick, randomFrame, randomFrom, type Scene } from "./model-frames.ts";
+import {
+  modelRun,
+  vserverKey,
+  type ModelNode,
+  type ModelVserver,
+  type Outcome,
+  type World,
+} from "./model.ts";
+
+const SIZE = 256;
+/** Frames for which table, nodes and role stay as they are, but for what the program does. */
+const FRAMES_PER_WORLD = 500;
+const OWN = 1;
+const NODES = [1, 2, 3, 4, 5, 6];
+const HOSTS = [1, 2, 3];
+const CLIENTS4 = ["11.0.0.1", "11.0.0.2", "11.200.3.4"];
+const CLIENTS6 = ["2001:db8::c", "2001:db8::d", "2001:db8:1::1"];
+/** The first of these have connections, from the first client of each family. */
+const CONNECTED_PORTS = [5000, 5001, 5002];
+const PORTS = [...CONNECTED_PORTS, 5003, 40_000, 65_535, 1];
+const VIP_B = "198.18.0.101";
+
+let world: World | undefined;
+const [seed = 1, frames = 1000, stride = 20] = process.argv.slice(2).map(Number);
+const random = randomFrom(seed);
+const chance = (of: number): boolean => random(of) === 0;
+const bytes = (count: number): Buffer => Buffer.from(Array.from({ length: count }, () => random(256)));
+
+const hashKey = bytes(48);
+const heartbeatKey = bytes(16);
+const macOfHost = (number: number): string => `02:00:00:00:01:1${number}`;
+
+const VSERVERS: readonly { entry: VserverEntry; ports: readonly number[]; transport: "tcp" | "udp" }[] = [
+  { entry: entryOf(0, {}), ports: [80], transport: "tcp" },
+  { entry: entryOf(1, { isAddressOnly: true }), ports: [443], transport: "tcp" },
+  { entry: entryOf(2, {}), ports: [53], transport: "udp" },
+  { entry: entryOf(3, { group: 1, tableBase: SIZE }), ports: [7000], transport: "tcp" },
+  { entry: entryOf(4, { group: 1, tableBase: SIZE, isAddressOnly: true }), ports: [7000], transport: "udp" },
+];
+
+function entryOf(index: number, change: Partial<VserverEntry>): VserverEntry {
+  const trafficBase = index * ROWS_PER_VSERVER;
+  return { index, tableBase: 0, tableSize: SIZE, group: 0, trafficBase, isAddressOnly: false, ...change };
+}
+
+const vips = [f.VIP, VIP_B, f.VIP6];
+const services = VSERVERS.flatMap(({ entry: vserver, ports, transport }) =>
+  vips.flatMap((address) => ports.map((port): Service => ({ address, port, transport, vserver }))),
+);
+const scene: Scene = {
+  vips4: [f.VIP, VIP_B],
+  vips6: [f.VIP6],
+  clients4: CLIENTS4,
+  clients6: CLIENTS6,
+  clientPorts: PORTS,
+  ports: [80, 80, 443, 53, 7000, 81],
+  macs: [...NODES.map(f.macOfNode), macOfHost(1), "0a:bb:cc:dd:ee:ff"],
+  numbers: NODES,
+  sender: () => (world?.isScheduling === false ? f.macOfNode(2) : f.CLIENT_MAC),
+  heartbeatKey,
+  now_ns: () => process.hrtime.bigint(),
+};
+
+const ip = (words: string): unknown => execFileSync("ip", words.split(" "));
+
+/** Real connections, so that the program finds sockets. */
+async function openConnections(): Promise<() => void> {
+  ip("link set lo up");
+  for (const address of [...vips, CLIENTS4[0]!, CLIENTS6[0]!]) {
+    ip(address.includes(":") ? `addr add ${address}/128 dev lo nodad` : `addr add ${address}/32 dev lo`);
+  }
+  const closing: (() => void)[] = [];
+  for (const [vip, client] of [
+    [f.VIP, CLIENTS4[0]!],
+    [f.VIP6, CLIENTS6[0]!],
+  ] as const) {
+    const server = createServer((socket) => void closing.push(() => socket.destroy())).listen(80, vip);
+    await once(server, "listening");
+    closing.push(() => server.close());
+    for (const localPort of CONNECTED_PORTS) {
+      const socket = connect({ host: vip, port: 80, localAddress: client, localPort });
+      await once(socket, "connect");
+      closing.push(() => socket.destroy());
+    }
+  }
+  return () => closing.forEach((close) => close());
+}
+
+const plane = loadUnattached(SIZE, { trafficRows: VSERVERS.length * ROWS_PER_VSERVER });
+const leaseMap = mapShared(plane.object.mapFd(".data.lease"), LEASE.size);
+const lease = new BigUint64Array(leaseMap.buffer, 0, 1);
+plane.setNumber(OWN);
+plane.setOwnMac(f.mac(f.OWN_MAC));
+plane.setHashKey(hashKey);
+plane.setHeartbeatKey(heartbeatKey);
+plane.setVips(vips);
+plane.setServices(services);
+const memberMacs = NODES.map((number) => f.mac(f.macOfNode(number)));
+plane.setMembers(memberMacs);
+
+const hexOf = (text: string): string => f.ip(text).toString("hex");
+const connections = new Set(
+  [
+    [CLIENTS4[0]!, f.VIP],
+    [CLIENTS6[0]!, f.VIP6],
+  ].flatMap(([client = "", vip = ""]) =>
+    CONNECTED_PORTS.map((port) => `${hexOf(client)} ${port} ${hexOf(vip)}`),
+  ),
+);
+
+const modelVservers = new Map(
+  services.map(({ address, port, transport, vserver }): [string, ModelVserver] => {
+    const bytes = f.ip(address);
+    const key = vserverKey(bytes.length === 4 ? 4 : 6, bytes, port, transport === "tcp" ? 6 : 17);
+    const { index, tableBase, tableSize, group, isAddressOnly } = vserver;
+    return [
+      key,
+      { index, tableBase, tableSize, nodeBase: group * NODE_COUNT, isAddressOnly, isDirect: group > 0 },
+    ];
+  }),
+);
+
+/** Nodes, table and role at random, in the program's maps and in the model. */
+function nextWorld(former: World | undefined): World {
+  const isScheduling = random(3) > 0;
+  const hasLease = chance(2);
+  const hasPrevious = random(5) > 0;
+  const schedulerMac = chance(9) ? Buffer.alloc(6) : f.mac(f.macOfNode(2));
+  const [epoch, tableVersion] = [random(1000), BigInt(random(1_000_000))];
+  plane.setScheduling(isScheduling);
+  plane.setHasPrevious(hasPrevious);
+  plane.setSchedulerMac(schedulerMac.equals(Buffer.alloc(6)) ? undefined : schedulerMac);
+  plane.setEpoch(epoch);
+  plane.setTableVersion(Number(tableVersion));
+  lease[0] = hasLease ? process.hrtime.bigint() + 3_600_000_000_000n : 0n;
+  return {
+    ownMac: f.mac(f.OWN_MAC),
+    ownNumber: OWN,
+    schedulerMac,
+    isScheduling,
+    hasPrevious,
+    hasLease,
+    epoch,
+    tableVersion,
+    heartbeatKey,
+    members: new Set(memberMacs.map((mac) => mac.toString("hex"))),
+    vips: new Set(vips.map(hexOf)),
+    vservers: modelVservers,
+    nodes: randomNodes(),
+    buckets: randomBuckets(),
+    fragments: former?.fragments ?? new Map(),
+    answered_ns: former?.answered_ns ?? new Map(),
+    hashOf: (address) => clientHash(hashKey, address, address.length === 4 ? 4 : 6),
+    socketOf: (client, port, vip, vipPort) => {
+      if (vipPort !== 80) return "none";
+      return connections.has(`${client.toString("hex")} ${port} ${vip.toString("hex")}`)
+        ? "connection"
+        : "listener";
+    },
+    now_ns: 0n,
+  };
+}
+
+function randomNodes(): Map<number, ModelNode> {
+  const nodes = new Map<number, ModelNode>();
+  const set = (group: number, number: number, mac: string, isSelf: boolean): void => {
+    const isUp = random(4) > 0;
+    const state = { isUp, isSelf, isReachable: isUp || chance(2), isDraining: chance(4) };
+    plane.setNode(group, number, { ...state, mac: f.mac(mac), slot: number });
+    nodes.set(group * NODE_COUNT + number, { ...state, mac: f.mac(mac), number });
+  };
+  for (const number of NODES) set(0, number, f.macOfNode(number), number === OWN);
+  for (const number of HOSTS) set(1, number, macOfHost(number), number === 3);
+  return nodes;
+}
+
+const numberIn = (numbers: readonly number[]): number => (chance(6) ? NOBODY : pick(random, numbers));
+
+function randomBuckets(): World["buckets"] {
+  return Array.from({ length: SIZE * 2 }, (_, index) => {
+    const numbers = index < SIZE ? NODES : HOSTS;
+    const [owner, next, previous] = [
+      numberIn(numbers),
+      numberIn(numbers),
+      chance(2) ? NOBODY : numberIn(numbers),
+    ];
+    plane.buckets[index * 2] = wordOf(owner, next, previous);
+    plane.buckets[index * 2 + 1] = 0;
+    return { owner, next, previous, isTouched: false };
+  });
+}
+
+/** Where program and model disagree is said with what led there. */
+function compare(what: string, index: number, frame: Buffer, actual: unknown, expected: unknown): void {
+  try {
+    assert.deepEqual(actual, expected);
+  } catch {
+    const story = [
+      `seed ${seed}, frame ${index}: ${what} differ (again: model-process.ts ${seed} ${index + 1} 1)`,
+      `  frame    ${frame.toString("hex")}`,
+      `  program  ${JSON.stringify(actual)}`,
+      `  model    ${JSON.stringify(expected)}`,
+    ];
+    console.error(story.join("\n"));
+    process.exit(1);
+  }
+}
+
+const counted = Object.fromEntries(REASONS.map((reason) => [reason, 0]));
+const expectedTraffic = new Map<number, { packets: number; bytes: number; connections: number }>();
+const verdicts = { 1: 0, 2: 0, 3: 0 };
+
+function note(outcome: Outcome, frame: Buffer): void {
+  verdicts[outcome.verdict]++;
+  for (const reason of outcome.counts) counted[reason]!++;
+  for (const { vserver, row, isOpening } of outcome.traffic) {
+    const place = vserver * ROWS_PER_VSERVER + (row % NODE_COUNT);
+    const sum = expectedTraffic.get(place) ?? { packets: 0, bytes: 0, connections: 0 };
+    const { packets, bytes, connections } = sum;
+    expectedTraffic.set(place, {
+      packets: packets + 1,
+      bytes: bytes + frame.length,
+      connections: connections + Number(isOpening),
+    });
+  }
+}
+
+function runFrame(world: World, index: number): void {
+  const frame = randomFrame(random, scene);
+  const outcome = modelRun({ ...world, now_ns: process.hrtime.bigint() }, frame);
+  const { verdict, out } = testRun(plane.programFd, frame);
+  compare("verdicts", index, frame, verdict, outcome.verdict);
+  compare("frames", index, frame, out.toString("hex"), outcome.out.toString("hex"));
+  note(outcome, frame);
+  // These take a system call each; a disagreement among them is found by running with a stride of 1.
+  if (index % stride === stride - 1) compare("counters", index, frame, plane.counters(), counted);
+  const events: unknown[] = [];
+  plane.consumeEvents((event) => events.push(event));
+  compare("events", index, frame, events, outcome.events);
+  const held: string[] = [];
+  plane.consumeHeld((fragment) => held.push(Buffer.from(fragment.frame).toString("hex")));
+  compare("held fragments", index, frame, held, outcome.isHeld ? [frame.toString("hex")] : []);
+  if (index % 100 === 99) compareTables(world, index, frame);
+}
+
+function compareTables(world: World, index: number, frame: Buffer): void {
+  const table = world.buckets.map((_, i) => {
+    const word = plane.buckets[i * 2]!;
+    return [ownerOf(word), nextOf(word), previousOf(word), plane.buckets[i * 2 + 1] !== 0];
+  });
+  const expected = world.buckets.map(({ owner, next, previous, isTouched }) => [
+    owner,
+    next,
+    previous,
+    isTouched,
+  ]);
+  compare("tables", index, frame, table, expected);
+  for (const [row, sum] of expectedTraffic)
+    compare(`traffic of row ${row}`, index, frame, plane.traffic(row), sum);
+  for (const number of NODES) {
+    const answered_ns = plane.peers.answered_ns(number);
+    compare(
+      `answers of node ${number}`,
+      index,
+      frame,
+      String(answered_ns),
+      String(world.answered_ns.get(number) ?? 0n),
+    );
+  }
+}
+
+const close = await openConnections();
+for (let index = 0; index < frames; index++) {
+  if (world === undefined || index % FRAMES_PER_WORLD === 0) world = nextWorld(world);
+  runFrame(world, index);
+}
+close();
+leaseMap.unmap();
+plane.close();
+console.log(JSON.stringify({ seed, frames, verdicts, counted }));
+process.exit(0);

@@ -1,0 +1,181 @@
+/** A loaded program with a small world in its maps, and how one row of the packet table is held against it. */
+import assert from "node:assert/strict";
+import { NOBODY } from "../../conf/limits.ts";
+import { mapShared } from "../../net/ffi.ts";
+import { testRun } from "../../net/libbpf.ts";
+import { loadUnattached } from "../../scheduler/data-plane.ts";
+import { LEASE, TRAFFIC_SLOTS } from "../../scheduler/layout.ts";
+import type { Service, TrafficRows, VserverEntry } from "../../scheduler/maps.ts";
+import type { NodeState } from "../../scheduler/plane.ts";
+import { wordOf } from "../../scheduler/table.ts";
+import * as f from "./frames.ts";
+import { forwarded, macOfHost, PORTS, syn, TX, VSERVERS, type Row, type Word } from "./packet-rows.ts";
+
+export const SIZE = 1024;
+const DIRECT_SIZE = 256;
+const TRAFFIC_ROWS = 1024;
+/** Slots of the direct pool's hosts in the traffic rows; a node's is its number. */
+const HOST_SLOT = 10;
+
+const DEAD: NodeState = { isUp: false, isSelf: false, isReachable: false, isDraining: false };
+const UP: NodeState = { ...DEAD, isUp: true, isReachable: true };
+/** By number. Node 1 is this one. */
+const NODES: Readonly<Record<number, NodeState>> = {
+  1: { ...UP, isSelf: true },
+  2: UP,
+  3: UP,
+  4: DEAD,
+  5: { ...DEAD, isReachable: true },
+};
+
+export type PacketPlane = ReturnType<typeof loadPacketPlane>;
+
+/** Loads a program and fills its maps. Sockets are looked for in the network namespace of who runs it. */
+export function loadPacketPlane(objectFile: string) {
+  const plane = loadUnattached(SIZE, { objectFile, trafficRows: TRAFFIC_ROWS });
+  plane.setOwnMac(f.mac(f.OWN_MAC));
+  plane.setNumber(1);
+  plane.setSchedulerMac(f.mac(f.macOfNode(2)));
+  plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 73 + 41) & 255)));
+  plane.setHeartbeatKey(f.HEARTBEAT_KEY);
+  plane.setVips([f.VIP, f.VIP6]);
+  plane.setServices(services());
+  plane.setMembers(Object.keys(NODES).map((number) => f.mac(f.macOfNode(Number(number)))));
+  for (const [number, state] of Object.entries(NODES)) {
+    plane.setNode(0, Number(number), {
+      mac: f.mac(f.macOfNode(Number(number))),
+      slot: Number(number),
+      ...state,
+    });
+  }
+  for (const number of [1, 2, 3]) {
+    plane.setNode(1, number, { mac: f.mac(macOfHost(number)), slot: HOST_SLOT + number, ...UP });
+  }
+  const lease = mapShared(plane.object.mapFd(".data.lease"), LEASE.size);
+  const words = new BigUint64Array(lease.buffer, 0, 1);
+  return {
+    ...plane,
+    setLease: (isHeld: boolean) => (words[0] = isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
+    close: () => {
+      lease.unmap();
+      plane.close();
+    },
+  };
+}
+
+function services(): Service[] {
+  const entry = (index: number, change: Partial<VserverEntry> = {}): VserverEntry => ({
+    index,
+    tableBase: 0,
+    tableSize: SIZE,
+    group: 0,
+    trafficBase: index * TRAFFIC_SLOTS,
+    isAddressOnly: false,
+    ...change,
+  });
+  const direct = { group: 1, tableBase: SIZE + 64, tableSize: DIRECT_SIZE };
+  return [f.VIP, f.VIP6].flatMap((address): Service[] => [
+    { address, port: PORTS.http, transport: "tcp", vserver: entry(VSERVERS.http) },
+    { address, port: PORTS.dns, transport: "udp", vserver: entry(VSERVERS.dns) },
+    {
+      address,
+      port: PORTS.addressOnly,
+      transport: "tcp",
+      vserver: entry(VSERVERS.addressOnly, { isAddressOnly: true }),
+    },
+    { address, port: PORTS.direct, transport: "tcp", vserver: entry(VSERVERS.direct, direct) },
+    { address, port: PORTS.deaf, transport: "tcp", vserver: entry(VSERVERS.deaf) },
+    {
+      address,
+      port: PORTS.uncounted,
+      transport: "tcp",
+      vserver: entry(VSERVERS.uncounted, { trafficBase: TRAFFIC_ROWS }),
+    },
+  ]);
+}
+
+const toWord = ([owner, next, previous = NOBODY]: Word): number => wordOf(owner, next, previous);
+
+/** Gives all buckets the same word. */
+export function fill(plane: PacketPlane, word: Word): void {
+  const value = toWord(word);
+  for (let i = 0; i < (SIZE + 64 + DIRECT_SIZE) * 2; i += 2) plane.buckets[i] = value;
+}
+
+/** The words of buckets that no longer have this one. */
+export function changedWords(plane: PacketPlane, word: Word): number[] {
+  const value = toWord(word);
+  const words = Array.from({ length: SIZE + 64 + DIRECT_SIZE }, (_, i) => plane.buckets[i * 2] ?? 0);
+  return words.filter((word) => word !== value);
+}
+
+/** The bucket of a packet's flow. */
+export function bucketOf(plane: PacketPlane, packet: Buffer): number {
+  fill(plane, [NOBODY, 1]);
+  testRun(plane.programFd, packet);
+  const claimed = toWord([1, 1]);
+  const bucket = plane.buckets.findIndex((word, i) => i % 2 === 0 && word === claimed) / 2;
+  assert.ok(bucket >= 0, "no bucket was claimed");
+  return bucket;
+}
+
+const wordBefore = (row: Row): Word => row.bucket ?? [2, 3];
+
+/** Makes the world as a row wants it. */
+export function prepare(plane: PacketPlane, row: Row): void {
+  fill(plane, wordBefore(row));
+  plane.setScheduling(row.isScheduling ?? true);
+  plane.setHasPrevious(row.hasPrevious ?? true);
+  plane.setLease(row.hasLease ?? true);
+  plane.consumeHeld(() => undefined);
+  plane.consumeEvents(() => undefined);
+  if (row.isRefilled === true) fill(plane, [2, 3]);
+  for (const packet of row.before ?? []) testRun(plane.programFd, packet);
+  if (row.isRefilled === true) fill(plane, wordBefore(row));
+}
+
+function expectedFrame(row: Row): Buffer {
+  if (row.out !== undefined) return row.out;
+  return row.verdict === TX ? forwarded(row.packet, row.node ?? 0, row.isDirect) : row.packet;
+}
+
+function expectedTraffic(row: Row): object[] {
+  if (row.node === undefined) return [];
+  const slot = row.isDirect === true ? HOST_SLOT + row.node : row.node;
+  const isNew = row.packet.includes(syn.subarray(4)) && !isError(row);
+  const counts = { packets: 1, bytes: row.packet.length, connections: Number(isNew) };
+  return [{ row: (row.vserver ?? VSERVERS.http) * TRAFFIC_SLOTS + slot, ...counts }];
+}
+
+const isError = ({ counts = [] }: Row): boolean => counts.includes("icmp_error");
+
+function grownRows(before: TrafficRows, after: TrafficRows): object[] {
+  const grown = (column: keyof TrafficRows, row: number): number =>
+    after[column][row]! - before[column][row]!;
+  return Array.from({ length: TRAFFIC_ROWS }, (_, row) => ({
+    row,
+    packets: grown("packets", row),
+    bytes: grown("bytes", row),
+    connections: grown("connections", row),
+  })).filter(({ packets, bytes, connections }) => packets !== 0 || bytes !== 0 || connections !== 0);
+}
+
+function grownCounters(before: Record<string, number>, after: Record<string, number>): string[] {
+  return Object.keys(after).flatMap((name) =>
+    Array.from({ length: (after[name] ?? 0) - (before[name] ?? 0) }, () => name),
+  );
+}
+
+/** Runs a row's packet, and compares all that may have changed. */
+export function check(plane: PacketPlane, row: Row): void {
+  prepare(plane, row);
+  const counters = plane.counters();
+  const traffic = plane.trafficOfAll();
+  const { verdict, out } = testRun(plane.programFd, row.packet);
+  assert.deepEqual(grownCounters(counters, plane.counters()), row.counts ?? []);
+  assert.equal(verdict, row.verdict);
+  assert.equal(out.toString("hex"), expectedFrame(row).toString("hex"));
+  assert.deepEqual(grownRows(traffic, plane.trafficOfAll()), expectedTraffic(row));
+  const changed = row.after === undefined ? [] : [toWord(row.after)];
+  assert.deepEqual(changedWords(plane, wordBefore(row)), changed);
+}

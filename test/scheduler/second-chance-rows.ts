@@ -1,0 +1,250 @@
+/**
+ * Rows of the packet table about second chance: frames of buckets that have moved, on a node that doesn't schedule and
+ * on the scheduler itself. Client port `CONNECTED_PORT` has a connection to port 80 of this machine, port 5000 has none.
+ */
+import { NOBODY } from "../../conf/limits.ts";
+import * as f from "./frames.ts";
+import { CONNECTED_PORT, PASS, PORTS, syn, TX, v4, v6, VSERVERS, type Row } from "./packet-rows.ts";
+
+/** The scheduler, as a sender. */
+const SCHEDULER = { from: f.macOfNode(2) };
+const ACK = 0x10;
+const stray = f.tcp(5000, PORTS.http, ACK);
+const own = f.tcp(CONNECTED_PORT, PORTS.http, ACK);
+const quoted = (port: number): Buffer =>
+  f.ip4(6, f.tcp(PORTS.http, port, ACK), { from: f.VIP, to: f.CLIENT });
+const quoted6 = (port: number): Buffer =>
+  f.ip6(6, f.tcp(PORTS.http, port, ACK), { from: f.VIP6, to: f.CLIENT6 });
+const part = (id: number, from = f.CLIENT_MAC): Buffer =>
+  v4(6, Buffer.alloc(64), { offset: 9, id }, { from });
+
+/** A frame that the scheduler sent to this node, whose bucket has moved from node 3 to this one. */
+const given = { isScheduling: false, bucket: [1, 2, 3], verdict: PASS, counts: ["from_scheduler"] } as const;
+const handedOn = { ...given, verdict: TX, node: 3, counts: ["second_chance"] } as const;
+/** A frame of the scheduler's own bucket, likewise. */
+const kept = { bucket: [1, 2, 3], verdict: PASS, node: 1 } as const;
+const handedOnByScheduler = { ...kept, verdict: TX, node: 3, counts: ["second_chance"] } as const;
+
+const atReceiver: readonly Row[] = [
+  {
+    name: "what the scheduler sends is passed at once while no bucket has a previous node",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    hasPrevious: false,
+  },
+  { name: "a stray segment goes on to the previous node", packet: v4(6, stray, {}, SCHEDULER), ...handedOn },
+  { name: "a stray IPv6 segment goes on", packet: v6(6, stray, {}, SCHEDULER), ...handedOn },
+  {
+    name: "a stray segment to a port without a listener goes on",
+    packet: v4(6, f.tcp(5000, PORTS.deaf, ACK), {}, SCHEDULER),
+    ...handedOn,
+    vserver: VSERVERS.deaf,
+  },
+  { name: "a connection's segment stays", packet: v4(6, own, {}, SCHEDULER), ...given },
+  { name: "a connection's IPv6 segment stays", packet: v6(6, own, {}, SCHEDULER), ...given },
+  { name: "a SYN stays", packet: v4(6, syn, {}, SCHEDULER), ...given },
+  {
+    name: "a SYN with ACK is none, and goes on",
+    packet: v4(6, f.tcp(5000, PORTS.http, 0x12), {}, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "a reset goes on",
+    packet: v4(6, f.tcp(5000, PORTS.http, 4), {}, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "UDP stays",
+    packet: v4(17, f.udp(5000, PORTS.dns), {}, SCHEDULER),
+    ...given,
+  },
+  {
+    name: "a bucket without a previous node: it stays",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [1, 2],
+  },
+  {
+    name: "a bucket that is another node's stays untouched",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [2, 3, 3],
+  },
+  {
+    name: "an unassigned bucket whose next is this node counts as its own",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...handedOn,
+    bucket: [NOBODY, 1, 3],
+  },
+  {
+    name: "a dead node's bucket whose next is this node counts as its own",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...handedOn,
+    bucket: [4, 1, 3],
+  },
+  {
+    name: "a living node's bucket whose next is this node does not",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [2, 1, 3],
+  },
+  {
+    name: "a previous node that is down gets nothing",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [1, 2, 4],
+  },
+  {
+    name: "a previous node that is not up but reachable gets it",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...handedOn,
+    bucket: [1, 2, 5],
+    node: 5,
+  },
+  {
+    name: "a previous node that is this one gets nothing",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [1, 2, 1],
+  },
+  {
+    name: "only the scheduler's frames get a second chance",
+    packet: v4(6, stray, {}, { from: f.macOfNode(3) }),
+    ...given,
+    counts: ["from_member"],
+  },
+  { name: "a client's frame gets none", packet: v4(6, stray), ...given, counts: ["standby"] },
+  {
+    name: "a direct pool's flow gets none",
+    packet: v4(6, f.tcp(5000, PORTS.direct, ACK), {}, SCHEDULER),
+    ...given,
+  },
+  {
+    name: "the scheduler's frames to no virtual server are passed",
+    packet: v4(6, f.tcp(5000, 81, ACK), {}, SCHEDULER),
+    ...given,
+    counts: ["no_vserver"],
+  },
+  {
+    name: "a VLAN tag stays when a frame goes on",
+    packet: f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, stray, { options: 3 })), SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "an ICMP error about a stray segment goes on",
+    packet: v4(1, f.icmpError(3, quoted(5000)), {}, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "an ICMP error about a connection stays",
+    packet: v4(1, f.icmpError(3, quoted(CONNECTED_PORT)), {}, SCHEDULER),
+    ...given,
+  },
+  {
+    name: "an ICMPv6 error about a stray segment goes on",
+    packet: v6(58, f.icmpError(2, quoted6(5000)), {}, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "an ICMPv6 error about a connection stays",
+    packet: v6(58, f.icmpError(2, quoted6(CONNECTED_PORT)), {}, SCHEDULER),
+    ...given,
+  },
+  {
+    name: "a stray first fragment goes on",
+    packet: v4(6, stray, { offset: 0x2000, id: 31 }, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "a stray first fragment that ends within the TCP header goes on",
+    packet: v4(6, stray.subarray(0, 12), { offset: 0x2000, id: 32 }, SCHEDULER),
+    ...handedOn,
+  },
+  {
+    name: "a connection's first fragment stays",
+    packet: v4(6, own.subarray(0, 12), { offset: 0x2000, id: 33 }, SCHEDULER),
+    ...given,
+  },
+  {
+    name: "a later fragment goes on after its first",
+    packet: part(34, f.macOfNode(2)),
+    before: [v4(6, stray, { offset: 0x2000, id: 34 }, SCHEDULER)],
+    ...handedOn,
+  },
+  {
+    name: "a later fragment stays after its first",
+    packet: part(35, f.macOfNode(2)),
+    before: [v4(6, own, { offset: 0x2000, id: 35 }, SCHEDULER)],
+    ...given,
+  },
+  {
+    name: "a later fragment of the scheduler's is never held",
+    packet: part(36, f.macOfNode(2)),
+    ...given,
+  },
+];
+
+const atScheduler: readonly Row[] = [
+  {
+    name: "the scheduler hands on a stray segment of its own bucket",
+    packet: v4(6, stray),
+    ...handedOnByScheduler,
+  },
+  { name: "the scheduler keeps its own connection's segment", packet: v4(6, own), ...kept },
+  { name: "the scheduler keeps a SYN", packet: v4(6, syn), ...kept },
+  {
+    name: "the scheduler keeps UDP",
+    packet: v4(17, f.udp(5000, PORTS.dns)),
+    ...kept,
+    vserver: VSERVERS.dns,
+  },
+  {
+    name: "the scheduler sends another node's stray segment to its owner",
+    packet: v4(6, stray),
+    bucket: [2, 3, 3],
+    verdict: TX,
+    node: 2,
+  },
+  {
+    name: "a bucket that the scheduler inherits: its dead owner, whose kernel lives, gets the stray segment",
+    packet: v4(6, stray),
+    bucket: [5, 1],
+    after: [1, 1, 5],
+    verdict: TX,
+    node: 5,
+    counts: ["followed", "second_chance"],
+  },
+  {
+    name: "the scheduler hands on an ICMP error about a stray segment",
+    packet: v4(1, f.icmpError(3, quoted(5000))),
+    ...handedOnByScheduler,
+    counts: ["icmp_error", "second_chance"],
+  },
+  {
+    name: "the scheduler keeps an ICMP error about its connection",
+    packet: v4(1, f.icmpError(3, quoted(CONNECTED_PORT))),
+    ...kept,
+    counts: ["icmp_error"],
+  },
+  {
+    name: "the scheduler hands on a stray first fragment",
+    packet: v4(6, stray, { offset: 0x2000, id: 41 }),
+    ...handedOnByScheduler,
+    counts: ["first_fragment", "second_chance"],
+  },
+  {
+    name: "the scheduler hands on a later fragment after its first",
+    packet: part(42),
+    before: [v4(6, stray, { offset: 0x2000, id: 42 })],
+    ...handedOnByScheduler,
+  },
+  {
+    name: "the scheduler keeps a later fragment after its first",
+    packet: part(43),
+    before: [v4(6, own, { offset: 0x2000, id: 43 })],
+    ...kept,
+    counts: ["later_fragment"],
+  },
+];
+
+export const secondChanceRows: readonly Row[] = [...atReceiver, ...atScheduler];

@@ -21,6 +21,7 @@ const PACKAGES_BY_ENTRY = [
   ["scheduler/bpf/", BUILD_PACKAGES],
   ["lab/", LAB_PACKAGES],
   ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "nghttp2-client"]],
+  ["test/chaos/", LAB_PACKAGES],
   ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps"]],
 ];
 /** Packages whose system service would take port 80 at the next start of the machine. */

@@ -4,7 +4,7 @@
  */
 import type { Family } from "../conf/address.ts";
 import type { VserverConfig } from "../conf/schema.ts";
-import type { TcpSocket } from "../net/sock-diag.ts";
+import { TCP_STATES, type TcpSocket } from "../net/sock-diag.ts";
 
 export interface HeldSocketsOptions {
   /** Buckets of the array's nodes. */
@@ -22,7 +22,7 @@ export interface HeldSocketsOptions {
   readonly isPreviousOf: (bucket: number) => boolean;
 }
 export interface HeldSockets {
-  /** Open connections to the VIPs on this node, of any bucket. */
+  /** Open connections to the VIPs on this node, of any bucket; not those that are only being opened. */
   readonly connections: number;
   /**
    * A bit for each bucket that this node is the previous one of and has connections of, lowest bit first. Undefined
@@ -32,7 +32,7 @@ export interface HeldSockets {
 }
 export interface SocketRounds {
   /** A connection, in a round. */
-  readonly take: (socket: Pick<TcpSocket, "service" | "remote" | "family" | "remotePort">) => void;
+  readonly take: (socket: Pick<TcpSocket, "service" | "remote" | "family" | "remotePort" | "state">) => void;
   /** The round is over, and the next one begins. */
   readonly end: () => HeldSockets;
   /** The round was broken off: nothing of it counts, and the next one begins. */
@@ -52,8 +52,9 @@ export function createSocketRounds(options: HeldSocketsOptions): SocketRounds {
   };
   return {
     drop,
-    take: ({ service, remote, family, remotePort }) => {
-      connections++;
+    take: ({ service, remote, family, remotePort, state }) => {
+      // Half-open ones come without end while somebody floods: nobody could wait for the last of them.
+      if (state !== TCP_STATES.SYN_RECV) connections++;
       const bucket = bucketOf(remote, family, remotePort, hashes[service] ?? "address-and-port");
       current[bucket >> 3]! |= 1 << (bucket & 7);
     },

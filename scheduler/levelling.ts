@@ -7,7 +7,7 @@
  * stays level, too: a client's connections use only some of them.
  */
 import { NOBODY } from "../conf/limits.ts";
-import { countIn, firstIn, followingIn, turnTo, type Cells } from "./cells.ts";
+import { countIn, firstIn, followingIn, turnTo } from "./cells.ts";
 import { mayMoveTo, move, type Change, type Choice } from "./choice.ts";
 import { heldIn, nextStretch, type Plan } from "./plan.ts";
 import { isEligible } from "./standing.ts";
@@ -29,8 +29,10 @@ export interface Levelling {
   /** The search for idle buckets, and that in which busy ones are as good. */
   readonly idle: Search;
   readonly busy: Search;
-  /** By node number: in which visit it was found to have nothing to give. */
+  readonly seed: number;
+  /** By node number: in which visit it was found to have nothing to give, and which was the last that it gave in. */
   readonly passedOver: Int32Array;
+  readonly gaveIn: Int32Array;
   visit: number;
 }
 
@@ -71,7 +73,9 @@ export function createLevelling(plan: Plan, seed: number): Levelling {
     stretch: (seed >>> 0) % plan.stretches,
     idle: newSearch(),
     busy: newSearch(),
+    seed,
     passedOver: new Int32Array(256),
+    gaveIn: new Int32Array(256),
     visit: 0,
   };
 }
@@ -243,6 +247,11 @@ function bucketFor(round: Round, giver: number, taker: number): number {
   const { choice, levelling } = round;
   const { byHolder, columns, stretch_buckets } = choice.plan;
   const { stretch } = levelling;
+  if (levelling.gaveIn[giver] !== levelling.visit) {
+    levelling.gaveIn[giver] = levelling.visit;
+    // From another place in each stretch, which only the seed tells: no two look alike.
+    goAhead(choice.plan, stretch, giver, partOf(levelling.seed, stretch));
+  }
   let bucket = firstIn(byHolder, stretch, columns[giver]!, stretch * stretch_buckets);
   let busy = -1;
   for (let left = heldIn(choice.plan, stretch, giver), looks = 0; left > 0; left--, looks++) {
@@ -250,7 +259,7 @@ function bucketFor(round: Round, giver: number, taker: number): number {
     const state = stateOf(round, bucket, taker);
     turnTo(byHolder, stretch, columns[giver]!, bucket);
     if (state === "idle") {
-      goAhead(byHolder, stretch, columns[giver]!, bucket);
+      goAhead(choice.plan, stretch, giver, GOLDEN);
       return bucket;
     }
     if (state === "busy" && busy === -1) busy = bucket;
@@ -261,14 +270,27 @@ function bucketFor(round: Round, giver: number, taker: number): number {
 }
 
 /**
- * The next search begins a good third of the list further on (the golden section): so what is taken one after the other
- * lies evenly over the stretch, as a client's connections use only some of its buckets in a row.
+ * The next search begins this part of the giver's list further on. With the golden section what is taken one after the
+ * other lies evenly over the stretch: a client's connections use only some of its buckets in a row.
  */
-function goAhead(cells: Cells, row: number, column: number, bucket: number): void {
-  let following = bucket;
-  for (let steps = Math.floor(countIn(cells, row, column) * GOLDEN); steps > 0; steps--)
-    following = followingIn(cells, following);
-  turnTo(cells, row, column, following);
+function goAhead(
+  { byHolder, columns, stretch_buckets }: Plan,
+  stretch: number,
+  giver: number,
+  part: number,
+): void {
+  const column = columns[giver]!;
+  let bucket = firstIn(byHolder, stretch, column, stretch * stretch_buckets);
+  for (let steps = Math.floor(countIn(byHolder, stretch, column) * part); steps > 0; steps--)
+    bucket = followingIn(byHolder, bucket);
+  turnTo(byHolder, stretch, column, bucket);
+}
+
+/** A part from 0 to 1 that depends on seed and stretch (a finaliser of MurmurHash3). */
+function partOf(seed: number, stretch: number): number {
+  let mixed = Math.imul(seed ^ Math.imul(stretch + 1, 0x9e3779b1), 0x85ebca6b);
+  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
+  return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
 }
 
 /** Whether a bucket may move to the taker now; idle ones cost nothing. */

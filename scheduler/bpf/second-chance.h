@@ -26,7 +26,11 @@ static __always_inline int has_cookie_of(struct bpf_sock *listener, struct xdp_m
   return bpf_tcp_check_syncookie(listener, ip, IP_BYTES, tcp, sizeof(*tcp)) == 0;
 }
 
-/* Whether this node has the flow's connection: established, being opened or just closed. A listener alone is none. */
+/*
+ * Whether this node has the flow's connection, being opened or established. A listener alone is none; neither is one in
+ * TIME_WAIT: a client that uses the port again may have a living connection with the previous node, and what is late of
+ * the old one gets a reset there, which harms nobody.
+ */
 static __always_inline int has_connection(struct xdp_md *ctx, const struct flow *flow) {
   struct bpf_sock_tuple tuple = {};
   __u32 size = sizeof(tuple.ipv4);
@@ -45,7 +49,9 @@ static __always_inline int has_connection(struct xdp_md *ctx, const struct flow 
   struct bpf_sock *sock = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
   if (!sock)
     return 0;
-  int has = sock->state != BPF_TCP_LISTEN || has_cookie_of(sock, ctx, flow);
+  int has = sock->state != BPF_TCP_TIME_WAIT;
+  if (sock->state == BPF_TCP_LISTEN)
+    has = has_cookie_of(sock, ctx, flow);
   bpf_sk_release(sock);
   return has;
 }

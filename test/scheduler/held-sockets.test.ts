@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import { TCP_STATES } from "../../net/sock-diag.ts";
 import { createSocketRounds, type HeldSockets } from "../../scheduler/held-sockets.ts";
 
 const SIZE = 64;
@@ -9,6 +10,7 @@ const connection = (bucket: number, service = 0) => ({
   remote: Uint8Array.of(bucket, ...Array(15).fill(0)),
   family: 4 as const,
   remotePort: 1000,
+  state: TCP_STATES.ESTABLISHED as number,
 });
 const bucketsIn = ({ bits }: HeldSockets): number[] | undefined =>
   bits && [...Array(SIZE).keys()].filter((bucket) => ((bits[bucket >> 3] ?? 0) >> (bucket & 7)) & 1);
@@ -64,6 +66,20 @@ test("a round that was broken off does not count", () => {
   take(connection(3));
   const held = end();
   assert.deepEqual([held.connections, bucketsIn(held)], [1, [1, 3]]);
+});
+
+test("half-open connections hold their bucket, but a node is not waited for because of them", () => {
+  const { take, end } = createSocketRounds({
+    tableSize: SIZE,
+    hashes: ["address"],
+    bucketOf: (address) => address[0]!,
+    isPreviousOf: () => true,
+  });
+  end();
+  take(connection(1));
+  take({ ...connection(2), state: TCP_STATES.SYN_RECV });
+  const held = end();
+  assert.deepEqual([held.connections, bucketsIn(held)], [1, [1, 2]]);
 });
 
 test("what of a client is hashed is the service's", () => {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { bind, checked, libc } from "../../net/ffi.ts";
 import { readInterface } from "../../net/interface.ts";
@@ -88,6 +88,15 @@ export async function leaveInTimeWait(localPort: number): Promise<void> {
     await once(socket, "close");
     await new Promise((done) => server.close(done));
   }
+}
+
+/** How many connections of this client port are in TIME_WAIT, on the server's side. */
+export function countTimeWait(clientPort: number): number {
+  const port = clientPort.toString(16).toUpperCase().padStart(4, "0");
+  const lines = ["tcp", "tcp6"].flatMap((name) =>
+    readFileSync(`/proc/thread-self/net/${name}`, "latin1").split("\n"),
+  );
+  return lines.filter((line) => new RegExp(`:${port} 06 `).test(line)).length;
 }
 
 /** The far client's first two segments of a connection to port 80, as frames to `near0`. */

@@ -6,7 +6,7 @@ import * as f from "./frames.ts";
 import { until } from "./network.ts";
 import { fill, prepare, type PacketPlane } from "./packet-plane.ts";
 import { PASS, PORTS, TX, v4, v6, type Row } from "./packet-rows.ts";
-import { halfOpen, leaveInTimeWait, setSynCookies } from "./real-sockets.ts";
+import { countTimeWait, halfOpen, leaveInTimeWait, setSynCookies } from "./real-sockets.ts";
 
 const SCHEDULER = { from: f.macOfNode(2) };
 const ACK = 0x10;
@@ -59,13 +59,14 @@ export function socketTests(planeOf: () => PacketPlane): void {
     setSynCookies(1);
   });
 
-  test("the last segments of a connection that was just closed stay", async () => {
+  test("a connection that was just closed does not keep its port's next one from the previous node", async () => {
     prepare(planeOf(), WORLD);
     const port = freshPort();
     const segment = f.tcp(port, PORTS.deaf, ACK);
-    assert.equal(stays(planeOf(), v4(6, segment)), false);
     await leaveInTimeWait(port);
-    await until("the IPv4 one is closed", () => stays(planeOf(), v4(6, segment)));
-    await until("the IPv6 one is closed", () => stays(planeOf(), v6(6, segment)));
+    await until("both are in TIME_WAIT", () => countTimeWait(port) === 2);
+    assert.equal(stays(planeOf(), v4(6, segment)), false);
+    assert.equal(stays(planeOf(), v6(6, segment)), false);
+    assert.equal(countTimeWait(port), 2, "they were there all the time");
   });
 }

@@ -37,6 +37,8 @@ export const FAILED_KEEPS_UP_MS = 500;
 
 /** Pause between two looks at a node's own connections, while somebody wants to know. */
 export const HELD_ROUND_MS = 1000;
+/** From a version of the table to the look that counts for it. */
+export const HELD_SETTLE_MS = 100;
 
 // Who answers for the VIP.
 /** How long ARP and neighbour answers go on after the last renewal. */

@@ -57,7 +57,9 @@ export function arrangeTables(config: Config, maps: SharedMaps): TableArea[] {
     return areaOf(maps, name, group, maps.tableSize + base, size);
   });
   for (const { group, table } of areas) {
-    if (former[group]?.identity !== rows[group]?.identity) clear(table);
+    const [before, after] = [former[group], rows[group]];
+    const isSame = (key: keyof GroupRow): boolean => before?.[key] === after?.[key];
+    if (!isSame("identity") || !isSame("base") || !isSame("size")) clear(table);
   }
   rows.forEach(({ identity, base, size }, group) => {
     const tableBase = identity === 0n ? 0 : maps.tableSize + base;

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseIp } from "../conf/address.ts";
 import { describeError } from "../conf/errors.ts";
-import { HELD_ROUND_MS } from "../conf/limits.ts";
+import { HELD_ROUND_MS, HELD_SETTLE_MS } from "../conf/limits.ts";
 import { eachTcpSocket, type LocalService } from "../net/sock-diag.ts";
 import { bucketOf, clientHash } from "./hash.ts";
 import { createSocketRounds, type HeldSockets } from "./held-sockets.ts";
@@ -40,6 +40,8 @@ export function startHeldRounds(options: HeldRoundsOptions): { stop(): void } {
   const { signal } = stopping;
   const round = async (): Promise<void> => {
     const began_at = version();
+    // What was on its way to this node when it got that version is a connection by then.
+    await sleep(HELD_SETTLE_MS, undefined, { ref: false });
     try {
       await eachTcpSocket(services, rounds.take);
       const held = rounds.end();

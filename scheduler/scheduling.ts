@@ -441,6 +441,7 @@ function calmTurn(running: Running): void {
   plane.setHasPrevious(withPrevious > 0);
   for (const member of members) member.tableVersion = versionOf(steering.feed, member.config.number);
   noteEmpty(running);
+  forgetSilent(running);
   if (withPrevious > 0 || members.some(({ isDraining }) => isDraining)) makeMark(steering);
   if (
     sweeper !== undefined &&
@@ -449,6 +450,19 @@ function calmTurn(running: Running): void {
   )
     balance(running, sweeper);
   running.server?.changed();
+}
+
+/**
+ * Buckets wait for their previous node to tell that it has no connections of them. One that has failed may never tell:
+ * after the time that makes a bucket idle it is not waited for any more.
+ */
+function forgetSilent({ machine, steering, judgements }: Running): void {
+  const timeout_ms = machine.config.scheduler.bucket_timeout_s * 1000;
+  for (const { config, complaint_since_ms, isInStep } of machine.members) {
+    const isFailed = judgements.get(config.number)?.state === "failed";
+    if (!isFailed || isInStep || monotonic_ms() - complaint_since_ms < timeout_ms) continue;
+    release(steering, config.number, makeMark(steering), () => false);
+  }
 }
 
 /** A draining node's connections count from the version on at which all know that it has no buckets. */
@@ -465,7 +479,9 @@ function balance(running: Running, { answers, last_sweep_at_ms }: Sweeper): void
   const { machine, steering } = running;
   running.sweptAt_ms = last_sweep_at_ms;
   const nodes = machine.members.map(({ config: { number, weight } }) => {
-    const status = answers.get(number);
+    // Who gets no traffic tells nothing of how much it could bear.
+    const isUp = running.judgements.get(number)?.state === "up";
+    const status = isUp ? answers.get(number) : undefined;
     return { number, weight, figures: status === undefined ? undefined : figuresOf(status) };
   });
   const { state, weights } = correct(

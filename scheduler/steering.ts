@@ -143,7 +143,8 @@ function plan(steering: Steering, table: SteeredTable, now_ns: bigint, passed_s:
   const fillBudget = Math.floor(table.fill);
   const limits = { timeout_units, fillBudget, most: MOST_PER_TURN };
   const changes = propose(table.policy, Number(now_ns >> 30n), limits);
-  if (changes.length > 0) table.fill -= fillBudget;
+  const moves = changes.filter(({ seen, word }) => ownerOf(seen) !== ownerOf(word)).length;
+  table.fill -= Math.min(moves, fillBudget);
   tellAll(steering, table, changes);
   const isUrgent = ({ seen }: Change): boolean =>
     table.down.has(ownerOf(seen)) && table.down.has(nextOf(seen));

@@ -265,12 +265,12 @@ static __always_inline struct node *owner_for_error(const struct place *place, _
   return living_node(place->node_base + owner_of(word));
 }
 
-/* The row of the bucket's previous node when the frame is to go on to it, NO_ROW when it stays here. */
+/* The row of the node that may have the frame's connection when it is to go on to it, NO_ROW when it stays here. */
 static __always_inline __u32 second_chance(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver,
-                                           __u32 word) {
-  if (previous_of(word) == NODE_NOBODY || vserver->flags & VSERVER_DIRECT)
+                                           __u32 number) {
+  if (number == NODE_NOBODY || vserver->flags & VSERVER_DIRECT)
     return NO_ROW;
-  __u32 row = vserver->node_base + previous_of(word);
+  __u32 row = vserver->node_base + number;
   return needs_second_chance(ctx, flow, row) ? row : NO_ROW;
 }
 
@@ -291,7 +291,7 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
   }
   __u32 row = NO_ROW;
   if (node->flags & NODE_SELF)
-    row = second_chance(ctx, flow, vserver, word);
+    row = second_chance(ctx, flow, vserver, previous_of(word));
   if (flow->fragment) {
     remember(flow, place, row);
     count(REASON_FIRST_FRAGMENT);
@@ -301,20 +301,21 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
   return give_to(ctx, eth, node, place->traffic_base, is_syn(flow));
 }
 
-/* Whether frames of a bucket belong to this node, which doesn't schedule. */
-static __always_inline int is_given_to_us(const struct place *place, __u32 word) {
-  if (owner_of(word) == control.number)
-    return 1;
-  return next_of(word) == control.number && !living_node(place->node_base + owner_of(word));
+/*
+ * Who may have connections of a bucket beside this node, which doesn't schedule: its previous node. When that is this
+ * node itself, the bucket is just moving away, maybe back to who had it before: then its owner.
+ */
+static __always_inline __u32 other_holder_of(__u32 word) {
+  if (previous_of(word) == control.number)
+    return owner_of(word);
+  return previous_of(word);
 }
 
-/* A node that doesn't schedule: the scheduler's frame stays here, or goes on to the bucket's previous node. */
+/* A node that doesn't schedule: the scheduler's frame stays here, or goes on to another one that had the bucket. */
 static __always_inline int receive(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                    const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
-  __u32 row = NO_ROW;
-  if (is_given_to_us(place, word))
-    row = second_chance(ctx, flow, vserver, word);
+  __u32 row = second_chance(ctx, flow, vserver, other_holder_of(word));
   if (flow->fragment)
     remember(flow, place, row);
   if (row == NO_ROW)

@@ -492,7 +492,7 @@ function scheduleBucket(way: Way, flow: Flow, vserver: ModelVserver, index: numb
   }
   const owner = flow.isIcmpError ? nodeAt(world, vserver, bucket.owner) : ownerAfter(way, vserver, index);
   if (owner === undefined) return drop(way, "no_node");
-  const row = owner.isSelf ? secondChance(way, flow, vserver, bucket) : undefined;
+  const row = owner.isSelf ? secondChance(way, flow, vserver, bucket.previous) : undefined;
   remember(way, flow, vserver, index, row);
   if (flow.fragment === "first") way.counts.push("first_fragment");
   if (row !== undefined) return handOn(way, vserver, world.nodes.get(row)!, row);
@@ -532,26 +532,20 @@ function followNext(way: Way, vserver: ModelVserver, index: number): boolean {
 function onNode(way: Way, flow: Flow, vserver: ModelVserver, index: number): End {
   const { world } = way;
   const bucket = world.buckets[index]!;
-  const isOwner = bucket.owner === world.ownNumber;
-  const isHeir = bucket.next === world.ownNumber && !isUp(nodeAt(world, vserver, bucket.owner));
-  const row = isOwner || isHeir ? secondChance(way, flow, vserver, bucket) : undefined;
+  const isMovingAway = bucket.previous === world.ownNumber;
+  const row = secondChance(way, flow, vserver, isMovingAway ? bucket.owner : bucket.previous);
   remember(way, flow, vserver, index, row);
   if (row === undefined) return pass(way, "from_scheduler");
   return handOn(way, vserver, world.nodes.get(row)!, row);
 }
 
-/** The row of the previous node, when the frame belongs to no connection here and may belong to one of that. */
-function secondChance(
-  { world }: Way,
-  flow: Flow,
-  vserver: ModelVserver,
-  bucket: ModelBucket,
-): number | undefined {
+/** The row of a node that may have a frame's connection, when there is none of it here. */
+function secondChance({ world }: Way, flow: Flow, vserver: ModelVserver, number: number): number | undefined {
   if (vserver.isDirect || flow.protocol !== TCP || isOpening(flow)) return undefined;
-  const previous = nodeAt(world, vserver, bucket.previous);
-  if (previous === undefined || !previous.isReachable || previous.isSelf) return undefined;
+  const other = nodeAt(world, vserver, number);
+  if (other === undefined || !other.isReachable || other.isSelf) return undefined;
   const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort);
-  return socket === "connection" ? undefined : vserver.nodeBase + bucket.previous;
+  return socket === "connection" ? undefined : vserver.nodeBase + number;
 }
 
 function handOn(way: Way, vserver: ModelVserver, node: ModelNode, row: number): End {

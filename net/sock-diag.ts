@@ -42,8 +42,8 @@ const STATES_MASK = [...Object.values(TCP_STATES), NEW_SYN_RECV].reduce(
 const HEADER_BYTES = 16;
 const REQUEST_BYTES = HEADER_BYTES + 60;
 const AT = { type: 4, flags: 6, family: 16, states: 68, error: 16 } as const;
-// In words of four bytes from inet_diag_msg's start: family and state, ports, local and remote address.
-const WORD = { family: 0, ports: 1, local: 2, remote: 6 } as const;
+// In words of four bytes from inet_diag_msg's start: family and state, ports, local and remote address, inode.
+const WORD = { family: 0, ports: 1, local: 2, remote: 6, inode: 17 } as const;
 
 /** The kernel gives 32 KiB at most in one piece. */
 const BUFFER_BYTES = 65_536;
@@ -71,6 +71,8 @@ export interface TcpSocket {
   readonly remotePort: number;
   /** Of `TCP_STATES`. */
   readonly state: number;
+  /** No process has it any more. */
+  readonly isOrphan: boolean;
 }
 
 /**
@@ -127,6 +129,7 @@ function pieceReader(
     remote: new Uint8Array(remote.buffer),
     remotePort: 0,
     state: 0,
+    isOrphan: false,
   };
   let found = 0;
   const takeSocket = (at: number): void => {
@@ -143,6 +146,7 @@ function pieceReader(
     socket.family = family;
     socket.remotePort = swapped(ports >>> 16);
     socket.state = (head >>> 8) & 0xff;
+    socket.isOrphan = words[at + WORD.inode] === 0;
     onSocket(socket);
   };
   const takePiece = (length: number): boolean => {

@@ -22,7 +22,7 @@ export interface HeldSocketsOptions {
   readonly isPreviousOf: (bucket: number) => boolean;
 }
 export interface HeldSockets {
-  /** Open connections to the VIPs on this node, of any bucket; not those that are only being opened. */
+  /** Open connections to the VIPs on this node, of any bucket; not those that are only being opened, or all but over. */
   readonly connections: number;
   /**
    * A bit for each bucket that this node is the previous one of and has connections of, lowest bit first. Undefined
@@ -32,7 +32,9 @@ export interface HeldSockets {
 }
 export interface SocketRounds {
   /** A connection, in a round. */
-  readonly take: (socket: Pick<TcpSocket, "service" | "remote" | "family" | "remotePort" | "state">) => void;
+  readonly take: (
+    socket: Pick<TcpSocket, "service" | "remote" | "family" | "remotePort" | "state" | "isOrphan">,
+  ) => void;
   /** The round is over, and the next one begins. */
   readonly end: () => HeldSockets;
   /** The round was broken off: nothing of it counts, and the next one begins. */
@@ -52,9 +54,11 @@ export function createSocketRounds(options: HeldSocketsOptions): SocketRounds {
   };
   return {
     drop,
-    take: ({ service, remote, family, remotePort, state }) => {
-      // Half-open ones come without end while somebody floods: nobody could wait for the last of them.
-      if (state !== TCP_STATES.SYN_RECV) connections++;
+    take: ({ service, remote, family, remotePort, state, isOrphan }) => {
+      // Half-open ones come without end while somebody floods: nobody could wait for the last of them. And one that this
+      // node has closed, with all of its data acknowledged, only waits for the other side's last word.
+      const isOver = state === TCP_STATES.FIN_WAIT2 && isOrphan;
+      if (state !== TCP_STATES.SYN_RECV && !isOver) connections++;
       const bucket = bucketOf(remote, family, remotePort, hashes[service] ?? "address-and-port");
       current[bucket >> 3]! |= 1 << (bucket & 7);
     },

@@ -149,3 +149,21 @@ test("20,000 connections are told in time, each once, and the process goes on me
   t.diagnostic(`20,000 connections: ${Math.min(...took_ms).toFixed(1)} ms at best`);
   assert.ok(Math.min(...took_ms) < 400);
 });
+
+test("a connection that its process has closed is told as an orphan while it waits for the other side", async (t) => {
+  const server = await serve(t, VIP, 84);
+  const accepted = once(server, "connection");
+  await client(t, VIP, 84);
+  const [socket]: Socket[] = await accepted;
+  const orphans = async (): Promise<string[]> => {
+    const lines: string[] = [];
+    await eachTcpSocket([service(VIP, 84)], ({ state, isOrphan }) => lines.push(`${state} ${isOrphan}`));
+    return lines;
+  };
+  assert.deepEqual(await orphans(), [`${TCP_STATES.ESTABLISHED} false`]);
+  socket?.end();
+  socket?.once("finish", () => socket.destroy());
+  await until("it is closed on this side", async () => {
+    return (await orphans()).join() === `${TCP_STATES.FIN_WAIT2} true`;
+  });
+});

@@ -11,6 +11,7 @@ const connection = (bucket: number, service = 0) => ({
   family: 4 as const,
   remotePort: 1000,
   state: TCP_STATES.ESTABLISHED as number,
+  isOrphan: false,
 });
 const bucketsIn = ({ bits }: HeldSockets): number[] | undefined =>
   bits && [...Array(SIZE).keys()].filter((bucket) => ((bits[bucket >> 3] ?? 0) >> (bucket & 7)) & 1);
@@ -68,7 +69,7 @@ test("a round that was broken off does not count", () => {
   assert.deepEqual([held.connections, bucketsIn(held)], [1, [1, 3]]);
 });
 
-test("half-open connections hold their bucket, but a node is not waited for because of them", () => {
+test("connections that are half open or all but over hold their bucket, but no node is waited for because of them", () => {
   const { take, end } = createSocketRounds({
     tableSize: SIZE,
     hashes: ["address"],
@@ -77,9 +78,12 @@ test("half-open connections hold their bucket, but a node is not waited for beca
   });
   end();
   take(connection(1));
-  take({ ...connection(2), state: TCP_STATES.SYN_RECV });
+  take({ ...connection(2), state: TCP_STATES.SYN_RECV, isOrphan: true });
+  take({ ...connection(3), state: TCP_STATES.FIN_WAIT2, isOrphan: true });
+  take({ ...connection(4), state: TCP_STATES.FIN_WAIT2 });
+  take({ ...connection(5), state: TCP_STATES.FIN_WAIT1, isOrphan: true });
   const held = end();
-  assert.deepEqual([held.connections, bucketsIn(held)], [1, [1, 2]]);
+  assert.deepEqual([held.connections, bucketsIn(held)], [3, [1, 2, 3, 4, 5]]);
 });
 
 test("what of a client is hashed is the service's", () => {

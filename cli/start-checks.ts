@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { release } from "node:os";
+import { parseIp, type Family, type IpAddress } from "../conf/address.ts";
 import { DlbaError } from "../conf/errors.ts";
 import { readArrayKey } from "../conf/keys.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
@@ -14,6 +15,7 @@ import {
   interfacesWith,
   isLibraryPresent,
   isOnBpfFileSystem,
+  ownFamilies,
 } from "../net/host.ts";
 
 const LEAST_KERNEL = [6, 1] as const;
@@ -37,6 +39,9 @@ export interface HostFacts {
   readonly addressInterfaces: ReadonlyMap<string, readonly string[]>;
   /** VIPs that another interface than `lo` has. */
   readonly strayVips: readonly { readonly vip: string; readonly interface: string }[];
+  /** Of the addresses of this machine's own, not on `lo` and usable beyond a link; and of the web servers elsewhere. */
+  readonly ownFamilies: ReadonlySet<Family>;
+  readonly webFamilies: ReadonlySet<Family>;
   /** Undefined when the array key can be read. */
   readonly arrayKeyError: DlbaError | undefined;
 }
@@ -54,6 +59,8 @@ export function hostFacts(config: Config, node: NodeConfig, pinDir: string): Hos
       [node, ...node.interfaces].map(({ address }) => [address, interfacesWith(address)]),
     ),
     strayVips: strayVips(config),
+    ownFamilies: ownFamilies(),
+    webFamilies: webFamilies(config),
     arrayKeyError: arrayKeyError(config.array.key_file),
   };
 }
@@ -62,6 +69,16 @@ function strayVips(config: Config): { vip: string; interface: string }[] {
   return vipsOf(config).flatMap((vip) =>
     interfacesWith(vip).flatMap((name) => (name === "lo" ? [] : [{ vip, interface: name }])),
   );
+}
+
+const isElsewhere = ({ text, family }: IpAddress): boolean =>
+  family === 4 ? !text.startsWith("127.") : text !== "::1";
+
+function webFamilies({ pools }: Config): Set<Family> {
+  const addresses = pools
+    .filter(({ scheduling }) => scheduling !== "direct")
+    .flatMap(({ servers }) => servers.flatMap(({ address }) => parseIp(address) ?? []));
+  return new Set(addresses.filter(isElsewhere).map(({ family }) => family));
 }
 
 function arrayKeyError(path: string): DlbaError | undefined {
@@ -81,6 +98,7 @@ export function startProblems(node: NodeConfig, pinDir: string, facts: HostFacts
     ...privilegeProblems(facts),
     ...softwareProblems(pinDir, facts),
     ...interfaceProblems(node, facts),
+    ...familyProblems(facts),
     ...(facts.arrayKeyError === undefined ? [] : [facts.arrayKeyError]),
   ];
 }
@@ -126,6 +144,20 @@ function interfaceProblems(node: NodeConfig, facts: HostFacts): DlbaError[] {
   );
   const own = [node, ...node.interfaces].flatMap((segment) => segmentProblems(node.name, segment, facts));
   return [...own, ...strays];
+}
+
+/** Without an address of its own the kernel would ask with a VIP, and the answers would go to the scheduler. */
+function familyProblems({ ownFamilies, webFamilies }: HostFacts): DlbaError[] {
+  return [...webFamilies.difference(ownFamilies)].map(
+    (family) =>
+      new DlbaError(
+        "FAMILY_MISSING",
+        `this machine has no IPv${family} address to ask IPv${family} web servers from`,
+        {
+          hint: `give one of its interfaces an IPv${family} address (a VIP won't do: answers to it go to the scheduler)`,
+        },
+      ),
+  );
 }
 
 type Segment = NodeConfig["interfaces"][number];

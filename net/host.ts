@@ -9,7 +9,7 @@ import koffi from "koffi";
 import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname } from "node:path";
-import { parseIp } from "../conf/address.ts";
+import { parseIp, type Family } from "../conf/address.ts";
 import { command } from "./command.ts";
 
 /** What we changed on the machine: addresses added to `lo`, and the former values of kernel settings. */
@@ -104,6 +104,18 @@ function addressesOf(interfaceName: string): Set<string> {
 export function interfacesWith(address: string): string[] {
   const text = parseIp(address)?.text ?? address;
   return Object.keys(networkInterfaces()).filter((name) => addressesOf(name).has(text));
+}
+
+const LINK_LOCAL = /^fe[89ab]/i;
+
+/** Families in which this machine has addresses that it can be reached at from beyond a link, but for those on `lo`. */
+export function ownFamilies(): Set<Family> {
+  const all = Object.entries(networkInterfaces()).flatMap(([name, list]) =>
+    name === "lo" ? [] : (list ?? []),
+  );
+  return new Set(
+    all.flatMap(({ address }) => (LINK_LOCAL.test(address) ? [] : (parseIp(address)?.family ?? []))),
+  );
 }
 
 /** The network interfaces of the namespace that this process is in, up or not. */

@@ -29,12 +29,19 @@ const good: HostFacts = {
   interfaces: ["lo", "eth0", "eth1"],
   addressInterfaces: addressOn(["eth0"], ["eth1"]),
   strayVips: [],
+  ownFamilies: new Set([4, 6]),
+  webFamilies: new Set([4]),
   arrayKeyError: undefined,
 };
 
 test("a machine that has all of it is fit", () => {
   assert.deepEqual(startProblems(node, "/sys/fs/bpf/dlba", good), []);
   assert.deepEqual(startProblems(node, "/sys/fs/bpf/dlba", { ...good, kernelRelease: "10.0" }), []);
+});
+
+test("web servers on this machine need no address to be asked from", () => {
+  const facts: HostFacts = { ...good, ownFamilies: new Set([6]), webFamilies: new Set() };
+  assert.deepEqual(startProblems(node, "/sys/fs/bpf/dlba", facts), []);
 });
 
 const cases: readonly { name: string; facts: Partial<HostFacts>; code: string; says: RegExp }[] = [
@@ -47,6 +54,12 @@ const cases: readonly { name: string; facts: Partial<HostFacts>; code: string; s
     says: /CAP_NET_ADMIN.*CAP_BPF.*root/,
   },
   { name: "no libbpf", facts: { isLibbpfPresent: false }, code: "PACKAGE_MISSING", says: /install libbpf1/ },
+  {
+    name: "no IPv6 for IPv6 web servers",
+    facts: { ownFamilies: new Set([4]), webFamilies: new Set([4, 6]) },
+    code: "FAMILY_MISSING",
+    says: /IPv6 address to ask IPv6 web servers.*VIP won't do/,
+  },
   { name: "no ip", facts: { isIpPresent: false }, code: "PACKAGE_MISSING", says: /install iproute2/ },
   { name: "no bpffs", facts: { isPinDirOnBpfFs: false }, code: "NO_BPF_FS", says: /mount -t bpf/ },
   {

@@ -1,8 +1,9 @@
 /**
- * A chaos run: `npm run chaos:nodes -- [--rounds 20] [--seed N] [--json]`. An array of four nodes in a lab, under load;
- * round by round a node is added, drained, undrained, killed (cable cut, `kill -9` of all) or returns. No connection may
+ * A chaos run: `npm run chaos:nodes -- [--rounds 20] [--seed N] [--json]`. An array of four nodes in a lab, under load; in
+ * random order a node is added, drained, undrained, killed (cable cut, `kill -9` of all) or returns, each at least as
+ * often as there are rounds (a round takes about three quarters of a minute). No connection may
  * fail whose node stayed alive, however long it was idle. Exits 1 when one did, or when the array did not settle
- * after a round; leaves nothing behind. The same seed makes the same rounds.
+ * after a step; leaves nothing behind. The same seed makes the same steps.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -178,10 +179,10 @@ async function withLab(lab: string, dir: string, seed: number, count: number): P
     idle: [`node${IDLE_NODE}`],
   });
   say(
-    `Seed ${seed}, ${count} rounds. Bringing up a lab of ${NODES.length} nodes, node${IDLE_NODE} not started …`,
+    `Seed ${seed}, ${count} rounds, ${rounds.length} steps. Bringing up a lab of ${NODES.length} nodes, node${IDLE_NODE} not started …`,
   );
   const { state } = await labUp({ name: lab, configFile: writeConfig(dir), idleNodes: [IDLE_NODE] });
-  const flows = startFlows(lab, "client", loadPlan(60 + count * ROUND_MOST_S));
+  const flows = startFlows(lab, "client", loadPlan(60 + rounds.length * ROUND_MOST_S));
   const counters = watchCounters(lab);
   const chaos: Chaos = { state, flows, counters, deaths: [], killed: new Set(), draining: new Set() };
   await sleep(DWELL_MS);
@@ -206,7 +207,7 @@ function conclude(
   for (const flow of wrong.slice(0, MAX_SHOWN_ERRORS)) say(`  ${errorLine(state, flow, rounds)}`);
   for (const line of slowLines(state, flows, rounds)) say(`  ${line}`);
   const counts = DEEDS.map((deed) => `${deed} ${rounds.filter((round) => round.deed === deed).length}`);
-  say(`${counts.join(", ")}; ${unsettled} rounds did not settle`);
+  say(`${counts.join(", ")}; ${unsettled} steps did not settle`);
   say(`${ok ? "Good" : "NOT GOOD"}: ${wrong.length} errors on flows whose nodes stayed alive. Seed ${seed}.`);
   const errors = wrong.slice(0, MAX_SHOWN_ERRORS);
   return { ok, seed, rounds, flows: figures, counters: counters.sums(), outages_ms: outages, errors };

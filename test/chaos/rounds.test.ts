@@ -18,9 +18,8 @@ const BEFORE: Readonly<Record<string, readonly NodeState[]>> = {
 
 test("each round does what can be done, never to the scheduler, and leaves two nodes up", () => {
   fc.assert(
-    fc.property(fc.integer(), fc.integer({ min: 1, max: 60 }), (seed, count) => {
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 30 }), (seed, count) => {
       const rounds = planRounds(seed, count, NODES);
-      assert.equal(rounds.length, count);
       let states = new Map<string, NodeState>(
         NODES.nodes.map((node) => [node, node === "node4" ? "idle" : "up"]),
       );
@@ -34,14 +33,15 @@ test("each round does what can be done, never to the scheduler, and leaves two n
   );
 });
 
-test("every deed is done in twenty rounds, two times at least, whatever the seed", () => {
+test("every deed is done as often as was asked for, and there is an end to it, whatever the seed", () => {
   fc.assert(
-    fc.property(fc.integer(), (seed) => {
-      const rounds = planRounds(seed, 20, NODES);
+    fc.property(fc.integer(), fc.nat({ max: 30 }), (seed, count) => {
+      const rounds = planRounds(seed, count, NODES);
       for (const deed of DEEDS) {
         const times = rounds.filter((round) => round.deed === deed).length;
-        assert.ok(times >= 2, `${deed}: ${times} times`);
+        assert.ok(times >= count, `${deed}: ${times} times`);
       }
+      assert.ok(rounds.length <= count * 20 + 20, `${rounds.length} steps`);
     }),
   );
 });

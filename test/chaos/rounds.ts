@@ -1,4 +1,4 @@
-/** What happens in a chaos run, round by round: as random as a seed makes it, and always possible. Pure. */
+/** What happens in a chaos run, step by step: as random as a seed makes it, and always possible. Pure. */
 import { randomWords } from "../../lab/random.ts";
 
 /** add: a machine that was never there, or was started anew; return: one whose cable and processes come back. */
@@ -31,7 +31,7 @@ const AFTER: Readonly<Record<Deed, NodeState>> = {
   return: "up",
 };
 
-/** The rounds of a seed: at each, the deeds that were least frequent so far are drawn from. */
+/** The steps of a seed, in random order, until each deed has been done `count` times; some have to be done more often. */
 export function planRounds(seed: number, count: number, { scheduler, nodes, idle }: ChaosNodes): Round[] {
   const random = randomWords(seed);
   const pick = <T>(list: readonly T[]): T => list[random() % list.length]!;
@@ -39,17 +39,20 @@ export function planRounds(seed: number, count: number, { scheduler, nodes, idle
     nodes.map((node) => [node, idle.includes(node) ? "idle" : "up"]),
   );
   const done = new Map<Deed, number>(DEEDS.map((deed) => [deed, 0]));
-  return Array.from({ length: count }, () => {
+  const rounds: Round[] = [];
+  while (DEEDS.some((deed) => done.get(deed)! < count)) {
     const possible = DEEDS.map((deed) => ({ deed, nodes: nodesFor(deed, states, scheduler) })).filter(
       ({ nodes }) => nodes.length > 0,
     );
-    const least = Math.min(...possible.map(({ deed }) => done.get(deed)!));
-    const { deed, nodes: candidates } = pick(possible.filter(({ deed }) => done.get(deed) === least));
+    // When none of those that are missing is possible, whatever happens makes one of them so before long.
+    const missing = possible.filter(({ deed }) => done.get(deed)! < count);
+    const { deed, nodes: candidates } = pick(missing.length > 0 ? missing : possible);
     const node = pick(candidates);
-    done.set(deed, least + 1);
+    done.set(deed, done.get(deed)! + 1);
     states = new Map(states).set(node, AFTER[deed]);
-    return { deed, node, states };
-  });
+    rounds.push({ deed, node, states });
+  }
+  return rounds;
 }
 
 /** The nodes that a deed can be done to. */

@@ -12,7 +12,7 @@ import { prepareHost, restoreHost } from "../net/host.ts";
 import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
 import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { checkRuntime } from "../net/runtime.ts";
-import { detachDataPlane } from "../scheduler/data-plane.ts";
+import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
 import { createLogger } from "../status/log.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
 import { type ChildSpec, supervise } from "./supervisor.ts";

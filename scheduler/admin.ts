@@ -6,7 +6,7 @@ import { DlbaError } from "../conf/errors.ts";
 import type { NodeStateName } from "../conf/messages.ts";
 import { listOf, suggestion } from "../conf/suggest.ts";
 import type { DrainStatus } from "../net/admin-socket.ts";
-import type { Member } from "./members.ts";
+import type { Member } from "./nodes/members.ts";
 
 export interface AdminDesk {
   readonly members: readonly Member[];

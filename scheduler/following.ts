@@ -4,9 +4,9 @@
  */
 import type { NodeStateName } from "../conf/messages.ts";
 import type { NodeConfig } from "../conf/schema.ts";
-import { createFollow, flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./follow.ts";
-import { startFollower } from "./follower.ts";
-import { startHeldRounds } from "./held-rounds.ts";
+import { createFollow, flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./feed/follow.ts";
+import { startFollower } from "./feed/follower.ts";
+import { startHeldRounds } from "./held/held-rounds.ts";
 import { NODE_DRAINING, NODE_REACHABLE, NODE_UP } from "./layout.ts";
 import { writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
 import { previousOf, readWord } from "./table.ts";

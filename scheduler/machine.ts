@@ -12,9 +12,9 @@ import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
 import { readInterface } from "../net/interface.ts";
 import type { Logger } from "../status/log.ts";
 import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
-import { openDataPlane, type DataPlane } from "./data-plane.ts";
-import { createMember, type FormerNode, type Member } from "./members.ts";
-import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane.ts";
+import { openDataPlane, type DataPlane } from "./plane/data-plane.ts";
+import { createMember, type FormerNode, type Member } from "./nodes/members.ts";
+import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane/plane.ts";
 import { hostKey, NO_PLACES, readPlaces, rowsFor, writePlaces, type TrafficPlaces } from "./traffic-rows.ts";
 
 /** One of the networks that the node is on. */

@@ -13,7 +13,7 @@ import type {
 import { NOBODY } from "../conf/limits.ts";
 import type { TableArea } from "./arrangement.ts";
 import type { DirectHost, Machine } from "./machine.ts";
-import type { Member } from "./members.ts";
+import type { Member } from "./nodes/members.ts";
 import { idleSeconds, lastAccess, nextOf, ownerOf, previousOf, readWord, sizeOf } from "./table.ts";
 import type { TrafficRates } from "./traffic-rates.ts";
 import { hostKey, ROWS_PER_VSERVER } from "./traffic-rows.ts";

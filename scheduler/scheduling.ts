@@ -7,19 +7,19 @@ import { deriveKey } from "../conf/keys.ts";
 import type { NodeStatus } from "../conf/messages.ts";
 import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
 import { startHeartbeats } from "../net/heartbeat-sender.ts";
-import { correct, figuresOf, noBalance, type BalanceState } from "./balance.ts";
-import { startDirectChecks } from "./direct-checks.ts";
-import { createFeed, inStep, recordFlags, setLiving, versionOf, type Feed } from "./feed.ts";
-import { hasBit, type Held } from "./feed-message.ts";
-import { startFeedServer, type FeedServer } from "./feed-server.ts";
-import { holdFragments } from "./fragments.ts";
-import { createWatch, JUDGE_EVERY_MS, type LivenessChange, type Watch } from "./heartbeats.ts";
-import type { HeldFragments } from "./held-fragments.ts";
-import { startHeldRounds } from "./held-rounds.ts";
+import { correct, figuresOf, noBalance, type BalanceState } from "./policy/balance.ts";
+import { startDirectChecks } from "./direct/direct-checks.ts";
+import { createFeed, inStep, recordFlags, setLiving, versionOf, type Feed } from "./feed/feed.ts";
+import { hasBit, type Held } from "./feed/feed-message.ts";
+import { startFeedServer, type FeedServer } from "./feed/feed-server.ts";
+import { holdFragments } from "./held/fragments.ts";
+import { createWatch, JUDGE_EVERY_MS, type LivenessChange, type Watch } from "./nodes/heartbeats.ts";
+import type { HeldFragments } from "./held/held-fragments.ts";
+import { startHeldRounds } from "./held/held-rounds.ts";
 import { NODE_DRAINING, NODE_REACHABLE, NODE_UP } from "./layout.ts";
 import { monotonic_ms, writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
-import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./members.ts";
-import { bucketsOf, createPolicy } from "./policy.ts";
+import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./nodes/members.ts";
+import { bucketsOf, createPolicy } from "./policy/policy.ts";
 import {
   bucketsWithPrevious,
   createSteering,
@@ -35,7 +35,7 @@ import {
   type Steering,
   type Told,
 } from "./steering.ts";
-import { startSweeper, type Sweeper } from "./sweeper.ts";
+import { startSweeper, type Sweeper } from "./nodes/sweeper.ts";
 import { previousOf, readWord, unitsOfSeconds } from "./table.ts";
 
 const CALM_EVERY_MS = 1000;

@@ -3,7 +3,7 @@
  * kernel's table when they have it. One table is that of the array's nodes, each direct pool has a further one.
  * Nothing here waits or knows of sockets: the caller has it take a turn every few milliseconds.
  */
-import { propose as tell, ready, record, waitingCount, type Feed } from "./feed.ts";
+import { propose as tell, ready, record, waitingCount, type Feed } from "./feed/feed.ts";
 import {
   handOver,
   markNow,
@@ -17,7 +17,7 @@ import {
   type Change,
   type Policy,
   type PolicyNode,
-} from "./policy.ts";
+} from "./policy/policy.ts";
 import { nextOf, ownerOf } from "./table.ts";
 
 /** Changes that one turn proposes at most: a few milliseconds of work. */

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { deriveKey } from "../../conf/keys.ts";
 import { HEARTBEAT_KEY_BYTES } from "../../net/heartbeat.ts";
 import { readInterface } from "../../net/interface.ts";
-import { detachDataPlane, openDataPlane, type DataPlane } from "../../scheduler/data-plane.ts";
+import { detachDataPlane, openDataPlane, type DataPlane } from "../../scheduler/plane/data-plane.ts";
 import { enterOwnNetwork, ip } from "../net/network-namespace.ts";
 import { directory, pinDirectory, until } from "../scheduler/network.ts";
 

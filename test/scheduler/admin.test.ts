@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { NodeStateName } from "../../conf/messages.ts";
 import { answerAdmin, type AdminDesk } from "../../scheduler/admin.ts";
-import { createMember, type Member } from "../../scheduler/members.ts";
+import { createMember, type Member } from "../../scheduler/nodes/members.ts";
 
 function deskOf(states: readonly NodeStateName[], otherScheduler = ""): AdminDesk {
   const members = states.map((_, i): Member => {

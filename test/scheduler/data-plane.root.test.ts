@@ -10,7 +10,7 @@ import { openLease } from "../../net/lease.ts";
 import { openBpfObject } from "../../net/libbpf.ts";
 import { openPeersPage, PEERS_LAYOUT } from "../../net/peers-page.ts";
 import { OBJECT_FILE } from "../../scheduler/bpf/build.ts";
-import { detachDataPlane, loadUnattached } from "../../scheduler/data-plane.ts";
+import { detachDataPlane, loadUnattached } from "../../scheduler/plane/data-plane.ts";
 import { GROUP_COUNT, LEASE, NODE, NODE_COUNT, PEER } from "../../scheduler/layout.ts";
 import { cable, directory, ip, namespace, pinDirectory, sh, startIn, until } from "./network.ts";
 import type { Order, Said } from "./plane-process.ts";

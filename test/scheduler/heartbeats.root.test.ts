@@ -9,8 +9,13 @@ import { newSentTimes } from "../../net/heartbeat-memory.ts";
 import { monotonic_ns, startHeartbeats } from "../../net/heartbeat-sender.ts";
 import { readInterface } from "../../net/interface.ts";
 import { openPeersPage } from "../../net/peers-page.ts";
-import { detachDataPlane, openDataPlane, type DataPlane } from "../../scheduler/data-plane.ts";
-import { createWatch, JUDGE_EVERY_MS, type LivenessChange, type Watch } from "../../scheduler/heartbeats.ts";
+import { detachDataPlane, openDataPlane, type DataPlane } from "../../scheduler/plane/data-plane.ts";
+import {
+  createWatch,
+  JUDGE_EVERY_MS,
+  type LivenessChange,
+  type Watch,
+} from "../../scheduler/nodes/heartbeats.ts";
 import { enterOwnNetwork, ip } from "../net/network-namespace.ts";
 import { pinDirectory, until } from "./network.ts";
 

@@ -9,7 +9,11 @@ import { writeFileSync } from "node:fs";
 import { after, before, test, type TestContext } from "node:test";
 import { readInterface } from "../../net/interface.ts";
 import { openPacketSocket, type PacketSocket } from "../../net/packet-socket.ts";
-import { createHeldFragments, type Destination, type HeldFragments } from "../../scheduler/held-fragments.ts";
+import {
+  createHeldFragments,
+  type Destination,
+  type HeldFragments,
+} from "../../scheduler/held/held-fragments.ts";
 import { enterOwnNetwork, ip } from "../net/network-namespace.ts";
 import { until } from "./network.ts";
 

@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
 import type { PublishedBody } from "../../conf/messages.ts";
 import { openLease } from "../../net/lease.ts";
-import { detachDataPlane } from "../../scheduler/data-plane.ts";
+import { detachDataPlane } from "../../scheduler/plane/data-plane.ts";
 import { cable, directory, ip, mountBpf, namespace, pinDirectory, sh, startIn, until } from "./network.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");

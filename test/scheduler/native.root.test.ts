@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
 import { compileBpf } from "../../scheduler/bpf/build.ts";
-import { detachDataPlane } from "../../scheduler/data-plane.ts";
+import { detachDataPlane } from "../../scheduler/plane/data-plane.ts";
 import { directory, ip, namespace, pinDirectory, startIn } from "./network.ts";
 import type { Order, Said } from "./plane-process.ts";
 

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { parseMac } from "../../conf/address.ts";
 import { DlbaError, describeError } from "../../conf/errors.ts";
 import { readInterface } from "../../net/interface.ts";
-import { openDataPlane, type DataPlane } from "../../scheduler/data-plane.ts";
+import { openDataPlane, type DataPlane } from "../../scheduler/plane/data-plane.ts";
 import { wordOf } from "../../scheduler/table.ts";
 
 export interface Order {

@@ -5,9 +5,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NOBODY } from "../../conf/limits.ts";
-import { acknowledged, createFeed, due, ready, setLiving, welcome, type Feed } from "../../scheduler/feed.ts";
-import { createFollow, hello, take, type Follow } from "../../scheduler/follow.ts";
-import { bucketsOf, createPolicy, type Condition } from "../../scheduler/policy.ts";
+import {
+  acknowledged,
+  createFeed,
+  due,
+  ready,
+  setLiving,
+  welcome,
+  type Feed,
+} from "../../scheduler/feed/feed.ts";
+import { createFollow, hello, take, type Follow } from "../../scheduler/feed/follow.ts";
+import { bucketsOf, createPolicy, type Condition } from "../../scheduler/policy/policy.ts";
 import {
   bucketsWithPrevious,
   createSteering,

@@ -1,0 +1,209 @@
+/**
+ * Typed views of the maps that each interface of a node has for itself: the other nodes' MAC addresses there, what
+ * this node is, and what the peers' kernels have answered. Everything written is seen by the program at once.
+ */
+import { mapShared, type SharedMapping } from "../../net/ffi.ts";
+import type { BpfObject } from "../../net/libbpf.ts";
+import { peersOf, type Peers } from "../../net/peers-page.ts";
+import {
+  CONTROL,
+  GROUP_COUNT,
+  LAYOUT_VERSION,
+  NODE,
+  NODE_COUNT,
+  NODE_DRAINING,
+  NODE_REACHABLE,
+  NODE_SELF,
+  NODE_UP,
+  PEER,
+} from "../layout.ts";
+import { padded, replaceAll } from "./maps.ts";
+
+export const HASH_KEY_BYTES = 48;
+const HEARTBEAT_KEY_BYTES = 16;
+const MEMBER_FILTER_WORDS = 16;
+const NO_MAC = new Uint8Array(6);
+
+/** What the program knows of a node's condition. */
+export interface NodeState {
+  /** It takes frames. */
+  readonly isUp: boolean;
+  readonly isSelf: boolean;
+  /** Its kernel lives: it may have connections that are handed on to it, even if it is not up. */
+  readonly isReachable: boolean;
+  /** Kept for user space alone. */
+  readonly isDraining: boolean;
+}
+export interface NodeEntry extends NodeState {
+  readonly mac: Uint8Array;
+  /** Its place in the traffic rows of a virtual server. */
+  readonly slot: number;
+}
+
+/** What holds for the node as a whole: it is written to all interfaces alike. */
+export interface NodeWriters {
+  /** `HASH_KEY_BYTES` bytes, the same on all nodes. Throws RangeError. */
+  setHashKey(key: Uint8Array): void;
+  /** 16 bytes. Throws RangeError. */
+  setHeartbeatKey(key: Uint8Array): void;
+  /** This node's number. */
+  setNumber(number: number): void;
+  setScheduling(isScheduling: boolean): void;
+  /** Whether some bucket has a previous node; if none has, the scheduler's frames are not looked at. */
+  setHasPrevious(hasPrevious: boolean): void;
+  /** What heartbeat answers tell. */
+  setEpoch(epoch: number): void;
+  setTableVersion(version: number): void;
+}
+/** What an earlier process wrote last. */
+export interface NodeFacts {
+  readonly isScheduling: boolean;
+  readonly hasPrevious: boolean;
+  readonly epoch: number;
+  readonly tableVersion: number;
+}
+
+/** The maps of one interface. Group 0 is the array's nodes; each direct pool is a further one. */
+export interface InterfaceMaps {
+  setOwnMac(mac: Uint8Array): void;
+  /** Undefined: none is known. */
+  setSchedulerMac(mac: Uint8Array | undefined): void;
+  setNode(group: number, number: number, node: NodeEntry): void;
+  /** One store: the program never sees half of it. */
+  setNodeState(group: number, number: number, state: NodeState): void;
+  /** The MAC address is all zeros when the node was never set. */
+  readNode(group: number, number: number): NodeEntry;
+  /** MAC addresses whose frames are never scheduled again. */
+  setMembers(macs: readonly Uint8Array[]): void;
+  readonly peers: Peers;
+}
+
+/** The views of an object that is loaded; maps that are new are initialised. `close` unmaps; the object stays. */
+export function openInterfaceMaps(
+  object: BpfObject,
+): InterfaceMaps & NodeWriters & { facts(): NodeFacts; close(): void } {
+  const control = mapShared(object.mapFd(".data.control"), CONTROL.size);
+  const nodes = mapShared(object.mapFd("nodes"), NODE_COUNT * GROUP_COUNT * NODE.size);
+  const peers = mapShared(object.mapFd("peers"), NODE_COUNT * PEER.size);
+  new DataView(control.buffer).setUint32(CONTROL.layout, LAYOUT_VERSION, true);
+  return {
+    ...nodeWriters(control),
+    ...macWriters(control, object.mapFd("members")),
+    ...nodeViews(nodes),
+    facts: () => readFacts(control),
+    peers: peersOf(peers.buffer, nodes.buffer),
+    close: () => {
+      for (const mapping of [control, nodes, peers]) mapping.unmap();
+    },
+  };
+}
+
+function nodeWriters({ buffer }: SharedMapping): NodeWriters {
+  const view = new DataView(buffer);
+  const bytes = new Uint8Array(buffer);
+  const setKey = (at: number, key: Uint8Array, size_bytes: number): void => {
+    if (key.length !== size_bytes) throw new RangeError(`the key has ${size_bytes} bytes`);
+    bytes.set(key, at);
+  };
+  const setFlag = (at: number, flag: boolean): void => view.setUint32(at, Number(flag), true);
+  return {
+    setHashKey: (key) => setKey(CONTROL.hash_key, key, HASH_KEY_BYTES),
+    setHeartbeatKey: (key) => setKey(CONTROL.heartbeat_key, key, HEARTBEAT_KEY_BYTES),
+    setNumber: (number) => view.setUint16(CONTROL.number, number, true),
+    setScheduling: (isScheduling) => setFlag(CONTROL.is_scheduling, isScheduling),
+    setHasPrevious: (hasPrevious) => setFlag(CONTROL.has_previous, hasPrevious),
+    setEpoch: (epoch) => view.setUint32(CONTROL.epoch, epoch, true),
+    setTableVersion: (version) => view.setBigUint64(CONTROL.table_version, BigInt(version), true),
+  };
+}
+
+function readFacts({ buffer }: SharedMapping): NodeFacts {
+  const view = new DataView(buffer);
+  return {
+    isScheduling: view.getUint32(CONTROL.is_scheduling, true) !== 0,
+    hasPrevious: view.getUint32(CONTROL.has_previous, true) !== 0,
+    epoch: view.getUint32(CONTROL.epoch, true),
+    tableVersion: Number(view.getBigUint64(CONTROL.table_version, true)),
+  };
+}
+
+function macWriters(
+  { buffer }: SharedMapping,
+  membersFd: number,
+): Pick<InterfaceMaps, "setOwnMac" | "setSchedulerMac" | "setMembers"> {
+  const bytes = new Uint8Array(buffer);
+  return {
+    setOwnMac: (mac) => bytes.set(mac, CONTROL.mac),
+    setSchedulerMac: (mac) => bytes.set(mac ?? NO_MAC, CONTROL.scheduler_mac),
+    setMembers: (macs) => {
+      const filter = memberFilter(macs);
+      // A bit too many costs a look-up, one too few lets a loop through: so bits go last and come first.
+      const words = new BigUint64Array(buffer, CONTROL.member_filter, filter.length);
+      filter.forEach((bits, i) => Atomics.or(words, i, bits));
+      replaceAll(
+        membersFd,
+        8,
+        macs.map((mac) => [padded(mac, 8), padded(Uint8Array.of(1), 4)]),
+      );
+      filter.forEach((bits, i) => Atomics.store(words, i, bits));
+    },
+  };
+}
+
+/** The bits that the program's `is_from_member` looks at first. */
+function memberFilter(macs: readonly Uint8Array[]): BigUint64Array {
+  const words = new BigUint64Array(MEMBER_FILTER_WORDS);
+  for (const mac of macs) {
+    const tail = new DataView(mac.buffer, mac.byteOffset, 6).getUint32(2, true);
+    const hash = Math.imul(tail, 0x9e3779b1) >>> 22;
+    words[hash >> 6]! |= 1n << BigInt(hash & 63);
+  }
+  return words;
+}
+
+const baseOf = (group: number, number: number): number => (group * NODE_COUNT + number) * NODE.size;
+
+function nodeViews({ buffer }: SharedMapping): Pick<InterfaceMaps, "setNode" | "setNodeState" | "readNode"> {
+  const bytes = new Uint8Array(buffer);
+  const words = new Int32Array(buffer);
+  const view = new DataView(buffer);
+  return {
+    setNode: (group, number, { mac, slot, ...state }) => {
+      const base = baseOf(group, number);
+      const isSameMac = mac.every((byte, i) => bytes[base + NODE.mac + i] === byte);
+      // Nothing is sent to an address that is half written.
+      if (!isSameMac) Atomics.store(words, (base + NODE.flags) / 4, 0);
+      bytes.set(mac, base + NODE.mac);
+      view.setUint16(base + NODE.slot, slot, true);
+      Atomics.store(words, (base + NODE.number) / 4, number);
+      Atomics.store(words, (base + NODE.flags) / 4, flagsOf(state));
+    },
+    setNodeState: (group, number, state) => {
+      Atomics.store(words, (baseOf(group, number) + NODE.flags) / 4, flagsOf(state));
+    },
+    readNode: (group, number) => {
+      const base = baseOf(group, number);
+      const mac = bytes.slice(base + NODE.mac, base + NODE.mac + 6);
+      const slot = view.getUint16(base + NODE.slot, true);
+      return { mac, slot, ...stateOf(Atomics.load(words, (base + NODE.flags) / 4)) };
+    },
+  };
+}
+
+function flagsOf({ isUp, isSelf, isReachable, isDraining }: NodeState): number {
+  return (
+    (isUp ? NODE_UP : 0) |
+    (isSelf ? NODE_SELF : 0) |
+    (isReachable ? NODE_REACHABLE : 0) |
+    (isDraining ? NODE_DRAINING : 0)
+  );
+}
+
+function stateOf(flags: number): NodeState {
+  return {
+    isUp: (flags & NODE_UP) !== 0,
+    isSelf: (flags & NODE_SELF) !== 0,
+    isReachable: (flags & NODE_REACHABLE) !== 0,
+    isDraining: (flags & NODE_DRAINING) !== 0,
+  };
+}

@@ -74,7 +74,7 @@ export const MAX_TRIES = 8;
 /** One line between a daemon and the status process: a bucket table of the largest size, in base64, fits. */
 export const PUBLISH_LINE_BYTES = 9_437_184;
 /** A publisher that has not answered by then is shown as such. */
-export const PUBLISH_ANSWER_MS = 500;
+export const PUBLISH_ANSWER_MS = 300;
 /** The longest pause before a daemon tries to reach the status process again. */
 export const PUBLISH_RETRY_MAX_MS = 1000;
 /** A node has no more publishers than this: the workers of two generations and the other processes. */

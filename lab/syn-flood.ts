@@ -7,7 +7,7 @@ import { interfaceIndex } from "../net/interface.ts";
 import { openPacketSocket, type PacketSocket, SEND_ONLY } from "../net/packet-socket.ts";
 import type { FloodOrder, FloodResult } from "./packet-tools.ts";
 import { synWriter } from "./packets.ts";
-import { randomWords } from "./random.ts";
+import { randomWords } from "../conf/random.ts";
 
 const SOURCES = 0x0a000000;
 const SOURCE_MASK = 0x00ffffff;

@@ -4,7 +4,7 @@
  * stretch of the table does; inside a block the order is shuffled under a seed, so that whoever does not know it can't
  * tell which buckets are a node's. Nodes with the same seed deal the same.
  */
-
+import { randomWords } from "../../conf/random.ts";
 export interface Share {
   readonly number: number;
   /** Above 0. */
@@ -30,7 +30,7 @@ export function createDealer(shares: readonly Share[], seed: number): Dealer {
     total: shares.reduce((sum, { weight }) => sum + weight, 0),
     weights: Float64Array.from(shares, ({ weight }) => weight),
     credits: new Float64Array(shares.length),
-    random: randomNumbers(seed),
+    random: randomWords(seed),
     block: new Uint8Array(BLOCK),
     at: BLOCK,
   };
@@ -46,7 +46,7 @@ function fillBlock(dealer: Dealer): void {
   const { block, random } = dealer;
   for (let i = 0; i < BLOCK; i++) block[i] = nextInTurn(dealer);
   for (let i = BLOCK - 1; i > 0; i--) {
-    const other = Math.floor(random() * (i + 1));
+    const other = random() % (i + 1);
     [block[i], block[other]] = [block[other]!, block[i]!];
   }
   dealer.at = 0;
@@ -60,15 +60,4 @@ function nextInTurn({ shares, total, weights, credits }: Dealer): number {
   }
   credits[best]! -= total;
   return shares[best]!.number;
-}
-
-/** Numbers from 0 up to 1, the same for the same seed (mulberry32). */
-function randomNumbers(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

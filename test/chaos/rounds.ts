@@ -1,5 +1,5 @@
 /** What happens in a chaos run, step by step: as random as a seed makes it, and always possible. Pure. */
-import { randomWords } from "../../lab/random.ts";
+import { randomWords } from "../../conf/random.ts";
 
 /** add: a machine that was never there, or was started anew; return: one whose cable and processes come back. */
 export const DEEDS = ["add", "drain", "undrain", "kill", "return"] as const;

@@ -1,19 +1,14 @@
 /** Frames at random for the model test: every kind that the program knows, and what becomes of them when mangled. */
+import { randomWords } from "../../conf/random.ts";
 import * as f from "./frames.ts";
 import { sipHash } from "./model-sums.ts";
 
-/** Numbers from 0 up to `below`, the same for the same seed (mulberry32). */
+/** Numbers from 0 up to `below`, the same for the same seed. */
 export type Random = (below: number) => number;
 
 export function randomFrom(seed: number): Random {
-  let state = seed >>> 0;
-  return (below) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let x = state;
-    x = Math.imul(x ^ (x >>> 15), x | 1);
-    x ^= x + Math.imul(x ^ (x >>> 7), x | 61);
-    return Math.floor((((x ^ (x >>> 14)) >>> 0) / 2 ** 32) * below);
-  };
+  const words = randomWords(seed);
+  return (below) => Math.floor((words() / 2 ** 32) * below);
 }
 
 export const pick = <T>(random: Random, list: readonly T[]): T => list[random(list.length)]!;

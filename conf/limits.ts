@@ -40,6 +40,44 @@ export const HELD_ROUND_MS = 1000;
 /** From a version of the table to the look that counts for it. */
 export const HELD_SETTLE_MS = 100;
 
+// The bucket table between nodes, and direct pools.
+/** Changes that are kept for followers that lag or were away for a moment; a power of two. */
+export const FEED_LOG_CHANGES = 65_536;
+/** The longest line from the sender, and from a follower (a bitmap of the largest table fits). */
+export const FEED_LINE_BYTES = 65_536;
+export const FOLLOWER_LINE_BYTES = 196_608;
+/** Buckets in one line of a full copy, and changes in one line of a delta: both fit with room to spare. */
+export const FEED_PART_BUCKETS = 8192;
+export const FEED_DELTA_CHANGES = 4096;
+export const FEED_REASON_CHARACTERS = 1000;
+/** Bytes for one follower that the system has not taken yet; the rest waits in the feed. */
+export const FEED_ROOM_BYTES = 131_072;
+export const FEED_TICK_MS = 500;
+/**
+ * A follower that says nothing, or takes nothing of what waits for it, over this many ticks is cut off. Ticks and
+ * not times, so that a stall of this process is not held against the others.
+ */
+export const FEED_PATIENCE_TICKS = 4;
+/** Pauses between two tries: short at first, as an array's start waits for it. */
+export const FEED_RETRY_MIN_MS = 20;
+export const FEED_RETRY_MAX_MS = 500;
+export const FEED_CONNECT_MS = 1000;
+/** Changes that one turn proposes at most: a few milliseconds of work. */
+export const STEER_CHANGES = 4096;
+/** Proposals under way at most: when the others lag, there is no point in planning further. */
+export const STEER_PROPOSALS = 64;
+/** Marks that are kept for answers about connections that are still under way. */
+export const STEER_MARKS = 64;
+/** Fragments kept at once, and their bytes; more than this are thrown away, so that nobody fills the memory. */
+export const HELD_FRAGMENTS = 512;
+export const HELD_FRAGMENTS_BYTES = 524_288;
+/** Fragments of one packet come close together; one that is alone for so long stays alone. */
+export const HELD_FRAGMENT_MS = 200;
+/** So much of an answer is read, so that a host can send it whole; nobody looks at it. */
+export const CHECK_BODY_BYTES = 65_536;
+/** The first checks don't wait for a long interval: till then no host is up. */
+export const CHECK_FIRST_WITHIN_MS = 1000;
+
 // Who answers for the VIP.
 /** How long ARP and neighbour answers go on after the last renewal. */
 export const LEASE_MS = 100;

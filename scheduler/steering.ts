@@ -3,6 +3,7 @@
  * kernel's table when they have it. One table is that of the array's nodes, each direct pool has a further one.
  * Nothing here waits or knows of sockets: the caller has it take a turn every few milliseconds.
  */
+import { STEER_CHANGES, STEER_MARKS, STEER_PROPOSALS } from "../conf/limits.ts";
 import { propose as tell, ready, record, waitingCount, type Feed } from "./feed/feed.ts";
 import {
   handOver,
@@ -20,17 +21,11 @@ import {
 } from "./policy/policy.ts";
 import { nextOf, ownerOf } from "./table.ts";
 
-/** Changes that one turn proposes at most: a few milliseconds of work. */
-const MOST_PER_TURN = 4096;
-/** Proposals under way at most: when the others lag, there is no point in planning further. */
-const MOST_WAITING = 64;
 /**
  * A bucket that nobody living would get the next packet of doesn't wait longer than this for a node that does not
  * acknowledge: new connections are dropped meanwhile.
  */
 const URGENT_NS = 100_000_000n;
-/** Marks that are kept for answers about connections that are still under way. */
-const MARKS = 64;
 
 export interface SteeredTable {
   /** "" for the array's nodes, else the direct pool's name. */
@@ -135,13 +130,13 @@ export function turn(steering: Steering, now_ns: bigint): boolean {
 }
 
 function plan(steering: Steering, table: SteeredTable, now_ns: bigint, passed_s: number): void {
-  if (waitingCount(steering.feed) > MOST_WAITING) return;
+  if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
   const { fill_s, timeout_units } = steering;
   const perSecond = fill_s === 0 ? 0 : table.policy.plan.size / fill_s;
   // What was not used is not saved up: moves come evenly.
   table.fill = Math.min(table.fill + perSecond * passed_s, Math.max(1, perSecond / 10));
   const fillBudget = Math.floor(table.fill);
-  const limits = { timeout_units, fillBudget, most: MOST_PER_TURN };
+  const limits = { timeout_units, fillBudget, most: STEER_CHANGES };
   const changes = propose(table.policy, Number(now_ns >> 30n), limits);
   const moves = changes.filter(({ seen, word }) => ownerOf(seen) !== ownerOf(word)).length;
   table.fill -= Math.min(moves, fillBudget);
@@ -174,7 +169,7 @@ export function makeMark(steering: Steering): number {
   const mark = markNow(policy);
   // A version of its own: a node that had the one before may have looked before this.
   const version = record(steering.feed, "", [{ bucket: 0, word: policy.plan.words[0]! }]);
-  steering.marks = [...steering.marks, { mark, version }].slice(-MARKS);
+  steering.marks = [...steering.marks, { mark, version }].slice(-STEER_MARKS);
   return version;
 }
 

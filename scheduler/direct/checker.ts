@@ -1,4 +1,5 @@
 /** The edge of health checks: connects, asks and pings the hosts of a direct pool as checks.ts says. */
+import { CHECK_BODY_BYTES } from "../../conf/limits.ts";
 import { request, type IncomingMessage } from "node:http";
 import { connect } from "node:net";
 import { parseIp } from "../../conf/address.ts";
@@ -35,8 +36,6 @@ export interface Checker {
 
 const GOOD: CheckResult = { kind: "good" };
 const bad = (reason: string): CheckResult => ({ kind: "bad", reason });
-/** So much of an answer is read, so that a host can send it whole; nobody looks at it. */
-const BODY_BYTES = 65_536;
 
 /** Checks until stopped. */
 export function startChecker({ hosts, check, icmp, onChange }: CheckerOptions): Checker {
@@ -130,7 +129,7 @@ function readBody(response: IncomingMessage, finish: (result: CheckResult) => vo
   let bytes = 0;
   response.on("data", (chunk: Buffer) => {
     bytes += chunk.length;
-    if (bytes > BODY_BYTES) finish(GOOD);
+    if (bytes > CHECK_BODY_BYTES) finish(GOOD);
   });
   response.on("end", () => finish(GOOD));
   response.on("error", () => finish(bad("connection closed within the answer")));

@@ -2,6 +2,7 @@
  * Health checks of a direct pool's hosts: when each is due, and what its results make of it. Pure: results and times
  * in, the host to be asked and its changes out.
  */
+import { CHECK_FIRST_WITHIN_MS } from "../../conf/limits.ts";
 
 export interface CheckSettings {
   readonly interval_ms: number;
@@ -38,12 +39,9 @@ export interface HealthChange {
   readonly reason: string;
 }
 
-/** The first checks don't wait for a long interval: till then no host is up. */
-const FIRST_WITHIN_MS = 1000;
-
 /** The first round goes over the hosts within a second, or within the interval if that is shorter. */
 export function startChecks(hosts: readonly number[], settings: CheckSettings, now_ms: number): Checks {
-  const spread_ms = Math.min(settings.interval_ms, FIRST_WITHIN_MS) / hosts.length;
+  const spread_ms = Math.min(settings.interval_ms, CHECK_FIRST_WITHIN_MS) / hosts.length;
   const first = (i: number): HostHealth => ({
     state: "starting",
     against: 0,
@@ -72,7 +70,7 @@ export function takeDue(checks: Checks, now_ms: number): { checks: Checks; host:
   if (host === undefined || health === undefined || now_ms < checks.pace_ms)
     return { checks, host: undefined };
   const due_ms = nextTurn_ms(checks, host, now_ms);
-  const pace_ms = now_ms + spacing_ms(checks, FIRST_WITHIN_MS) / 2;
+  const pace_ms = now_ms + spacing_ms(checks, CHECK_FIRST_WITHIN_MS) / 2;
   return { checks: { ...withHost(checks, host, { ...health, isRunning: true, due_ms }), pace_ms }, host };
 }
 
@@ -84,7 +82,7 @@ function nextTurn_ms(checks: Checks, host: number, now_ms: number): number {
   const { interval_ms } = checks.settings;
   const place = [...checks.hosts.keys()].indexOf(host);
   const first_ms = checks.started_ms + place * spacing_ms(checks);
-  const earliest_ms = now_ms + Math.min(interval_ms, FIRST_WITHIN_MS) / 2;
+  const earliest_ms = now_ms + Math.min(interval_ms, CHECK_FIRST_WITHIN_MS) / 2;
   return first_ms + Math.max(0, Math.ceil((earliest_ms - first_ms) / interval_ms)) * interval_ms;
 }
 

@@ -5,20 +5,18 @@
  * fit is refused whole with a DlbaError FEED_INVALID, before anything is done about it.
  */
 import { DlbaError } from "../../conf/errors.ts";
-import { MAX_DIRECT_POOLS, MAX_NODE_NUMBER, MAX_TABLE_SIZE } from "../../conf/limits.ts";
+import {
+  FEED_REASON_CHARACTERS,
+  MAX_DIRECT_POOLS,
+  MAX_NODE_NUMBER,
+  MAX_TABLE_SIZE,
+} from "../../conf/limits.ts";
 import { isRecord, parseJson } from "../../conf/record.ts";
 
 /** Raised when the meaning of a message changes: two sides that differ refuse each other. */
 const FEED_PROTOCOL = 1;
-/** The longest line from the sender, and from a follower (a bitmap of the largest table fits). */
-export const FEED_LINE_BYTES = 65_536;
-export const FOLLOWER_LINE_BYTES = 196_608;
-/** Buckets in one line of a full copy, and changes in one line of a delta: both fit with room to spare. */
-export const PART_BUCKETS = 8192;
-export const DELTA_CHANGES = 4096;
 
 const MAX_EPOCH = 0xffffffff;
-const MAX_REASON_CHARACTERS = 1000;
 
 /** A table's groups in order: "" is the array's nodes, the others are direct pools by name. */
 export type Layout = readonly { readonly name: string; readonly size: number }[];
@@ -141,7 +139,7 @@ const packed = ({ buffer, byteOffset, byteLength }: Int32Array | Uint8Array): st
 const lineOf = (kind: string, body: unknown): string => `${JSON.stringify({ [kind]: body })}\n`;
 // Control characters would let a reason forge lines of a plain log.
 const reasonOf = (reason: string): string =>
-  reason.slice(0, MAX_REASON_CHARACTERS).replaceAll(/\p{Cc}/gu, " ");
+  reason.slice(0, FEED_REASON_CHARACTERS).replaceAll(/\p{Cc}/gu, " ");
 
 /** The sender's line for a message, with its line feed. */
 export function encodeFeedMessage(message: FeedMessage): string {

@@ -3,27 +3,24 @@
  * loop goes out together at its end.
  */
 import { DlbaError } from "../../conf/errors.ts";
-import { MAX_NODES } from "../../conf/limits.ts";
+import {
+  FEED_PATIENCE_TICKS,
+  FEED_ROOM_BYTES,
+  FEED_TICK_MS,
+  FOLLOWER_LINE_BYTES,
+  MAX_NODES,
+} from "../../conf/limits.ts";
 import { controlStreamServer, type ControlStream, type StreamEvents } from "../../net/control-tls.ts";
 import type { Logger } from "../../status/log.ts";
 import {
   decodeFollowerMessage,
   encodeFeedMessage,
-  FOLLOWER_LINE_BYTES,
   type FollowerMessage,
   type Held,
   type Hello,
 } from "./feed-message.ts";
 import { acknowledged, due, gone, heard, inStep, ready, sendAgain, welcome, type Feed } from "./feed.ts";
 
-/** Bytes for one follower that the system has not taken yet; the rest waits in the feed. */
-const ROOM_BYTES = 131_072;
-const TICK_MS = 500;
-/**
- * A follower that says nothing, or takes nothing of what waits for it, over this many ticks is cut off. Ticks and
- * not times, so that a stall of this process is not held against the others.
- */
-const PATIENCE_TICKS = 4;
 /** Twice the nodes, so that hosts that only pretend have to be many, and a new connection finds room beside the old. */
 const CONNECTIONS = MAX_NODES * 4;
 
@@ -98,7 +95,7 @@ export async function startFeedServer<Token>(options: FeedServerOptions<Token>):
     connections: CONNECTIONS,
     onStream: (stream) => accept(serving, stream),
   });
-  const ticker = setInterval(() => tick(serving), TICK_MS);
+  const ticker = setInterval(() => tick(serving), FEED_TICK_MS);
   return {
     port: server.port,
     changed: () => soon(serving),
@@ -249,7 +246,7 @@ function noteStep({ options, complaints }: Serving, connection: Connection, numb
 function pump(serving: Serving, connection: Connection, number: number): void {
   const { stream } = connection;
   let text = "";
-  while (stream.queued_bytes() + text.length < ROOM_BYTES) {
+  while (stream.queued_bytes() + text.length < FEED_ROOM_BYTES) {
     const message = due(serving.options.feed, number);
     if (message === undefined) break;
     text += encodeFeedMessage(message);
@@ -267,8 +264,8 @@ function tick(serving: Serving): void {
     const { stream } = connection;
     const isIdle = stream.queued_bytes() === 0;
     connection.stuckTicks = isIdle ? 0 : connection.stuckTicks + 1;
-    if (++connection.silentTicks > PATIENCE_TICKS) cutOff(serving, connection, "it says nothing");
-    else if (connection.stuckTicks > PATIENCE_TICKS) cutOff(serving, connection, "it reads nothing");
+    if (++connection.silentTicks > FEED_PATIENCE_TICKS) cutOff(serving, connection, "it says nothing");
+    else if (connection.stuckTicks > FEED_PATIENCE_TICKS) cutOff(serving, connection, "it reads nothing");
     else if (isIdle && connection.number !== undefined) stream.send(encodeFeedMessage({ kind: "tick" }));
   }
 }

@@ -8,11 +8,10 @@
  * Pure: no clock, no sockets. Memory is bounded whatever a follower does; only what waits for acknowledgements
  * grows with what its caller proposes (`waitingCount`).
  */
+import { FEED_DELTA_CHANGES, FEED_LOG_CHANGES, FEED_PART_BUCKETS } from "../../conf/limits.ts";
 import {
-  DELTA_CHANGES,
   isLater,
   layoutConflict,
-  PART_BUCKETS,
   type FeedMessage,
   type Hello,
   type Layout,
@@ -20,8 +19,11 @@ import {
 } from "./feed-message.ts";
 
 const FLAG_ROWS = 256;
-/** `log_changes` (a power of two) are kept for followers that lag or were away for a moment. */
-const BOUNDS = { log_changes: 65_536, part_buckets: PART_BUCKETS, delta_changes: DELTA_CHANGES };
+const BOUNDS = {
+  log_changes: FEED_LOG_CHANGES,
+  part_buckets: FEED_PART_BUCKETS,
+  delta_changes: FEED_DELTA_CHANGES,
+};
 
 interface FeedGroup {
   readonly name: string;

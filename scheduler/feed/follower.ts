@@ -2,26 +2,20 @@
  * The receiver's edge: keeps a connection to the node that schedules, and answers once per turn of the event loop.
  * It never keeps the process from ending.
  */
+import {
+  FEED_CONNECT_MS,
+  FEED_LINE_BYTES,
+  FEED_PATIENCE_TICKS,
+  FEED_RETRY_MAX_MS,
+  FEED_RETRY_MIN_MS,
+  FEED_TICK_MS,
+  FOLLOWER_LINE_BYTES,
+} from "../../conf/limits.ts";
 import { describeError, DlbaError } from "../../conf/errors.ts";
 import { controlStream, type ControlStream } from "../../net/control-tls.ts";
 import type { Logger } from "../../status/log.ts";
-import {
-  decodeFeedMessage,
-  encodeFollowerMessage,
-  FEED_LINE_BYTES,
-  FOLLOWER_LINE_BYTES,
-  type FollowerMessage,
-  type Held,
-} from "./feed-message.ts";
+import { decodeFeedMessage, encodeFollowerMessage, type FollowerMessage, type Held } from "./feed-message.ts";
 import { hello, isFollowing, poolsOnOneSide, take, unlink, type Follow, type Taken } from "./follow.ts";
-
-/** Pauses between two tries: short at first, as an array's start waits for it. */
-const RETRY_MIN_MS = 20;
-const RETRY_MAX_MS = 500;
-const CONNECT_TIMEOUT_MS = 1000;
-const TICK_MS = 500;
-/** A sender that is silent over this many ticks is dead. Not times: a stall of this process is no silence of its. */
-const PATIENCE_TICKS = 4;
 
 export interface FollowerOptions {
   /** The scheduler's address, and config.scheduler.port. */
@@ -62,13 +56,13 @@ export function startFollower(options: FollowerOptions): Follower {
     options,
     stream: undefined,
     retry: undefined,
-    pause_ms: RETRY_MIN_MS,
+    pause_ms: FEED_RETRY_MIN_MS,
     silentTicks: 0,
     reply: undefined,
     complaint: "",
     isStopped: false,
   };
-  const ticker = setInterval(() => tick(following), TICK_MS).unref();
+  const ticker = setInterval(() => tick(following), FEED_TICK_MS).unref();
   connect(following);
   return {
     tellHeld: (group, version, bits, connections) =>
@@ -88,7 +82,7 @@ function connect(following: Following): void {
   const { address, port, arrayKey, follow } = following.options;
   following.silentTicks = 0;
   const stream = controlStream(
-    { address, port, arrayKey, line_bytes: FEED_LINE_BYTES, connect_timeout_ms: CONNECT_TIMEOUT_MS },
+    { address, port, arrayKey, line_bytes: FEED_LINE_BYTES, connect_timeout_ms: FEED_CONNECT_MS },
     {
       onLine: (line) => hear(following, stream, line),
       onClose: (reason) => part(following, reason),
@@ -106,7 +100,7 @@ function part(following: Following, reason: DlbaError | undefined): void {
   unlink(options.follow);
   following.stream = undefined;
   following.retry = setTimeout(() => connect(following), following.pause_ms).unref();
-  following.pause_ms = Math.min(following.pause_ms * 2, RETRY_MAX_MS);
+  following.pause_ms = Math.min(following.pause_ms * 2, FEED_RETRY_MAX_MS);
 }
 
 /** Logs why the table can't be followed, once until it is something else: there are two tries a second. */
@@ -168,8 +162,8 @@ function tick(following: Following): void {
   const { stream } = following;
   if (stream === undefined) return;
   // A connection that has lasted is a good one: the next pause is a short one again.
-  if (isFollowing(following.options.follow)) following.pause_ms = RETRY_MIN_MS;
-  if (++following.silentTicks <= PATIENCE_TICKS) return;
+  if (isFollowing(following.options.follow)) following.pause_ms = FEED_RETRY_MIN_MS;
+  if (++following.silentTicks <= FEED_PATIENCE_TICKS) return;
   complain(following, new DlbaError("FEED_SILENT", "the scheduler says nothing"));
   stream.destroy();
 }

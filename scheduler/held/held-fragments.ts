@@ -2,16 +2,12 @@
  * Later fragments that came before their first one. The XDP program can't tell where they belong and hands them over;
  * they are kept here until the first one has been seen, and sent after it. Senders repeat what is thrown away.
  */
+import { HELD_FRAGMENTS, HELD_FRAGMENTS_BYTES, HELD_FRAGMENT_MS } from "../../conf/limits.ts";
 import { SysError } from "../../net/ffi.ts";
 import { interfaceIndex } from "../../net/interface.ts";
 import { openPacketSocket, SEND_ONLY, type PacketSocket } from "../../net/packet-socket.ts";
 import type { HeldFragment } from "../plane/maps.ts";
 
-/** Fragments kept at once, and their bytes; more than this are thrown away, so that nobody fills the memory. */
-const MAX_FRAGMENTS = 512;
-const MAX_BYTES = 524_288;
-/** Fragments of one packet come close together; one that is alone for so long stays alone. */
-const KEPT_MS = 200;
 const LOOK_EVERY_MS = 5;
 
 /** Where a first fragment went: up the own stack, or to a node by its MAC address on that interface. */
@@ -51,11 +47,11 @@ export function createFragmentQueue(): FragmentQueue {
   return {
     isEmpty: () => count === 0,
     hold: (fragment, now_ms) => {
-      if (count === MAX_FRAGMENTS || bytes + fragment.frame.length > MAX_BYTES) return false;
+      if (count === HELD_FRAGMENTS || bytes + fragment.frame.length > HELD_FRAGMENTS_BYTES) return false;
       count++;
       bytes += fragment.frame.length;
       const name = `${fragment.ifindex} ${fragment.key.toString("latin1")}`;
-      packets.set(name, [...(packets.get(name) ?? []), { fragment, until_ms: now_ms + KEPT_MS }]);
+      packets.set(name, [...(packets.get(name) ?? []), { fragment, until_ms: now_ms + HELD_FRAGMENT_MS }]);
       return true;
     },
     look: (lookup, now_ms) => {

@@ -1,20 +1,22 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { MAX_TABLE_SIZE } from "../../../conf/limits.ts";
+import {
+  FEED_DELTA_CHANGES,
+  FEED_LINE_BYTES,
+  FEED_PART_BUCKETS,
+  FOLLOWER_LINE_BYTES,
+  MAX_TABLE_SIZE,
+} from "../../../conf/limits.ts";
 import {
   bitmapOf,
   decodeFeedMessage,
   decodeFollowerMessage,
-  DELTA_CHANGES,
   encodeFeedMessage,
   encodeFollowerMessage,
-  FEED_LINE_BYTES,
-  FOLLOWER_LINE_BYTES,
   hasBit,
   isLater,
   layoutConflict,
-  PART_BUCKETS,
   type FeedMessage,
   type FollowerMessage,
 } from "../../../scheduler/feed/feed-message.ts";
@@ -100,9 +102,9 @@ test("the largest messages fit into their lines", () => {
   const place = { epoch: 0xffffffff, version: most, history, groups: all };
   const fromSender: FeedMessage[] = [
     { kind: "full", ...place },
-    { kind: "part", group: name, first: most, words: new Int32Array(PART_BUCKETS).fill(-1) },
-    { kind: "delta", group: name, version: most, pairs: new Int32Array(DELTA_CHANGES * 2).fill(-1) },
-    { kind: "nodes", group: name, version: most, pairs: new Int32Array(DELTA_CHANGES * 2).fill(-1) },
+    { kind: "part", group: name, first: most, words: new Int32Array(FEED_PART_BUCKETS).fill(-1) },
+    { kind: "delta", group: name, version: most, pairs: new Int32Array(FEED_DELTA_CHANGES * 2).fill(-1) },
+    { kind: "nodes", group: name, version: most, pairs: new Int32Array(FEED_DELTA_CHANGES * 2).fill(-1) },
     { kind: "refused", reason: "é".repeat(5000) },
   ];
   for (const message of fromSender) {

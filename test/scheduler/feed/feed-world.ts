@@ -4,15 +4,13 @@
  */
 import assert from "node:assert/strict";
 import { DlbaError } from "../../../conf/errors.ts";
-import { MAX_NODE_NUMBER, NOBODY } from "../../../conf/limits.ts";
+import { FEED_LINE_BYTES, FOLLOWER_LINE_BYTES, MAX_NODE_NUMBER, NOBODY } from "../../../conf/limits.ts";
 import { lineReader, type LineReader } from "../../../net/lines.ts";
 import {
   decodeFeedMessage,
   decodeFollowerMessage,
   encodeFeedMessage,
   encodeFollowerMessage,
-  FEED_LINE_BYTES,
-  FOLLOWER_LINE_BYTES,
   type FollowerMessage,
 } from "../../../scheduler/feed/feed-message.ts";
 import {

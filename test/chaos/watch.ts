@@ -12,6 +12,8 @@ interface NodeRow {
   readonly name: string;
   readonly state: NodeStateName;
   readonly ip_groups: number;
+  /** Those of its IP groups that can't move on, as a third node still has connections of them from before. */
+  readonly waiting: number;
 }
 
 const FITTING: Readonly<Record<NodeState, readonly NodeStateName[]>> = {
@@ -26,11 +28,13 @@ export function unsettled(rows: readonly NodeRow[], states: ReadonlyMap<string, 
   const all = rows.reduce((sum, { ip_groups }) => sum + ip_groups, 0);
   const up = [...states.values()].filter((state) => state === "up").length;
   const least = (LEAST_SHARE * all) / up;
-  for (const { name, state, ip_groups } of rows) {
+  for (const { name, state, ip_groups, waiting } of rows) {
     const wanted = states.get(name);
     if (wanted === undefined) return `${name} is none of ours`;
     if (!FITTING[wanted].includes(state)) return `${name} is ${state}`;
-    if (wanted !== "up" && ip_groups > 0) return `${name} still has ${ip_groups} IP groups`;
+    // Two nodes that drain at once: what the first still has connections of waits at the second till they have ended.
+    const mayHave = wanted === "drained" ? waiting : 0;
+    if (wanted !== "up" && ip_groups > mayHave) return `${name} still has ${ip_groups} IP groups`;
     if (wanted === "up" && ip_groups < least) return `${name} has ${ip_groups} of ${all} IP groups`;
   }
   return "";
@@ -51,12 +55,28 @@ export async function settle(
 ): Promise<Settling> {
   const started_ms = performance.now();
   for (;;) {
-    const table = await labShow(lab, scheduler, "nodes");
-    const reason = unsettled((table as { nodes: NodeRow[] }).nodes, states);
+    const reason = unsettled(await rowsNow(lab, scheduler), states);
     const took_ms = performance.now() - started_ms;
     if (reason === "" || took_ms > most_ms) return { took_ms, unsettled: reason };
     await sleep(POLL_MS);
   }
+}
+
+async function rowsNow(lab: string, scheduler: string): Promise<NodeRow[]> {
+  const { nodes } = (await labShow(lab, scheduler, "nodes")) as {
+    nodes: readonly (Omit<NodeRow, "waiting"> & { readonly number: number })[];
+  };
+  // Bucket, owner, idle time, next and previous; -1 for nobody.
+  const { buckets } = (await labShow(lab, scheduler, "buckets", "all")) as {
+    buckets: readonly (readonly [number, number, number | null, number, number])[];
+  };
+  return nodes.map((node) => {
+    const waiting = buckets.filter(
+      ([, owner, , , previous]) => owner === node.number && previous >= 0,
+    ).length;
+    const { name, state, ip_groups } = node;
+    return { name, state, ip_groups, waiting };
+  });
 }
 
 /** Counters of the data plane that tell what happened to flows. */

@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { parseIp } from "../conf/address.ts";
+import { monotonic_ms } from "../conf/clock.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { LEASE_RENEWAL_MS } from "../conf/limits.ts";
 import { loadConfig } from "../conf/load.ts";
@@ -37,8 +38,6 @@ interface Running {
   renewals: number;
   announcements: number;
 }
-
-const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
 
 function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
   const vips = vipsOf(config).flatMap((text) => parseIp(text) ?? []);

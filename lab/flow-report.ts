@@ -5,6 +5,7 @@
  * web server saw it; `X-Web-Server` where no web server stands behind). Times are CLOCK_MONOTONIC in milliseconds,
  * which is one clock for all of the machine's processes.
  */
+import { monotonic_ns } from "../conf/clock.ts";
 
 /** Where connections go to, and what is asked for on them. */
 export interface FlowTarget {
@@ -64,7 +65,7 @@ export interface Death {
 }
 
 /** Milliseconds of CLOCK_MONOTONIC, the clock of all times here. */
-export const monotonicNow_ms = (): number => Number(process.hrtime.bigint()) / 1e6;
+export const monotonicNow_ms = (): number => monotonic_ns() / 1e6;
 
 /**
  * Whose fault a flow's error is: of a node that lived, or of one that died while the flow was. A flow that no node had

@@ -47,7 +47,7 @@ interface Slot {
 export const linkOf = (peers: number, slot: number, peerIndex: number): number => slot * peers + peerIndex;
 
 export function createAsker(options: AskerOptions): Asker {
-  const { peers, memory } = options;
+  const { peers } = options;
   const slots = Array.from({ length: options.slots }, (): Slot => ({
     link: undefined,
     frame: undefined,
@@ -55,10 +55,8 @@ export function createAsker(options: AskerOptions): Asker {
   }));
   return {
     ask: () => {
-      const news = memory.news();
       slots.forEach((slot, number) => {
         if (slot.link === undefined) tryOpen(options, slot, number);
-        slot.frame?.tell(news);
         for (let i = 0; i < peers.length; i++) askOne(options, slot, i, linkOf(peers.length, number, i));
       });
     },

@@ -1,9 +1,7 @@
 /**
- * What the thread that sends heartbeats shares with the rest of its process: what it tells of this node, how often it
- * has sent, and when each peer was last asked. Plain memory, so that neither side waits for the other.
+ * What the thread that sends heartbeats shares with the rest of its process: how often it has sent, and when each peer
+ * was last asked. Plain memory, so that neither side waits for the other.
  */
-import type { HeartbeatNews } from "./heartbeat.ts";
-
 /** The last heartbeats to a peer that can be read back; one more is kept, which the sender may be writing. */
 export const SENT_KEPT = 31;
 const RING = SENT_KEPT + 1;
@@ -30,8 +28,6 @@ export interface HeartbeatCounts {
 
 export interface HeartbeatMemory {
   readonly shared: SharedArrayBuffer;
-  news(): HeartbeatNews;
-  setNews(news: HeartbeatNews): void;
   counts(): HeartbeatCounts;
   countSent(): void;
   countFailed(): void;
@@ -40,12 +36,9 @@ export interface HeartbeatMemory {
   read(link: number, into: SentTimes): void;
 }
 
-const EPOCH = 0;
-const TABLE_VERSION = 1;
-const FLAGS = 2;
-const SENT = 3;
-const FAILED = 4;
-const HEADER_WORDS = 8;
+const SENT = 0;
+const FAILED = 1;
+const HEADER_WORDS = 2;
 
 /** Makes the memory for so many links, or a view of the one that the other side has made. */
 export function heartbeatMemory(links: number, shared?: SharedArrayBuffer): HeartbeatMemory {
@@ -58,8 +51,6 @@ export function heartbeatMemory(links: number, shared?: SharedArrayBuffer): Hear
   const place = (link: number, index: number): number => (link * RING + (index % RING)) * 2;
   return {
     shared: memory,
-    news: () => ({ epoch: header[EPOCH]!, table_version: header[TABLE_VERSION]!, flags: header[FLAGS]! }),
-    setNews: ({ epoch, table_version, flags }) => header.set([epoch, table_version, flags], EPOCH),
     counts: () => ({ sent: header[SENT]!, failed: header[FAILED]! }),
     countSent: () => void header[SENT]!++,
     countFailed: () => void header[FAILED]!++,

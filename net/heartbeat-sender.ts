@@ -6,7 +6,6 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { linkOf } from "./heartbeat-asker.ts";
 import { heartbeatMemory, type HeartbeatCounts, type SentTimes } from "./heartbeat-memory.ts";
-import type { HeartbeatNews } from "./heartbeat.ts";
 
 export interface HeartbeatOptions {
   readonly pinDir: string;
@@ -27,8 +26,6 @@ export interface HeartbeatThreadData extends HeartbeatOptions {
 export interface HeartbeatSender {
   /** When a peer was asked on an interface; nothing for a peer that isn't. */
   read(slot: number, peer: number, into: SentTimes): void;
-  /** What the heartbeats say of this node from now on. */
-  tell(news: HeartbeatNews): void;
   counts(): HeartbeatCounts;
   /** Ends with the thread. */
   close(): Promise<void>;
@@ -36,9 +33,6 @@ export interface HeartbeatSender {
 
 /** Its heap is small and stays so: a bound here keeps an error from eating the machine's memory. */
 const RESOURCES = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 };
-
-/** The clock of heartbeats (CLOCK_MONOTONIC) as a double; what it rounds off after 104 days is below a microsecond. */
-export const monotonic_ns = (): number => Number(process.hrtime.bigint());
 
 /**
  * Starts the thread. It waits by itself for a data plane, and for MAC addresses. An error in it that is no system
@@ -62,7 +56,6 @@ export function startHeartbeats(options: HeartbeatOptions): HeartbeatSender {
       if (index !== undefined && slot < interfaces.length)
         memory.read(linkOf(peers.length, slot, index), into);
     },
-    tell: (news) => memory.setNews(news),
     counts: () => memory.counts(),
     close: async () => {
       thread.ref();

@@ -2,7 +2,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { createAsker, type HeartbeatLink } from "./heartbeat-asker.ts";
 import { heartbeatMemory } from "./heartbeat-memory.ts";
-import { monotonic_ns, type HeartbeatThreadData } from "./heartbeat-sender.ts";
+import { monotonic_ns } from "../conf/clock.ts";
+import type { HeartbeatThreadData } from "./heartbeat-sender.ts";
 import { readInterface } from "./interface.ts";
 import { openPacketSocket, SEND_ONLY } from "./packet-socket.ts";
 import { openPeersPage } from "./peers-page.ts";

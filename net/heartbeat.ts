@@ -1,5 +1,6 @@
 /**
- * Heartbeats as bytes: an Ethernet frame that asks a node's kernel whether it lives, and how such a frame is read.
+ * Heartbeats as bytes: an Ethernet frame that asks a node's kernel whether it lives. What the asker could tell of itself
+ * (epoch, table_version, flags) is left 0: only answers are listened to.
  * The kernel's side of it is the XDP program; its layout is `struct heartbeat` in scheduler/bpf/layout.h.
  */
 import { sipTag } from "./siphash.ts";
@@ -30,18 +31,9 @@ const ETHERNET_BYTES = 14;
 const TWO_TO_32 = 0x1_0000_0000;
 const at = HEARTBEAT_FIELDS;
 
-/** What the asking node tells of itself. `flags` are those of `enum heartbeat_flag`. */
-export interface HeartbeatNews {
-  readonly epoch: number;
-  readonly table_version: number;
-  readonly flags: number;
-}
-
 /** A frame that is filled again and again: nothing is allocated per heartbeat. */
 export interface AskFrame {
   readonly bytes: Uint8Array;
-  /** For all frames from now on. */
-  tell(news: HeartbeatNews): void;
   /** `sent_ns` is CLOCK_MONOTONIC, a whole number that a double holds exactly; it comes back in the answer. */
   ask(to: Uint8Array, asked: number, sent_ns: number): void;
 }
@@ -58,50 +50,12 @@ export function createAskFrame(key: Uint8Array, from: Uint8Array, asker: number)
   message.setUint8(at.asker, asker);
   return {
     bytes,
-    tell: ({ epoch, table_version, flags }) => {
-      message.setUint32(at.epoch, epoch, true);
-      setUint64(message, at.table_version, table_version);
-      message.setUint32(at.flags, flags, true);
-    },
     ask: (to, asked, sent_ns) => {
       bytes.set(to, 0);
       message.setUint8(at.asked, asked);
       setUint64(message, at.sent_ns, sent_ns);
       sipTag(keyView, message, at.tag, at.tag);
     },
-  };
-}
-
-export interface Heartbeat {
-  readonly kind: "ask" | "answer";
-  readonly asker: number;
-  readonly asked: number;
-  readonly epoch: number;
-  readonly table_version: bigint;
-  readonly flags: number;
-  readonly sent_ns: bigint;
-}
-
-/** Reads a whole frame; undefined when it is no heartbeat, or none that was made with this key. */
-export function readHeartbeat(frame: Uint8Array, key: Uint8Array): Heartbeat | undefined {
-  if (frame.length < ETHERNET_BYTES + at.size) return undefined;
-  if (viewOf(frame).getUint16(12) !== ETHERTYPE_HEARTBEAT) return undefined;
-  // A copy: the tag is reckoned over it.
-  const message = viewOf(Uint8Array.from(frame.subarray(ETHERNET_BYTES, ETHERNET_BYTES + at.size)));
-  const tag = message.getBigUint64(at.tag, true);
-  sipTag(viewOf(key), message, at.tag, at.tag);
-  const kind = message.getUint8(at.kind);
-  const isKnown = kind === HEARTBEAT_ASK || kind === HEARTBEAT_ANSWER;
-  if (!isKnown || message.getUint8(at.version) !== HEARTBEAT_VERSION) return undefined;
-  if (message.getBigUint64(at.tag, true) !== tag) return undefined;
-  return {
-    kind: kind === HEARTBEAT_ASK ? "ask" : "answer",
-    asker: message.getUint8(at.asker),
-    asked: message.getUint8(at.asked),
-    epoch: message.getUint32(at.epoch, true),
-    table_version: message.getBigUint64(at.table_version, true),
-    flags: message.getUint32(at.flags, true),
-    sent_ns: message.getBigUint64(at.sent_ns, true),
   };
 }
 

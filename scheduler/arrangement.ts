@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import type { Config, PoolConfig } from "../conf/schema.ts";
 import { allocateGroups, type GroupRow } from "./direct/direct-groups.ts";
 import { GROUP_COUNT } from "./layout.ts";
-import type { Service, SharedMaps, VserverEntry } from "./plane/maps.ts";
+import type { Service, SharedMaps, VserverEntry } from "./plane/shared-maps.ts";
 import { clear, WORDS_PER_BUCKET } from "./table.ts";
 import { allot, ROWS_PER_VSERVER, type TrafficPlaces } from "./traffic-rows.ts";
 

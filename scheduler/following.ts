@@ -7,8 +7,8 @@ import type { NodeConfig } from "../conf/schema.ts";
 import { createFollow, flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./feed/follow.ts";
 import { startFollower } from "./feed/follower.ts";
 import { startHeldRounds } from "./held/held-rounds.ts";
-import { NODE_DRAINING, NODE_REACHABLE, NODE_UP } from "./layout.ts";
 import { writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
+import { stateOf, type NodeState } from "./plane/interface-maps.ts";
 import { previousOf, readWord } from "./table.ts";
 
 /** What the process does, as its reports and its operator see it. */
@@ -38,7 +38,8 @@ export function startFollowing(machine: Machine, scheduler: NodeConfig): Followi
   });
   const rounds = startHeldRounds({
     machine,
-    isWanted: () => isFollowing(follow) && (withPrevious(follow, "") > 0 || isDraining(follow, node.number)),
+    isWanted: () =>
+      isFollowing(follow) && (withPrevious(follow, "") > 0 || toldOf(follow, "", node.number).isDraining),
     version: () => follow.position.version,
     isPreviousOf: (bucket) => previousOf(readWord(table, bucket)) === node.number,
     onHeld: ({ bits, connections }, version) => {
@@ -58,8 +59,9 @@ export function startFollowing(machine: Machine, scheduler: NodeConfig): Followi
   };
 }
 
-function isDraining(follow: Follow, number: number): boolean {
-  return ((flagsOf(follow, "")?.[number] ?? 0) & NODE_DRAINING) !== 0;
+/** What the scheduler has told of a node, or of a direct pool's host; all false before it has. */
+function toldOf(follow: Follow, group: string, number: number): NodeState {
+  return stateOf(flagsOf(follow, group)?.[number] ?? 0);
 }
 
 function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => void): void {
@@ -77,16 +79,13 @@ function applyFlags(machine: Machine, follow: Follow, scheduler: number): void {
   plane.planes.forEach((one, segment) => one.setSchedulerMac(schedulerLinks[segment]?.mac));
   const isTold = follow.seen > 0;
   for (const member of members) {
-    const flags = flagsOf(follow, "")?.[member.config.number] ?? 0;
     if (!isTold && !member.isSelf) continue;
-    writeNode(machine, member, {
-      isUp: member.isSelf || (flags & NODE_UP) !== 0,
-      isReachable: member.isSelf || (flags & NODE_REACHABLE) !== 0,
-      isDraining: (flags & NODE_DRAINING) !== 0,
-    });
+    const { isUp, isReachable, isDraining } = toldOf(follow, "", member.config.number);
+    const { isSelf } = member;
+    writeNode(machine, member, { isUp: isSelf || isUp, isReachable: isSelf || isReachable, isDraining });
   }
   for (const host of isTold ? hosts : []) {
-    writeHost(machine, host, ((flagsOf(follow, host.area.name)?.[host.number] ?? 0) & NODE_UP) !== 0);
+    writeHost(machine, host, toldOf(follow, host.area.name, host.number).isUp);
   }
 }
 
@@ -96,8 +95,8 @@ const told = (state: NodeStateName) => ({ state, reason: "" });
 function toldState(follow: Follow, number: number): { state: NodeStateName; reason: string } {
   if (!isFollowing(follow))
     return { state: "starting", reason: "this node does not follow the scheduler yet" };
-  const flags = flagsOf(follow, "")?.[number] ?? 0;
-  if ((flags & NODE_REACHABLE) === 0) return told("down");
-  if ((flags & NODE_UP) === 0) return told("failed");
-  return told((flags & NODE_DRAINING) === 0 ? "up" : "draining");
+  const { isUp, isReachable, isDraining } = toldOf(follow, "", number);
+  if (!isReachable) return told("down");
+  if (!isUp) return told("failed");
+  return told(isDraining ? "draining" : "up");
 }

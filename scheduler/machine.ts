@@ -4,7 +4,9 @@
  */
 import { join } from "node:path";
 import { formatMac, parseIp, parseMac } from "../conf/address.ts";
+import { monotonic_ms } from "../conf/clock.ts";
 import { deriveKey, readArrayKey } from "../conf/keys.ts";
+import { NOBODY } from "../conf/limits.ts";
 import type { ProcessOptions } from "../conf/process-options.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
@@ -14,7 +16,7 @@ import type { Logger } from "../status/log.ts";
 import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
 import { openDataPlane, type DataPlane } from "./plane/data-plane.ts";
 import { createMember, type FormerNode, type Member } from "./nodes/members.ts";
-import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane/plane.ts";
+import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane/interface-maps.ts";
 import { hostKey, NO_PLACES, readPlaces, rowsFor, writePlaces, type TrafficPlaces } from "./traffic-rows.ts";
 
 /** One of the networks that the node is on. */
@@ -58,8 +60,6 @@ export interface Machine {
   readonly hosts: readonly DirectHost[];
 }
 
-export const monotonic_ms = (): number => Number(process.hrtime.bigint() / 1_000_000n);
-
 /** Makes or takes over the data plane. Throws DlbaError as `openDataPlane`, `readArrayKey` and `readInterface` do. */
 export function openMachine(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Machine {
   const arrayKey = readArrayKey(config.array.key_file);
@@ -95,6 +95,7 @@ export function openMachine(options: ProcessOptions, config: Config, node: NodeC
     hosts: hostsOf(config, areas, segments, plane),
   };
   writeFacts(machine);
+  forgetOthers(machine);
   return machine;
 }
 
@@ -192,25 +193,25 @@ function hostsOf(
   });
 }
 
-/** Tells the program who the members are, and forgets nodes and hosts that are no longer configured. */
-export function writeMembers({ plane, members, hosts, areas }: Machine): void {
-  plane.planes.forEach((one, segment) => {
-    one.setMembers(members.flatMap(({ links }) => links[segment]?.mac ?? []));
-    for (const { group, name } of areas) {
-      const numbers = new Set(
-        name === ""
-          ? members.map(({ config }) => config.number)
-          : hosts.filter(({ area }) => area.name === name).map(({ number }) => number),
-      );
-      for (let number = 0; number < 255; number++) {
-        const { isUp, isReachable } = one.readNode(group, number);
-        if (!numbers.has(number) && (isUp || isReachable)) one.setNodeState(group, number, NOTHING);
-      }
+/** Nodes and hosts that are no longer configured take no more frames. */
+function forgetOthers({ plane, config, hosts, areas }: Machine): void {
+  for (const { group, name } of areas) {
+    const known = group === 0 ? config.nodes : hosts.filter(({ area }) => area.name === name);
+    const numbers = new Set(known.map(({ number }) => number));
+    for (let number = 0; number < NOBODY; number++) {
+      if (!numbers.has(number)) for (const one of plane.planes) one.setNodeState(group, number, NOTHING);
     }
-  });
+  }
 }
 
 const NOTHING: NodeState = { isUp: false, isSelf: false, isReachable: false, isDraining: false };
+
+/** Tells the program the members' MAC addresses: frames from there are never scheduled again. */
+export function writeMembers({ plane, members }: Machine): void {
+  plane.planes.forEach((one, segment) => {
+    one.setMembers(members.flatMap(({ links }) => links[segment]?.mac ?? []));
+  });
+}
 
 /** Writes a node's MAC addresses and state to all segments; one whose MAC is not known is not up there. */
 export function writeNode(machine: Machine, member: Member, state: Omit<NodeState, "isSelf">): void {

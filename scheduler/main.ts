@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { formatMac, parseIp } from "../conf/address.ts";
+import { monotonic_ms } from "../conf/clock.ts";
 import { describeError } from "../conf/errors.ts";
 import { loadConfig } from "../conf/load.ts";
 import { findNode } from "../conf/node.ts";
@@ -14,8 +15,9 @@ import { exitWithParent, reportReady } from "../net/parent-watch.ts";
 import { createLogger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
 import { answerAdmin } from "./admin.ts";
+import { versionOf } from "./feed/feed.ts";
 import { startFollowing, type Following } from "./following.ts";
-import { monotonic_ms, openMachine, type Machine } from "./machine.ts";
+import { openMachine, type Machine } from "./machine.ts";
 import { learnMac, wantedAddresses } from "./nodes/members.ts";
 import { createNeighbourFinder, type NeighbourFinder } from "./nodes/neighbours.ts";
 import { bucketsReport, schedulerReport, vserversReport, type ReportSources } from "./report.ts";
@@ -91,6 +93,7 @@ function sourcesOf({ machine, role, rates }: Running): ReportSources {
       sweep: role.sweeper,
       epoch: feed.epoch,
       tableVersion: feed.version,
+      versionOf: (number) => versionOf(feed, number),
     };
   }
   const position = role?.follow.position ?? { epoch: 0, version: 0 };
@@ -101,6 +104,7 @@ function sourcesOf({ machine, role, rates }: Running): ReportSources {
     sweep: undefined,
     epoch: position.epoch,
     tableVersion: position.version,
+    versionOf: () => null,
   };
 }
 

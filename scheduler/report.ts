@@ -25,6 +25,8 @@ export interface ReportSources {
   readonly isHostUp: (host: DirectHost) => boolean;
   readonly epoch: number;
   readonly tableVersion: number;
+  /** What another node has acknowledged; null when it doesn't follow, or this node doesn't schedule. */
+  readonly versionOf: (number: number) => number | null;
   readonly rates: TrafficRates;
   readonly sweep:
     | {
@@ -96,7 +98,7 @@ function areaOf({ areas }: Machine, pool: string | undefined): TableArea {
 }
 
 function nodeRow(
-  { stateOf, isScheduling, tableVersion }: ReportSources,
+  { stateOf, versionOf, tableVersion }: ReportSources,
   member: Member,
   { owned }: Shares,
   status: NodeStatus | undefined,
@@ -115,7 +117,7 @@ function nodeRow(
     failed: state === "failed" || state === "down",
     state,
     reason,
-    table_version: member.isSelf ? tableVersion : isScheduling ? member.tableVersion : null,
+    table_version: member.isSelf ? tableVersion : versionOf(number),
     address,
     enabled,
     weight,

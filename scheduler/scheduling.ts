@@ -3,8 +3,8 @@
  * tables. What it decides is in members.ts, policy.ts and steering.ts; here it is put together and given the time.
  */
 import { randomBytes } from "node:crypto";
+import { monotonic_ms } from "../conf/clock.ts";
 import { deriveKey } from "../conf/keys.ts";
-import type { NodeStatus } from "../conf/messages.ts";
 import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
 import { startHeartbeats } from "../net/heartbeat-sender.ts";
 import { correct, figuresOf, noBalance, type BalanceState } from "./policy/balance.ts";
@@ -12,14 +12,14 @@ import { startDirectChecks } from "./direct/direct-checks.ts";
 import { createFeed, inStep, recordFlags, setLiving, versionOf, type Feed } from "./feed/feed.ts";
 import { hasBit, type Held } from "./feed/feed-message.ts";
 import { startFeedServer, type FeedServer } from "./feed/feed-server.ts";
-import { holdFragments } from "./held/fragments.ts";
+import { holdFragments } from "./held/fragment-destinations.ts";
 import { createWatch, JUDGE_EVERY_MS, type LivenessChange, type Watch } from "./nodes/heartbeats.ts";
 import type { HeldFragments } from "./held/held-fragments.ts";
 import { startHeldRounds } from "./held/held-rounds.ts";
-import { NODE_DRAINING, NODE_REACHABLE, NODE_UP } from "./layout.ts";
-import { monotonic_ms, writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
+import { NODE_UP } from "./layout.ts";
+import { writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
 import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./nodes/members.ts";
-import { bucketsOf, createPolicy } from "./policy/policy.ts";
+import { bucketsOf, createPolicy, type PolicyNode } from "./policy/policy.ts";
 import {
   bucketsWithPrevious,
   createSteering,
@@ -35,6 +35,7 @@ import {
   type Steering,
   type Told,
 } from "./steering.ts";
+import { flagsOf, type NodeState } from "./plane/interface-maps.ts";
 import { startSweeper, type Sweeper } from "./nodes/sweeper.ts";
 import { previousOf, readWord, unitsOfSeconds } from "./table.ts";
 
@@ -149,12 +150,10 @@ export async function startScheduling(machine: Machine, wantMacs: () => void): P
 }
 
 /** MAC addresses have changed: all that the program knows of the nodes is written anew. */
-function writeAll({ machine, judgements }: Running): void {
+function writeAll(running: Running): void {
+  const { machine } = running;
   writeMembers(machine);
-  for (const member of machine.members) {
-    const judgement = judgements.get(member.config.number) ?? UNKNOWN;
-    writeNode(machine, member, { ...judgement, isDraining: member.isDraining });
-  }
+  for (const member of machine.members) writeNode(machine, member, stateFor(running, member));
 }
 
 function begin(machine: Machine, wantMacs: () => void): Running {
@@ -264,7 +263,6 @@ function sweep(running: Running): Sweeper {
     complaintOf: ({ workers_accepting }) =>
       isProxy && workers_accepting === 0 ? "no dlba-server worker accepts connections" : "",
     log,
-    onAnswer: (status) => noteConnections(running, status),
     onChange: ({ node, failed, reason }) => {
       const member = memberOf(running, node);
       if (member === undefined) return;
@@ -274,14 +272,6 @@ function sweep(running: Running): Sweeper {
       judge(running);
     },
   });
-}
-
-/** A node that serves only http tells its connections by the sweep, too: nothing is left of it when both say so. */
-function noteConnections(running: Running, { number, open_connections }: NodeStatus): void {
-  const member = memberOf(running, number);
-  if (member?.connectionsLeft !== undefined && open_connections > member.connectionsLeft) {
-    member.connectionsLeft = open_connections;
-  }
 }
 
 /** Which connections a node has, as it told. */
@@ -308,6 +298,10 @@ function setDraining(running: Running, member: Member, isDraining: boolean): voi
     isDraining ? "an operator drains a node" : "an operator has a node take traffic again",
   );
   judge(running);
+  // The judgement may be the same, as of a node that is disabled: what an operator wants is kept all the same.
+  writeNode(running.machine, member, stateFor(running, member));
+  tellFlags(running);
+  takeTurn(running);
 }
 
 /** Judges all nodes, and carries out what follows for those about which the judgement is another one. */
@@ -329,7 +323,7 @@ function judge(running: Running): void {
     changed.push(member);
     if (judgement.condition === "up") member.hasBeenUp = true;
     if (judgement.condition === "down" && former?.condition !== "down") dead.push(number);
-    writeNode(machine, member, { ...judgement, isDraining: member.isDraining });
+    writeNode(machine, member, stateFor(running, member));
     tell(running, member, former, judgement);
   }
   if (changed.length === 0) return;
@@ -345,17 +339,19 @@ function tellFlags(running: Running): void {
   const { members } = machine;
   const judged = members.map(({ config }) => judgements.get(config.number) ?? UNKNOWN);
   setLiving(steering.feed, livingNumbers(members, judged));
-  recordFlags(steering.feed, "", new Map(members.map(({ config }) => flagsOf(running, config.number))));
+  const flags = members.map((member): [number, number] => [
+    member.config.number,
+    flagsOf({ ...stateFor(running, member), isSelf: false }),
+  ]);
+  recordFlags(steering.feed, "", new Map(flags));
 }
 
 const isSame = (a: Judgement, b: Judgement): boolean =>
   a.condition === b.condition && a.state === b.state && a.isUp === b.isUp && a.isReachable === b.isReachable;
 
-function flagsOf({ judgements, machine }: Running, number: number): [number, number] {
-  const { isUp, isReachable } = judgements.get(number) ?? UNKNOWN;
-  const isDraining = machine.members.some((member) => member.config.number === number && member.isDraining);
-  const flags = (isUp ? NODE_UP : 0) | (isReachable ? NODE_REACHABLE : 0) | (isDraining ? NODE_DRAINING : 0);
-  return [number, flags];
+function stateFor({ judgements }: Running, { config, isDraining, isSelf }: Member): NodeState {
+  const { isUp, isReachable } = judgements.get(config.number) ?? UNKNOWN;
+  return { isUp, isReachable, isDraining, isSelf };
 }
 
 function policyNodes({ machine, judgements, weights }: Running) {
@@ -386,20 +382,15 @@ function judgeHosts(running: Running): void {
   const { machine, steering } = running;
   for (const { name } of machine.areas.filter(({ name }) => name !== "")) {
     const hosts = machine.hosts.filter(({ area }) => area.name === name);
-    const isUp = new Map(hosts.map((host) => [host.number, isHostUp(host)]));
-    for (const host of hosts) writeHost(machine, host, isHostUp(host));
-    const nodes = hosts.map(({ number, weight }) => ({
-      number,
-      weight,
-      condition: isUp.get(number) === true ? ("up" as const) : ("down" as const),
-    }));
-    recordFlags(steering.feed, name, new Map([...isUp].map(([number, up]) => [number, up ? NODE_UP : 0])));
-    steerNodes(
-      steering,
-      name,
-      nodes,
-      nodes.filter(({ condition }) => condition === "down").map(({ number }) => number),
-    );
+    const up = new Set(hosts.filter(isHostUp));
+    for (const host of hosts) writeHost(machine, host, up.has(host));
+    const flags = hosts.map((host): [number, number] => [host.number, up.has(host) ? NODE_UP : 0]);
+    recordFlags(steering.feed, name, new Map(flags));
+    const nodes = hosts.map((host): PolicyNode => {
+      return { number: host.number, weight: host.weight, condition: up.has(host) ? "up" : "down" };
+    });
+    const dead = nodes.filter(({ condition }) => condition === "down").map(({ number }) => number);
+    steerNodes(steering, name, nodes, dead);
   }
   takeTurn(running);
 }
@@ -439,7 +430,6 @@ function calmTurn(running: Running): void {
   running.lostEvents = lost;
   const withPrevious = bucketsWithPrevious(steering);
   plane.setHasPrevious(withPrevious > 0);
-  for (const member of members) member.tableVersion = versionOf(steering.feed, member.config.number);
   noteEmpty(running);
   forgetSilent(running);
   if (withPrevious > 0 || members.some(({ isDraining }) => isDraining)) makeMark(steering);
@@ -460,7 +450,8 @@ function forgetSilent({ machine, steering, judgements }: Running): void {
   const timeout_ms = machine.config.scheduler.bucket_timeout_s * 1000;
   for (const { config, complaint_since_ms, isInStep } of machine.members) {
     const isFailed = judgements.get(config.number)?.state === "failed";
-    if (!isFailed || isInStep || monotonic_ms() - complaint_since_ms < timeout_ms) continue;
+    const isAwaited = nodesTable(steering).policy.plan.previous[config.number]! > 0;
+    if (!isFailed || !isAwaited || isInStep || monotonic_ms() - complaint_since_ms < timeout_ms) continue;
     release(steering, config.number, makeMark(steering), () => false);
   }
 }

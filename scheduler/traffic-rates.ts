@@ -1,6 +1,6 @@
 /** Traffic per second, out of totals that are read once a second. */
 import type { TrafficCount } from "../conf/messages.ts";
-import type { TrafficRows } from "./plane/maps.ts";
+import type { TrafficRows } from "./plane/shared-maps.ts";
 
 export interface TrafficRates {
   take(totals: TrafficRows, now_ms: number): void;

@@ -191,7 +191,7 @@ struct heartbeat {
   __u8 kind;
   __u8 asker; /* node numbers */
   __u8 asked;
-  __u32 epoch;         /* of who sends this frame, as are the next two */
+  __u32 epoch;         /* of who answers, as are the next two; 0 in a question */
   __u64 table_version;
   __u32 flags;
   __u32 reserved;

@@ -6,7 +6,7 @@ import { HELD_FRAGMENTS, HELD_FRAGMENTS_BYTES, HELD_FRAGMENT_MS } from "../../co
 import { SysError } from "../../net/ffi.ts";
 import { interfaceIndex } from "../../net/interface.ts";
 import { openPacketSocket, SEND_ONLY, type PacketSocket } from "../../net/packet-socket.ts";
-import type { HeldFragment } from "../plane/maps.ts";
+import type { HeldFragment } from "../plane/shared-maps.ts";
 
 const LOOK_EVERY_MS = 5;
 

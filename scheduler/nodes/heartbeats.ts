@@ -4,7 +4,8 @@
  */
 import { DlbaError } from "../../conf/errors.ts";
 import { newSentTimes } from "../../net/heartbeat-memory.ts";
-import { monotonic_ns, type HeartbeatSender } from "../../net/heartbeat-sender.ts";
+import { monotonic_ns } from "../../conf/clock.ts";
+import type { HeartbeatSender } from "../../net/heartbeat-sender.ts";
 import type { Peers } from "../../net/peers-page.ts";
 import { judge, newLiveness, type Liveness, type LivenessSettings } from "./liveness.ts";
 

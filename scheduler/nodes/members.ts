@@ -39,7 +39,6 @@ export interface Member {
   /** Whether it follows the bucket table, and since when it doesn't. */
   isInStep: boolean;
   outOfStep_since_ms: number;
-  tableVersion: number | null;
   /** Once it has been up, silence means that it is down, not that it is starting. */
   hasBeenUp: boolean;
   /** Open connections to the VIPs that it told of, when it was last asked; undefined: not known. */
@@ -83,7 +82,6 @@ export function createMember(
     catchUp_version: undefined,
     isInStep: isSelf,
     outOfStep_since_ms: now_ms,
-    tableVersion: null,
     hasBeenUp: former?.isUp ?? isSelf,
     connectionsLeft: undefined,
   };

@@ -26,7 +26,6 @@ export interface SweeperOptions extends SweepSettings {
   readonly complaintOf: (status: NodeStatus) => string;
   readonly log: Logger;
   readonly onChange: (change: SweepChange) => void;
-  readonly onAnswer: (status: NodeStatus) => void;
 }
 export interface Sweeper {
   last_sweep_at_ms: number | null;
@@ -84,7 +83,6 @@ export function startSweeper(options: SweeperOptions): Sweeper {
     if (status === undefined || reason !== "")
       return take(sweepUnanswered(state, options, Date.now(), reason));
     sweeper.answers.set(number, status);
-    options.onAnswer(status);
     take(sweepAnswered(state, options, Date.now()));
   };
   take(startSweep(numbers, options.failed, options, Date.now()));

@@ -7,9 +7,9 @@ import { interfaceIndex } from "../../net/interface.ts";
 import { openBpfObject, type BpfObject, type XdpMode } from "../../net/libbpf.ts";
 import { attach, type Attachment } from "./attach.ts";
 import { DIRECT_BUCKETS, TRAFFIC_SLOTS } from "../layout.ts";
-import { openSharedMaps, type SharedMaps } from "./maps.ts";
+import { openSharedMaps, type SharedMaps } from "./shared-maps.ts";
 import { namePins, preparePins, type Adoption, type Prepared } from "./pins.ts";
-import { openInterfaceMaps, type InterfaceMaps, type NodeFacts, type NodeWriters } from "./plane.ts";
+import { openInterfaceMaps, type InterfaceMaps, type NodeFacts, type NodeWriters } from "./interface-maps.ts";
 import { clear } from "../table.ts";
 
 export { detachDataPlane } from "./pins.ts";

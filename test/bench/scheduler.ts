@@ -14,7 +14,7 @@ import { mapShared } from "../../net/ffi.ts";
 import { openBpfObject, testRun, updateMap, type BpfObject } from "../../net/libbpf.ts";
 import { compileBpf } from "../../scheduler/bpf/build.ts";
 import { loadUnattached, type Unattached } from "../../scheduler/plane/data-plane.ts";
-import type { Service } from "../../scheduler/plane/maps.ts";
+import type { Service } from "../../scheduler/plane/shared-maps.ts";
 import { wordOf } from "../../scheduler/table.ts";
 import { conclude } from "./figures.ts";
 import { eth, ip4, IPV4, mac, macOfNode, OWN_MAC, tcp, VIP } from "../scheduler/frames.ts";

@@ -7,7 +7,7 @@ import { parseConfig } from "../../conf/load.ts";
 import type { Config } from "../../conf/schema.ts";
 import { arrangeTables, placesFor, servicesOf } from "../../scheduler/arrangement.ts";
 import { DIRECT_BUCKETS } from "../../scheduler/layout.ts";
-import type { GroupEntry, SharedMaps } from "../../scheduler/plane/maps.ts";
+import type { GroupEntry, SharedMaps } from "../../scheduler/plane/shared-maps.ts";
 import { clear, readWord, wordOf } from "../../scheduler/table.ts";
 import { NO_PLACES, ROWS_PER_VSERVER } from "../../scheduler/traffic-rows.ts";
 

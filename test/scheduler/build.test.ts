@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { compileBpf, LAYOUT_FILE, layoutOf, OBJECT_FILE, SOURCE_FILE } from "../../scheduler/bpf/build.ts";
@@ -32,7 +32,7 @@ test("layout.ts is what the object's type information says", () => {
 
 test("the object carries no path of the machine that made it", () => {
   const text = readFileSync(OBJECT_FILE, "latin1");
-  for (const path of [import.meta.dirname, "/home/", "/root/", "/tmp/", "/usr/include"]) {
+  for (const path of [import.meta.dirname, homedir(), tmpdir(), "/usr/include"]) {
     assert.ok(!text.includes(path), path);
   }
 });

@@ -13,7 +13,7 @@ import { testRun } from "../../net/libbpf.ts";
 import { loadUnattached } from "../../scheduler/plane/data-plane.ts";
 import { clientHash } from "../../scheduler/hash.ts";
 import { LEASE, NODE_COUNT, REASONS } from "../../scheduler/layout.ts";
-import type { Service, VserverEntry } from "../../scheduler/plane/maps.ts";
+import type { Service, VserverEntry } from "../../scheduler/plane/shared-maps.ts";
 import { ownerOf, nextOf, previousOf, wordOf } from "../../scheduler/table.ts";
 import { ROWS_PER_VSERVER } from "../../scheduler/traffic-rows.ts";
 import * as f from "./frames.ts";

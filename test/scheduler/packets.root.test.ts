@@ -16,7 +16,7 @@ import { testRun } from "../../net/libbpf.ts";
 import { compileBpf, OBJECT_FILE, SOURCE_FILE } from "../../scheduler/bpf/build.ts";
 import { loadUnattached } from "../../scheduler/plane/data-plane.ts";
 import { FRAGMENT_KEY, HELD_FRAME_BYTES } from "../../scheduler/layout.ts";
-import type { BucketEvent, HeldFragment } from "../../scheduler/plane/maps.ts";
+import type { BucketEvent, HeldFragment } from "../../scheduler/plane/shared-maps.ts";
 import { nextOf, ownerOf, wordOf } from "../../scheduler/table.ts";
 import * as f from "./frames.ts";
 import { heartbeatTests } from "./heartbeat-checks.ts";

@@ -8,7 +8,7 @@ import {
   type Destination,
   type Lookup,
 } from "../../../scheduler/held/held-fragments.ts";
-import type { HeldFragment } from "../../../scheduler/plane/maps.ts";
+import type { HeldFragment } from "../../../scheduler/plane/shared-maps.ts";
 
 const SELF: Destination = { kind: "self" };
 const fragment = (packet: number, mark = 0, bytes = 100): HeldFragment => ({

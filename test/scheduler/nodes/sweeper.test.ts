@@ -56,7 +56,6 @@ function sweepOf(port: number, changes: SweepChange[], failed = new Set<number>(
     arrayKey,
     log: createLogger({ process: "scheduler" }, "silent"),
     complaintOf: ({ workers_accepting }) => (workers_accepting === 0 ? "no worker accepts" : ""),
-    onAnswer: () => undefined,
     onChange: (change) => changes.push(change),
   });
 }

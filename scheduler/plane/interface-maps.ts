@@ -17,7 +17,7 @@ import {
   NODE_UP,
   PEER,
 } from "../layout.ts";
-import { padded, replaceAll } from "./maps.ts";
+import { padded, replaceAll } from "./shared-maps.ts";
 
 export const HASH_KEY_BYTES = 48;
 const HEARTBEAT_KEY_BYTES = 16;
@@ -190,7 +190,8 @@ function nodeViews({ buffer }: SharedMapping): Pick<InterfaceMaps, "setNode" | "
   };
 }
 
-function flagsOf({ isUp, isSelf, isReachable, isDraining }: NodeState): number {
+/** A node's condition as the program and the other nodes know it: bits of `enum node_flag`. */
+export function flagsOf({ isUp, isSelf, isReachable, isDraining }: NodeState): number {
   return (
     (isUp ? NODE_UP : 0) |
     (isSelf ? NODE_SELF : 0) |
@@ -199,7 +200,8 @@ function flagsOf({ isUp, isSelf, isReachable, isDraining }: NodeState): number {
   );
 }
 
-function stateOf(flags: number): NodeState {
+/** The other way round. */
+export function stateOf(flags: number): NodeState {
   return {
     isUp: (flags & NODE_UP) !== 0,
     isSelf: (flags & NODE_SELF) !== 0,

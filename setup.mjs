@@ -20,12 +20,13 @@ const PACKAGES_BY_ENTRY = [
   ["conf/", []],
   ["scheduler/bpf/", BUILD_PACKAGES],
   ["lab/", LAB_PACKAGES],
-  ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "nghttp2-client"]],
-  ["test/chaos/", LAB_PACKAGES],
+  ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "keepalived", "nghttp2-client"]],
+  ["test/sim/", []],
+  ["test/chaos/", [...LAB_PACKAGES, "stress-ng"]],
   ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps"]],
 ];
 /** Packages whose system service would take port 80 at the next start of the machine. */
-const SERVICES = { "nginx-light": "nginx", haproxy: "haproxy" };
+const SERVICES = { "nginx-light": "nginx", haproxy: "haproxy", keepalived: "keepalived" };
 
 const [entry, ...args] = process.argv.slice(2);
 const say = (text) => (args.includes("--json") ? process.stderr : process.stdout).write(`set-up: ${text}\n`);

@@ -1,13 +1,13 @@
 /** `dlba drain` and `dlba undrain`: takes a node out of service without breaking a connection, and back in. */
 import { InvalidArgumentError, type Command } from "commander";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DlbaError } from "../conf/errors.ts";
 import { CONTROL_TIMEOUT_MS } from "../conf/limits.ts";
 import { NODE_STATES } from "../conf/messages.ts";
 import { isRecord, parseJson } from "../conf/record.ts";
-import { askAdmin, type DrainStatus } from "../net/admin-socket.ts";
-import { DEFAULT_RUN_DIR, notReached } from "./show.ts";
+import type { DrainStatus } from "../net/admin-socket.ts";
+import { askAdminAt, nodeName } from "./admin.ts";
+import { DEFAULT_RUN_DIR } from "./places.ts";
 
 interface Place {
   readonly runDir: string;
@@ -44,11 +44,6 @@ const withPlace = (command: Command): Command =>
   command
     .argument("<node>", "the node's name or number", nodeName)
     .option("--run-dir <directory>", "directory of the scheduler's sockets", DEFAULT_RUN_DIR);
-
-function nodeName(text: string): string {
-  if (/^[A-Za-z0-9-]{1,63}$/.test(text)) return text;
-  throw new InvalidArgumentError("expected a node's name or number");
-}
 
 function seconds(text: string): number {
   const value = Number(text);
@@ -139,10 +134,5 @@ async function askPatiently(options: Place, command: string, node: string): Prom
 }
 
 async function ask({ runDir }: Place, command: string, node: string): Promise<string> {
-  const path = join(runDir, "admin.sock");
-  try {
-    return await askAdmin({ path, line: `${command} ${node}`, timeout_ms: CONTROL_TIMEOUT_MS });
-  } catch (error) {
-    throw error instanceof Error ? notReached(path, error) : error;
-  }
+  return askAdminAt(runDir, `${command} ${node}`, CONTROL_TIMEOUT_MS);
 }

@@ -12,6 +12,7 @@ interface UpOptions {
   readonly nodes?: number;
   readonly web?: number;
   readonly far?: number;
+  readonly clients?: number;
   readonly idle?: readonly number[];
 }
 interface LabName {
@@ -19,6 +20,8 @@ interface LabName {
 }
 
 const lab = async (): Promise<typeof import("../lab/lab.ts")> => import("../lab/lab.ts");
+const operator = async (): Promise<typeof import("../lab/scheduler.ts")> => import("../lab/scheduler.ts");
+const cuts = async (): Promise<typeof import("../lab/cuts.ts")> => import("../lab/cuts.ts");
 
 /** Adds `lab` and its commands to the command line. */
 export function registerLab(program: Command): void {
@@ -34,12 +37,38 @@ export function registerLab(program: Command): void {
     .argument("<host>")
     .argument("<command...>", "the program and its arguments, after --")
     .action(exec);
+  registerCuts(group);
+  withName(group.command("handover").description("have another node schedule: this one, or the best"))
+    .argument("[node]")
+    .action(async (node: string | undefined, { name }: LabName) =>
+      console.log((await (await operator()).labHandover(name, node)).trimEnd()),
+    );
   for (const { verb, what, act } of DEEDS) {
     withName(group.command(verb).description(what))
       .argument("<host>")
       .action(async (host: string, { name }: LabName) => console.log(await act(name, host)));
   }
 }
+
+function registerCuts(group: Command): void {
+  withName(
+    group.command("partition").description("cut the switches into sides; hosts not named see all of them"),
+  )
+    .argument("<sides...>", "each side's hosts, such as node1,client node2,node3", hostLists)
+    .action(async (sides: string[][], { name }: LabName) => (await cuts()).labPartition(name, sides));
+  withName(group.command("block").description("block the way from hosts to others, but not the way back"))
+    .argument("<from>", "hosts, such as node1,node2", hostList)
+    .argument("<to>", "hosts", hostList)
+    .action(async (from: string[], to: string[], { name }: LabName) =>
+      (await cuts()).labBlock(name, from, to),
+    );
+  withName(group.command("join").description("take away all partitions and blocks")).action(
+    async ({ name }: LabName) => (await cuts()).labHealPartition(name),
+  );
+}
+
+const hostList = (text: string): string[] => text.split(",");
+const hostLists = (text: string, before: string[][] = []): string[][] => [...before, hostList(text)];
 
 const withName = (command: Command): Command => command.option("--name <name>", "the lab's name", "lab");
 
@@ -53,6 +82,7 @@ function registerUp(group: Command): void {
         .preset("1400")
         .argParser(counted(1500)),
     )
+    .option("--clients <count>", "number of clients on the segment (default: 1)", counted(32))
     .option("--idle <numbers>", "nodes that are not started at first, such as 3,4", nodeNumbers)
     .action(up);
 }
@@ -124,12 +154,12 @@ const DEEDS: readonly {
   {
     verb: "drain",
     what: "let a node finish what it has and give it nothing new",
-    act: async (name, host) => (await (await lab()).labDrain(name, host, false)).trimEnd(),
+    act: async (name, host) => (await (await operator()).labDrain(name, host, false)).trimEnd(),
   },
   {
     verb: "undrain",
     what: "let a drained node have traffic again",
-    act: async (name, host) => (await (await lab()).labUndrain(name, host)).trimEnd(),
+    act: async (name, host) => (await (await operator()).labUndrain(name, host)).trimEnd(),
   },
   {
     verb: "wipe",
@@ -154,6 +184,7 @@ async function up(options: UpOptions): Promise<void> {
     ...(options.config === undefined ? {} : { configFile: options.config }),
     ...(options.nodes === undefined ? {} : { nodes: options.nodes }),
     ...(options.web === undefined ? {} : { webs: options.web }),
+    ...(options.clients === undefined ? {} : { clients: options.clients }),
     ...(options.far === undefined ? {} : { farMtu_bytes: options.far }),
     ...(options.idle === undefined ? {} : { idleNodes: options.idle }),
   });
@@ -161,15 +192,20 @@ async function up(options: UpOptions): Promise<void> {
   const took = `in ${((performance.now() - started_ms) / 1000).toFixed(1)} s`;
   console.log(`The lab "${state.name}" is ${wasUp ? "up already" : `up ${took}`}.`);
   for (const change of state.changes) console.log(`Note: ${change}.`);
-  console.log(overview(state));
+  console.log(overview(state, await scheduler(options.name)));
 }
 
-function overview(state: LabState): string {
+/** For people: who schedules, or that nobody does. */
+async function scheduler(name: string): Promise<string> {
+  return (await (await operator()).labScheduler(name)) ?? "none";
+}
+
+function overview(state: LabState, scheduler: string): string {
   const name = state.name === "lab" ? "" : ` --name ${state.name}`;
   const hosts = state.hosts.map((host) => `  ${host.name.padEnd(8)} ${host.addresses.join(" ")}`);
   return [
     ...hosts,
-    `  VIPs     ${state.vips.join(" ")}   (scheduler: ${state.scheduler})`,
+    `  VIPs     ${state.vips.join(" ")}   (scheduler: ${scheduler})`,
     `Try: dlba lab exec${name} client -- curl -i http://${state.vips[0]}/id`,
     `     dlba lab exec${name} client -- curl -i --cacert ${state.ca_file} https://${state.vips[0]}/id`,
   ].join("\n");
@@ -182,17 +218,19 @@ async function down({ name }: LabName): Promise<void> {
 
 async function status({ name, json }: LabName & { readonly json?: boolean }): Promise<void> {
   const state = await (await lab()).labStatus(name);
-  console.log(json === true ? JSON.stringify(state, null, 2) : statusText(state));
+  const schedules = await scheduler(name);
+  if (json === true) console.log(JSON.stringify({ ...state, scheduler: schedules }, null, 2));
+  else console.log(statusText(state, schedules));
 }
 
-function statusText(state: LabStatus): string {
+function statusText(state: LabStatus, scheduler: string): string {
   const hosts = state.hosts.map(({ name, mac, addresses, processes, is_cut: isCut }) => {
     const stopped = processes.filter(({ is_stopped: isStopped }) => isStopped).length;
     const marks = `${isCut ? ", cut" : ""}${stopped > 0 ? `, ${stopped} stopped` : ""}`;
     return `  ${name.padEnd(8)} ${mac}  ${addresses.join(" ").padEnd(32)} ${processes.length} processes${marks}`;
   });
   return [
-    `Lab "${state.name}": ${state.state}, scheduler ${state.scheduler}`,
+    `Lab "${state.name}": ${state.state}, scheduler ${scheduler}`,
     ...hosts,
     `  VIPs           ${state.vips.join(" ")}`,
     `  configuration  ${state.config_file}`,

@@ -8,6 +8,7 @@ import { productVersion } from "../conf/version.ts";
 import { registerCheck } from "./check.ts";
 import { registerDrain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
+import { registerHandover } from "./handover.ts";
 import { registerLab } from "./lab.ts";
 import { registerRun } from "./run.ts";
 import { registerShow } from "./show.ts";
@@ -27,6 +28,7 @@ async function main(argv: readonly string[]): Promise<void> {
   registerCheck(program);
   registerShow(program);
   registerDrain(program);
+  registerHandover(program);
   registerRun(program);
   registerLab(program);
   await program.parseAsync(argv);

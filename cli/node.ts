@@ -14,6 +14,7 @@ import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
 import { createLogger } from "../status/log.ts";
+import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR } from "./places.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
 import { type ChildSpec, supervise } from "./supervisor.ts";
 
@@ -24,6 +25,8 @@ export interface NodePlaces {
   readonly runDir: string;
 }
 export interface RunOptions extends NodePlaces {
+  /** Directory on a disk; the run directory when it is not given and that is not the default one. */
+  readonly stateDir?: string;
   readonly config: string;
   readonly node: string;
 }
@@ -35,12 +38,13 @@ export async function runNode(options: RunOptions): Promise<void> {
   const node = findNode(config, options.node);
   const problems = startProblems(node, options.pinDir, hostFacts(config, node, options.pinDir));
   if (problems.length > 0) throw severalProblems(problems);
-  mkdirSync(options.runDir, { recursive: true, mode: 0o755 });
+  const stateDir = stateDirOf(options);
+  for (const dir of [options.runDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
   claimRunDir(options.runDir);
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
   await prepareHost(interfaces, vipsOf(config), hostRecord(options.runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
-  const supervisor = supervise(childSpecs(config, { ...options, node: node.name }), log);
+  const supervisor = supervise(childSpecs(config, { ...options, stateDir, node: node.name }), log);
   void supervisor.ready.then(() => log.info("ready"));
   log.info({ signal: await stopSignal() }, "stopping");
   await supervisor.stop();
@@ -51,6 +55,11 @@ export async function runNode(options: RunOptions): Promise<void> {
 function severalProblems(problems: readonly DlbaError[]): DlbaError {
   const lines = problems.map(({ message, hint }) => (hint === undefined ? message : `${message} (${hint})`));
   return new DlbaError("NOT_FIT_TO_RUN", lines.join("\n"));
+}
+
+/** Several nodes on one machine, as in a lab, each have a run directory of their own. */
+function stateDirOf({ stateDir, runDir }: RunOptions): string {
+  return stateDir ?? (runDir === DEFAULT_RUN_DIR ? DEFAULT_STATE_DIR : runDir);
 }
 
 const hostRecord = (runDir: string): string => join(runDir, "host.json");
@@ -76,7 +85,7 @@ function runningSupervisor(runDir: string): ProcessIdentity | undefined {
 }
 
 /** The processes of a node: status first, so that the others find its socket. */
-function childSpecs(config: Config, options: RunOptions): ChildSpec[] {
+function childSpecs(config: Config, options: Required<RunOptions>): ChildSpec[] {
   const workers = config.limits.workers === 0 ? availableParallelism() : config.limits.workers;
   const drain_ms = config.timeouts.drain_ms;
   return [
@@ -87,11 +96,11 @@ function childSpecs(config: Config, options: RunOptions): ChildSpec[] {
   ];
 }
 
-function childSpec(folder: string, options: RunOptions, worker?: number, drain_ms = 0): ChildSpec {
-  const { config, node, pinDir, runDir } = options;
+function childSpec(folder: string, options: Required<RunOptions>, worker?: number, drain_ms = 0): ChildSpec {
+  const { config, node, pinDir, runDir, stateDir } = options;
   const flags = folder === "dlba-server" ? WORKER_NODE_FLAGS : [];
   const args = [...flags, join(ROOT, folder, "main.ts"), "--config", config, "--node", node];
-  args.push("--pin-dir", pinDir, "--run-dir", runDir);
+  args.push("--pin-dir", pinDir, "--run-dir", runDir, "--state-dir", stateDir);
   if (worker !== undefined) args.push("--worker", String(worker));
   return {
     name: worker === undefined ? folder : `${folder} ${worker}`,
@@ -99,6 +108,8 @@ function childSpec(folder: string, options: RunOptions, worker?: number, drain_m
     args,
     // Halves the time that a process takes to start again.
     env: { NODE_COMPILE_CACHE: join(runDir, "compile-cache") },
+    // It hands the scheduler's work over to another node, while this one's scheduler process can still help.
+    stopsFirst: folder === "failover",
     stop_grace_ms: STOP_GRACE_MS + drain_ms,
   };
 }

@@ -1,9 +1,7 @@
 /** `dlba run`: one node of the array, supervised; `dlba detach`: takes its data plane and VIPs away again. */
 import type { Command } from "commander";
 import type { NodePlaces, RunOptions } from "./node.ts";
-import { DEFAULT_RUN_DIR } from "./show.ts";
-
-const DEFAULT_PIN_DIR = "/sys/fs/bpf/dlba";
+import { DEFAULT_PIN_DIR, DEFAULT_RUN_DIR, DEFAULT_STATE_DIR } from "./places.ts";
 
 /** Adds `run` and `detach` to the command line. */
 export function registerRun(program: Command): void {
@@ -14,6 +12,10 @@ export function registerRun(program: Command): void {
     .requiredOption("--node <name>", "this node's name in the configuration")
     .option("--pin-dir <dir>", "directory for the pinned data plane, on a BPF file system", DEFAULT_PIN_DIR)
     .option("--run-dir <dir>", "directory for the node's Unix sockets", DEFAULT_RUN_DIR)
+    .option(
+      "--state-dir <dir>",
+      `directory for what outlasts a restart of the machine (default: ${DEFAULT_STATE_DIR}, or another --run-dir)`,
+    )
     .action(async (options: RunOptions) => (await import("./node.ts")).runNode(options));
   program
     .command("detach")

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 import { MONITOR_ANSWER_MS } from "../conf/limits.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
+import { DEFAULT_RUN_DIR } from "./places.ts";
 
 /** Where the sockets of a node lie unless told otherwise. */
-export const DEFAULT_RUN_DIR = "/run/dlba";
 
 interface ShowOptions {
   readonly json?: boolean;

@@ -15,6 +15,8 @@ export interface ChildSpec {
   readonly args: readonly string[];
   /** Variables of its environment beside the supervisor's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** When all are stopped, this one is before the others: it still needs them. */
+  readonly stopsFirst?: boolean;
   /** How long it may take to end after SIGTERM before it is killed. */
   readonly stop_grace_ms: number;
 }
@@ -99,7 +101,12 @@ function ended(all: Supervision, child: Child, code: number | null, signal: Node
 
 async function stopAll(all: Supervision): Promise<void> {
   all.isStopping = true;
-  await Promise.all(all.children.map((child) => stopOne(all.log, child)));
+  const [first, others] = [true, false].map((isFirst) =>
+    all.children.filter(({ spec }) => (spec.stopsFirst === true) === isFirst),
+  );
+  for (const children of [first!, others!]) {
+    await Promise.all(children.map((child) => stopOne(all.log, child)));
+  }
 }
 
 async function stopOne(log: Logger, child: Child): Promise<void> {

@@ -15,6 +15,7 @@ export const MAX_POOLS = 1024;
 export const MAX_SERVERS_PER_POOL = 256;
 export const MAX_CERTIFICATES_PER_VSERVER = 256;
 export const MAX_WEIGHT = 256;
+export const MAX_PRIORITY = 254;
 export const MIN_TABLE_SIZE = 256;
 export const MAX_TABLE_SIZE = 1_048_576;
 export const MAX_CONFIG_BYTES = 4_194_304;
@@ -80,10 +81,13 @@ export const CHECK_FIRST_WITHIN_MS = 1000;
 
 // Who answers for the VIP.
 /** How long ARP and neighbour answers go on after the last renewal. */
-export const LEASE_MS = 100;
-export const LEASE_RENEWAL_MS = 20;
-/** When the VIP is announced after a node has become the scheduler. */
-export const ANNOUNCE_AT_MS = [0, 100, 1000, 3000];
+export const LEASE_MS = 150;
+/** How often the failover process looks, decides, and renews the lease. */
+export const FAILOVER_TICK_MS = 5;
+/** Nodes other than the scheduler are asked this often whether they live. */
+export const PEER_HEARTBEAT_MS = 50;
+/** When the VIP is announced after a node has become the scheduler, or a conflict about it has ended. */
+export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 
 // A worker (per process).
 export const RECEIVE_BUFFER_BYTES = 65_536;

@@ -95,6 +95,8 @@ export interface NodeRow {
   readonly address: string;
   readonly enabled: boolean;
   readonly weight: number;
+  /** The weight as corrected by `scheduler.balance`; null on a node that does not schedule. */
+  readonly effective_weight: number | null;
 }
 
 /** From the scheduler process. */
@@ -118,6 +120,21 @@ export interface SchedulerReport {
   /** Counters of the XDP program by reason, and packets sent to each node (by node number). */
   readonly counters: Readonly<Record<string, number>>;
   readonly packets_to_node: Readonly<Record<string, number>>;
+  /** Later fragments that waited for their first one: sent on, given up after the time-out, and thrown away. */
+  readonly held_fragments: {
+    readonly sent: number;
+    readonly expired: number;
+    readonly dropped: number;
+  };
+  /** Of the scheduler's watch over the other nodes; 0 on a node that does not schedule. */
+  readonly heartbeats_sent: number;
+  readonly heartbeats_failed: number;
+  /**
+   * Buckets of a table that lost after a healed partition, since this node schedules: those whose connections live on
+   * by second chance, and those for which there was no room.
+   */
+  readonly merged_buckets: number;
+  readonly lost_buckets: number;
 }
 
 /** Frames given to a node or host for one vserver; totals since the data plane was made, rates of the last second. */
@@ -163,10 +180,28 @@ export interface VserversReport {
 /** From the failover process. */
 export interface FailoverReport {
   readonly kind: "failover";
+  /** What this process does: looking, following, contending or scheduling. */
+  readonly state: string;
+  /** The latest epoch known (see conf/epoch.ts); 0: none. */
+  readonly epoch: number;
+  /** Whether this node schedules, with a lease that lasts. */
   readonly is_scheduler: boolean;
-  readonly scheduler_number: number;
+  /** The node that schedules in the latest epoch; null while none is known. */
+  readonly scheduler_number: number | null;
+  /** Why this node would not take over; empty when it would. */
+  readonly cannot_stand: string;
   readonly lease_renewals: number;
   readonly announcements: number;
+  /** How often this node has become the scheduler, and how often it has stopped being it. */
+  readonly takeovers: number;
+  readonly yields: number;
+  /** ARP or neighbour messages of machines outside the array that claimed a VIP; the last one's MAC address. */
+  readonly foreign_claims: number;
+  readonly foreign_mac: string | null;
+  readonly heartbeats_sent: number;
+  readonly heartbeats_failed: number;
+  /** The longest time this process stood still since it began. */
+  readonly longest_stall_ms: number;
 }
 
 /** The Client IP Hash Table: base64 of the owners (one byte each, 255 for nobody) and of little-endian u32 seconds since the last access. */

@@ -11,18 +11,27 @@ export interface ProcessOptions {
   readonly pinDir: string;
   /** Directory of the node's Unix sockets. */
   readonly runDir: string;
+  /** Directory on a disk, for what has to outlast a restart of the machine. */
+  readonly stateDir: string;
   /** Which of several like processes this is. */
   readonly worker: number;
 }
 
-/** Reads `--config F --node N --pin-dir D --run-dir D [--worker N]`. Throws DlbaError OPTIONS_INVALID. */
+/** Reads `--config F --node N --pin-dir D --run-dir D [--state-dir D] [--worker N]`. Throws DlbaError OPTIONS_INVALID. */
 export function processOptions(argv: readonly string[]): ProcessOptions {
   let values: Record<string, string | undefined>;
   try {
     const text = { type: "string" } as const;
     ({ values } = parseArgs({
       args: [...argv],
-      options: { config: text, node: text, "pin-dir": text, "run-dir": text, worker: text },
+      options: {
+        config: text,
+        node: text,
+        "pin-dir": text,
+        "run-dir": text,
+        "state-dir": text,
+        worker: text,
+      },
     }));
   } catch (cause) {
     throw new DlbaError("OPTIONS_INVALID", "the process was started with wrong options", { cause });
@@ -36,6 +45,7 @@ export function processOptions(argv: readonly string[]): ProcessOptions {
     node: required(values, "node"),
     pinDir: required(values, "pin-dir"),
     runDir: required(values, "run-dir"),
+    stateDir: values["state-dir"] ?? required(values, "run-dir"),
     worker: Number(worker),
   };
 }

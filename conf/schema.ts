@@ -66,6 +66,14 @@ const node = z.strictObject({
     .default(true)
     .describe("A node that is not enabled gets no buckets; those that it has move on."),
   weight: weight.default(1).describe("Share of the buckets, relative to the other nodes; 0 for none."),
+  priority: z
+    .int()
+    .min(0)
+    .max(limits.MAX_PRIORITY)
+    .default(100)
+    .describe(
+      "Who becomes the scheduler first, of nodes with an equal table: the highest; of equals, the first one here. 0: never.",
+    ),
 });
 
 const certificate = z.strictObject({
@@ -242,6 +250,25 @@ const scheduler = z.strictObject({
     ),
 });
 
+const failover = z.strictObject({
+  heartbeat_ms: milliseconds(2, 1000, 10).describe(
+    "A node asks the scheduler's kernel this often whether it lives.",
+  ),
+  dead_after_ms: milliseconds(20, 10_000, 50).describe(
+    "A scheduler whose kernel has answered nothing for this long is succeeded. At least four heartbeats.",
+  ),
+  preempt: z
+    .boolean()
+    .default(false)
+    .describe("Whether a scheduler hands over to a node of higher priority that has come back."),
+  preempt_delay_s: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe("For how long such a node must have been in step before."),
+});
+
 const timeouts = z.strictObject({
   tls_handshake_ms: milliseconds(100, 600_000, 10_000).describe("For the whole TLS handshake."),
   request_head_ms: milliseconds(100, 600_000, 10_000).describe(
@@ -329,6 +356,7 @@ export const configSchema = z.strictObject({
   vservers: z.array(vserver).min(1).max(limits.MAX_VSERVERS),
   pools: z.array(pool).max(limits.MAX_POOLS).default([]),
   scheduler: scheduler.prefault({}),
+  failover: failover.prefault({}),
   timeouts: timeouts.prefault({}),
   limits: bounds.prefault({}),
   status: status.prefault({}),

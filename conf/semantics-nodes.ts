@@ -111,20 +111,20 @@ function checkSomeoneServes(nodes: Nodes): Finding[] {
   return [{ path: ["nodes"], message: "no node may get traffic", hint }];
 }
 
-/** Heartbeats that may be lost before a node counts as dead, and one. */
-const LEAST_HEARTBEATS = 3;
+/** Heartbeats that may be lost before a node counts as dead, and one or two. */
+const LEAST_HEARTBEATS = { scheduler: 3, failover: 4 };
+const LEAST_TEXT = {
+  scheduler: "one lost heartbeat must fail nobody",
+  failover: "two lost heartbeats must fail nobody",
+};
 
 /** What must hold between the settings of a node's own services. */
-export function checkServices({ scheduler, status }: ConfigDraft): Finding[] {
-  const found: Finding[] = [];
-  const { heartbeat_ms, dead_after_ms } = scheduler ?? {};
-  const least_ms = LEAST_HEARTBEATS * (heartbeat_ms ?? 0);
-  if (heartbeat_ms !== undefined && dead_after_ms !== undefined && dead_after_ms < least_ms) {
-    const path = chosen({ scheduler: { dead_after_ms, heartbeat_ms } });
-    const message = `dead_after_ms is ${dead_after_ms}, which is less than ${LEAST_HEARTBEATS} times heartbeat_ms (${heartbeat_ms})`;
-    const hint = `expected a dead_after_ms of ${least_ms} or more: one lost heartbeat must fail nobody`;
-    found.push({ path, message, hint });
-  }
+export function checkServices({ nodes, scheduler, failover, status }: ConfigDraft): Finding[] {
+  const found = [
+    ...checkPatience("scheduler", scheduler),
+    ...checkPatience("failover", failover),
+    ...checkSomeoneStands(nodes),
+  ];
   const port = scheduler?.port;
   if (port !== undefined && port === status?.port) {
     const path = chosen({ scheduler: { port }, status: { port } });
@@ -132,6 +132,27 @@ export function checkServices({ scheduler, status }: ConfigDraft): Finding[] {
     found.push({ path, message, hint: "give each of the two a port of its own" });
   }
   return found;
+}
+
+/** How many heartbeats it takes to judge a node. */
+function checkPatience(
+  section: keyof typeof LEAST_HEARTBEATS,
+  times: Pick<NonNullable<ConfigDraft["failover"]>, "heartbeat_ms" | "dead_after_ms"> | undefined,
+): Finding[] {
+  const { heartbeat_ms, dead_after_ms } = times ?? {};
+  if (heartbeat_ms === undefined || dead_after_ms === undefined) return [];
+  const least = LEAST_HEARTBEATS[section];
+  const least_ms = least * heartbeat_ms;
+  if (dead_after_ms >= least_ms) return [];
+  const path = chosen({ [section]: { dead_after_ms, heartbeat_ms } });
+  const message = `dead_after_ms is ${dead_after_ms}, which is less than ${least} times heartbeat_ms (${heartbeat_ms})`;
+  return [{ path, message, hint: `expected a dead_after_ms of ${least_ms} or more: ${LEAST_TEXT[section]}` }];
+}
+
+function checkSomeoneStands(nodes: Nodes): Finding[] {
+  if (nodes === undefined || nodes.length === 0 || nodes.some((node) => node?.priority !== 0)) return [];
+  const hint = "give at least one node a priority of 1 or more";
+  return [{ path: ["nodes"], message: "no node may become the scheduler", hint }];
 }
 
 /** The first of some settings that has another value than its default: the one that stands in the file. */

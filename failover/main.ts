@@ -1,126 +1,190 @@
 /**
- * The failover process of a node: it holds the lease under which the data plane answers for the VIPs, and announces
- * them. When it dies or stalls, the answers stop by themselves. Nothing bulky runs here.
+ * The failover process of a node: it watches the scheduler's kernel, takes part in the election, and holds the lease under
+ * which the data plane answers for the VIPs. When it dies or stalls, the answers stop by themselves. Nothing bulky runs
+ * here: a tick reads some mapped pages, decides (elector.ts), and writes.
  */
+import { networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { parseIp } from "../conf/address.ts";
-import { monotonic_ms } from "../conf/clock.ts";
-import { describeError, DlbaError } from "../conf/errors.ts";
-import { LEASE_RENEWAL_MS } from "../conf/limits.ts";
+import { parseIp, type IpAddress } from "../conf/address.ts";
+import { monotonic_ns } from "../conf/clock.ts";
+import { schedulerIn } from "../conf/epoch.ts";
+import { describeError } from "../conf/errors.ts";
+import { deriveKey, readArrayKey } from "../conf/keys.ts";
+import { FAILOVER_TICK_MS, PEER_HEARTBEAT_MS, STOP_GRACE_MS } from "../conf/limits.ts";
 import { loadConfig } from "../conf/load.ts";
 import type { FailoverReport } from "../conf/messages.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
-import { schedulerOf } from "../conf/scheduler-role.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { announcements } from "../net/frames.ts";
+import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
+import { startHeartbeats, type HeartbeatSender } from "../net/heartbeat-sender.ts";
+import { openIcmpSocket } from "../net/icmp-socket.ts";
 import { readInterface } from "../net/interface.ts";
-import type { HeartbeatSender } from "../net/heartbeat-sender.ts";
-import { openLease, type Lease } from "../net/lease.ts";
-import { openPacketSocket, SEND_ONLY, type PacketSocket } from "../net/packet-socket.ts";
+import { openPacketSocket, SEND_ONLY } from "../net/packet-socket.ts";
 import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import { runBeforeOthers } from "../net/realtime.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
-import { startOwnHeartbeats } from "./heartbeats.ts";
-import { newRole, roleTick, type Role } from "./role.ts";
+import { carryOut, newTally, type Tally, type Tools, type Voice } from "./deeds.ts";
+import { createEchoes, type Echoes } from "./echoes.ts";
+import { createElector, tick, type Elector, type ElectorSettings } from "./elector.ts";
+import { openEpochFile, type EpochFile } from "./epoch-file.ts";
+import { CHANNEL, openSenses, type Senses } from "./senses.ts";
+import { watchVips, type VipWatch } from "./vip-watch.ts";
 
-interface Running {
+/** A hand-over at the end may take this long; then this process ends all the same. */
+const STOP_WITHIN_NS = (STOP_GRACE_MS * 1e6) / 2;
+
+interface Running extends Tools {
   readonly log: Logger;
-  readonly pinDir: string;
-  /** One per segment, with the announcements that go out there. */
-  readonly voices: readonly { readonly socket: PacketSocket; readonly frames: readonly Buffer[] }[];
-  /** To the scheduler; undefined on the scheduler itself. */
-  readonly heartbeats: HeartbeatSender | undefined;
-  role: Role;
-  /** Undefined until the scheduler process has made the data plane. */
-  lease: Lease | undefined;
-  renewals: number;
-  announcements: number;
+  readonly senses: Senses;
+  readonly sender: HeartbeatSender;
+  readonly voices: readonly Voice[];
+  readonly echoes: Echoes;
+  readonly epochs: EpochFile;
+  readonly watch: VipWatch;
+  readonly tally: Tally;
+  elector: Elector;
+  ticked_ns: number;
+  longestStall_ns: number;
+  /** Since when it is to end. */
+  stopping_ns: number | undefined;
 }
 
 function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
   const vips = vipsOf(config).flatMap((text) => parseIp(text) ?? []);
-  const names = [node.interface, ...node.interfaces.map((further) => further.interface)];
+  const links = [node, ...node.interfaces];
+  const interfaces = links.map((link) => link.interface);
+  const others = config.nodes.filter(({ number }) => number !== node.number);
+  const facts = interfaces.map(readInterface);
+  const sender = startHeartbeats({
+    pinDir: options.pinDir,
+    key: deriveKey(readArrayKey(config.array.key_file), "heartbeat", HEARTBEAT_KEY_BYTES),
+    number: node.number,
+    channel: CHANNEL,
+    interfaces,
+    peers: others.map(({ number }) => number),
+    heartbeat_ms: PEER_HEARTBEAT_MS,
+    isRealtime: true,
+  });
+  const epochs = openEpochFile(options.stateDir, log);
   return {
     log,
-    pinDir: options.pinDir,
-    voices: names.map((name) => {
-      const { mac, ifindex } = readInterface(name);
-      const frames = vips.flatMap((vip) => announcements(mac, vip));
-      return { socket: openPacketSocket(ifindex, SEND_ONLY), frames };
-    }),
-    heartbeats: startOwnHeartbeats(config, node, options.pinDir),
-    role: newRole(schedulerOf(config).number === node.number, monotonic_ms()),
-    lease: undefined,
-    renewals: 0,
-    announcements: 0,
+    sender,
+    epochs,
+    senses: openSenses({ pinDir: options.pinDir, interfaces, others, sender }),
+    voices: facts.map(({ mac, ifindex }) => ({
+      socket: openPacketSocket(ifindex, SEND_ONLY),
+      frames: vips.flatMap((vip) => announcements(mac, vip)),
+    })),
+    echoes: createEchoes(others, openIcmpSocket()),
+    watch: watchVips(
+      facts.map(({ ifindex, mac, name }, i) => ({
+        ifindex,
+        mac,
+        addresses: addressesOf(name, links[i]!.address),
+      })),
+      vips,
+    ),
+    tally: newTally(),
+    elector: createElector(settingsOf(config, node, epochs.floor)),
+    ticked_ns: monotonic_ns(),
+    longestStall_ns: 0,
+    stopping_ns: undefined,
   };
 }
 
-function tick(running: Running): void {
-  const lease = (running.lease ??= findLease(running));
-  if (lease === undefined) return;
-  const { role, actions } = roleTick(running.role, monotonic_ms());
-  running.role = role;
-  lease.set(BigInt(actions.lease_until_ms) * 1_000_000n);
-  if (actions.lease_until_ms > 0) running.renewals++;
-  if (actions.isAnnouncing) announce(running);
+function settingsOf(config: Config, node: NodeConfig, floorCounter: number): ElectorSettings {
+  const nodes = config.nodes.map(({ number, priority }) => ({ number, priority }));
+  return { number: node.number, nodes, ...config.failover, floorCounter };
 }
 
-/** The lease, once it is there. The role begins with it: who can't answer must not announce. */
-function findLease(running: Running): Lease | undefined {
-  try {
-    const lease = openLease(running.pinDir);
-    running.role = newRole(running.role.isScheduler, monotonic_ms());
-    running.log.info({ isScheduler: running.role.isScheduler }, "the lease is held by this process");
-    return lease;
-  } catch (error) {
-    if (error instanceof DlbaError && error.code === "NO_DATA_PLANE") return undefined;
-    throw error;
-  }
+/** One of each family, the configured one first. */
+function addressesOf(name: string, configured: string): IpAddress[] {
+  const texts = [configured, ...(networkInterfaces()[name] ?? []).map(({ address }) => address)];
+  const all = texts.flatMap((text) => parseIp(text) ?? []);
+  return [4, 6].flatMap((family) => all.find((address) => address.family === family) ?? []);
 }
 
-function announce(running: Running): void {
-  running.announcements++;
-  for (const { socket, frames } of running.voices) {
-    try {
-      for (const frame of frames) socket.send(frame);
-    } catch (error) {
-      running.log.warn({ reason: describeError(error) }, "the VIPs could not be announced on a segment");
-    }
-  }
+/** Looks, decides, acts. Returns whether the process may end now. */
+function turn(running: Running): boolean {
+  const now_ns = monotonic_ns();
+  const { senses, watch, tally } = running;
+  running.longestStall_ns = Math.max(running.longestStall_ns, now_ns - running.ticked_ns);
+  running.ticked_ns = now_ns;
+  const sensed = senses.read(now_ns);
+  const lease = senses.lease();
+  const heard = watch.turn(now_ns / 1e6);
+  if (sensed === undefined || lease === undefined) return running.stopping_ns !== undefined;
+  const { state, actions } = tick(running.elector, {
+    now_ns,
+    ...sensed,
+    echoes: running.echoes.answered_ns,
+    vipClaims: heard.map((claim) => senses.whose(claim)),
+    reservedCounter: running.epochs.reserved,
+    isStopping: running.stopping_ns !== undefined,
+  });
+  running.elector = state;
+  carryOut(running, lease, tally, actions, now_ns);
+  const isOver = running.stopping_ns !== undefined && now_ns - running.stopping_ns > STOP_WITHIN_NS;
+  return actions.canStop || isOver;
 }
 
-function run(options: ProcessOptions, config: Config, running: Running): void {
-  const timer = setInterval(() => tick(running), LEASE_RENEWAL_MS);
-  tick(running);
+function reportOf(
+  { elector, senses, tally, sender, longestStall_ns }: Running,
+  number: number,
+): FailoverReport {
+  const lease = senses.lease();
+  const epoch = lease?.epoch() ?? 0;
+  const scheduler = schedulerIn(epoch);
+  const isLeased = Number(lease?.until_ns() ?? 0n) > monotonic_ns();
+  const { sent, failed } = sender.counts();
+  return {
+    kind: "failover",
+    state: elector.role.kind,
+    epoch,
+    is_scheduler: scheduler === number && isLeased,
+    scheduler_number: scheduler ?? null,
+    cannot_stand: tally.cannotStand,
+    lease_renewals: tally.renewals,
+    announcements: tally.announcements,
+    takeovers: tally.takeovers,
+    yields: tally.yields,
+    foreign_claims: tally.foreignClaims,
+    foreign_mac: tally.foreignMac,
+    heartbeats_sent: sent,
+    heartbeats_failed: failed,
+    longest_stall_ms: Math.round(longestStall_ns / 1e6),
+  };
+}
+
+function run(options: ProcessOptions, node: NodeConfig, running: Running): void {
+  const { log } = running;
   const publisher = publish({
     path: join(options.runDir, "publish.sock"),
     hello: { process: "failover", worker: 0, pid: process.pid },
-    answer: (): FailoverReport => ({
-      kind: "failover",
-      is_scheduler: running.role.isScheduler,
-      scheduler_number: schedulerOf(config).number,
-      lease_renewals: running.renewals,
-      announcements: running.announcements,
-    }),
-    log: running.log,
+    answer: () => reportOf(running, node.number),
+    log,
   });
-  const stop = (): void => {
+  const end = (): void => {
     clearInterval(timer);
     publisher.close();
-    running.lease?.set(0n);
-    running.lease?.close();
+    running.senses.lease()?.setUntil(0n);
+    running.senses.close();
+    running.watch.close();
+    running.echoes.close();
     for (const { socket } of running.voices) socket.close();
-    running.log.info(
-      { heartbeats: running.heartbeats?.counts() },
-      "stopped; this node no longer answers for the VIPs",
-    );
+    log.info({ heartbeats: running.sender.counts() }, "stopped; this node no longer answers for the VIPs");
     process.exit(0);
   };
-  process.once("SIGTERM", stop);
-  process.once("SIGINT", stop);
+  const timer = setInterval(() => {
+    if (turn(running)) end();
+  }, FAILOVER_TICK_MS);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => (running.stopping_ns = monotonic_ns()));
+  }
 }
 
 /** Runs the process until SIGTERM. */
@@ -130,7 +194,8 @@ export function main(options: ProcessOptions): void {
   const node = findNode(config, options.node);
   const log = createLogger({ node: node.name, process: "failover" });
   try {
-    run(options, config, start(options, config, node, log));
+    run(options, node, start(options, config, node, log));
+    log.info({ precedence: runBeforeOthers() }, "takes part in the election");
     reportReady();
   } catch (error) {
     log.fatal({ reason: describeError(error) }, "the failover process can't start");

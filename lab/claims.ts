@@ -4,6 +4,7 @@ import { type Answer, curl, tally, wrk } from "./client-tools.ts";
 import { countsBetween, type FrameCount, readCounts, type SwitchCounts } from "./frames.ts";
 import { labHeal, labKill } from "./lab.ts";
 import { labPlaces } from "./places.ts";
+import { labSchedulerSoon } from "./scheduler.ts";
 import type { LabState } from "./state.ts";
 
 export interface Claim {
@@ -148,12 +149,13 @@ export async function pathClaim(state: LabState): Promise<Claim> {
   for (const way of ways(state, 80, 443))
     load.push({ way, ...(await wrk(state.name, `${way}/10k`, 32, LOAD_S)) });
   const counts = countsBetween(before, await readCounts(places));
-  const paths = sortPaths(counts, state);
+  const scheduler = await labSchedulerSoon(state.name);
+  const paths = sortPaths(counts, scheduler);
   const errors = load.reduce((sum, each) => sum + each.bad_answers + each.socket_errors, 0);
   const requests = load.reduce((sum, { requests }) => sum + requests, 0);
   return {
     claim: "Requests enter through the scheduler; replies go straight from each node to the client",
-    holds: errors === 0 && requests > 0 && isPentaflow(paths, state),
+    holds: errors === 0 && requests > 0 && isPentaflow(paths, state, scheduler),
     shown: [
       ...load.map(
         ({ way, requests, requests_per_second: rate }) =>
@@ -177,7 +179,7 @@ interface Paths {
   readonly replies_via_scheduler: number;
 }
 
-function sortPaths({ to_vip, from_vip }: SwitchCounts, { scheduler }: LabState): Paths {
+function sortPaths({ to_vip, from_vip }: SwitchCounts, scheduler: string): Paths {
   const entered = to_vip.filter(({ from }) => from === "client");
   return {
     entered_by_scheduler: sumFrames(entered.filter(({ to }) => to === scheduler)),
@@ -196,14 +198,14 @@ function sumFrames(counts: readonly FrameCount[]): number {
   return counts.reduce((total, { frames }) => total + frames, 0);
 }
 
-function isPentaflow(paths: Paths, state: LabState): boolean {
+function isPentaflow(paths: Paths, state: LabState, scheduler: string): boolean {
   const nodes = namesOf(state, "node");
   return (
     paths.entered_by_scheduler > 0 &&
     paths.entered_elsewhere === 0 &&
     paths.replies_via_scheduler === 0 &&
     nodes.every((name) => (paths.replied[name] ?? 0) > 0) &&
-    nodes.every((name) => name === state.scheduler || (paths.passed_on[name] ?? 0) > 0)
+    nodes.every((name) => name === scheduler || (paths.passed_on[name] ?? 0) > 0)
   );
 }
 

@@ -13,6 +13,7 @@ import { downOnInterrupt } from "./interrupt.ts";
 import { labDown } from "./lab.ts";
 import type { LabState } from "./state.ts";
 import { hostNamed } from "./planned-host.ts";
+import { labSchedulerSoon } from "./scheduler.ts";
 import { labUp } from "./up.ts";
 
 const ROOT = join(import.meta.dirname, "..");
@@ -39,7 +40,9 @@ async function withLab(name: string): Promise<Report> {
   say(`Bringing up a lab: a client, a switch, ${NODES} nodes, ${WEBS} web servers …`);
   const { state } = await labUp({ name, nodes: NODES, webs: WEBS });
   const up_s = secondsSince(started_ms);
-  say(`Up in ${up_s} s. The VIPs are ${state.vips.join(" and ")}; the scheduler is ${state.scheduler}.`);
+  say(
+    `Up in ${up_s} s. The VIPs are ${state.vips.join(" and ")}; the scheduler is ${await labSchedulerSoon(name)}.`,
+  );
   const claims: Record<string, Claim> = {};
   for (const [key, measure] of Object.entries(CLAIMS)) {
     const claim = await measure(state);
@@ -70,7 +73,7 @@ interface SummaryTable {
 
 /** The scheduler's tables, as an operator sees them; the web servers' hits must be those of the nodes. */
 async function tablesClaim(state: LabState): Promise<Claim> {
-  const runDir = hostNamed(state.hosts, state.scheduler).run_dir;
+  const runDir = hostNamed(state.hosts, await labSchedulerSoon(state.name)).run_dir;
   const show = async (...words: string[]): Promise<string> =>
     command(join(ROOT, "bin/dlba"), ["show", ...words, "--run-dir", runDir]);
   const figures = await settledHits(show);

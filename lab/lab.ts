@@ -5,6 +5,7 @@
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
+import { ask } from "../cli/show.ts";
 import { command, type CommandResult, tryCommand } from "../net/command.ts";
 import { startHost, stopNode } from "./hosts.ts";
 import { labPlaces } from "./places.ts";
@@ -75,6 +76,20 @@ export function labSignal(name: string, hostName: string, signal: "SIGSTOP" | "S
   return signalAll(hostNamed(stateOf(labPlaces(name)).hosts, hostName).namespace, signal);
 }
 
+/** The processes of a node that can be told apart. A node may have several dlba-servers. */
+export type NodeProcess = "failover" | "scheduler" | "dlba-server" | "status";
+
+/** Sends a signal to one kind of process of a node; returns how many of them there were. */
+export function labSignalProcess(
+  name: string,
+  hostName: string,
+  kind: NodeProcess,
+  signal: NodeJS.Signals,
+): number {
+  const { namespace } = nodeNamed(name, hostName).host;
+  return signalAll(namespace, signal, ({ command }) => command.includes(`/${kind}/main.ts`));
+}
+
 /** Takes a host's cables out of their switches. */
 export async function labCut(name: string, hostName: string): Promise<void> {
   const places = labPlaces(name);
@@ -95,8 +110,8 @@ interface NodeOfLab {
   readonly host: LabHost;
 }
 
-/** Throws DlbaError UNKNOWN_HOST, or NOT_A_NODE for a host of another kind. */
-function nodeNamed(name: string, hostName: string): NodeOfLab {
+/** A node of a lab that is up, with the lab. Throws DlbaError UNKNOWN_HOST, or NOT_A_NODE for a host of another kind. */
+export function nodeNamed(name: string, hostName: string): NodeOfLab {
   const state = stateOf(labPlaces(name));
   const host = hostNamed(state.hosts, hostName);
   if (host.kind === "node") return { state, host };
@@ -122,29 +137,11 @@ export async function labWipeNode(name: string, hostName: string): Promise<void>
   await command(program, args);
 }
 
-/** Drains a node, as an operator would at the scheduler; with `wait` until nothing is left on it. Returns what dlba said. */
-export async function labDrain(name: string, hostName: string, wait: boolean): Promise<string> {
-  return atScheduler(name, ["drain", hostName], wait ? ["--wait"] : []);
-}
-
-/** Lets a drained node have traffic again. Returns what dlba said. */
-export async function labUndrain(name: string, hostName: string): Promise<string> {
-  return atScheduler(name, ["undrain", hostName], []);
-}
-
-async function atScheduler(
-  name: string,
-  [verb, hostName]: readonly [verb: string, hostName: string],
-  options: readonly string[],
-): Promise<string> {
-  const { state, host } = nodeNamed(name, hostName);
-  const { run_dir } = hostNamed(state.hosts, state.scheduler);
-  return command(DLBA, [verb, host.label, "--run-dir", run_dir, ...options]);
-}
-
-/** A table that a node's status process shows, as \`dlba show … --json\` prints it. */
+/** A table that a node's status process shows, as `dlba show … --json` prints it. */
 export async function labShow(name: string, hostName: string, ...words: string[]): Promise<unknown> {
   const { run_dir } = nodeNamed(name, hostName).host;
-  const table: unknown = JSON.parse(await command(DLBA, ["show", ...words, "--json", "--run-dir", run_dir]));
+  const pieces: string[] = [];
+  await ask(join(run_dir, "monitor.sock"), ["show", ...words, "json"].join(" "), (text) => pieces.push(text));
+  const table: unknown = JSON.parse(pieces.join(""));
   return table;
 }

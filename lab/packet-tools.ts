@@ -4,6 +4,7 @@ import { cidrContains, parseCidr, parseIp } from "../conf/address.ts";
 import { DlbaError } from "../conf/errors.ts";
 import { labExec } from "./lab.ts";
 import { hostNamed } from "./planned-host.ts";
+import { labSchedulerSoon } from "./scheduler.ts";
 import type { LabHost, LabState } from "./state.ts";
 import { runIn } from "./topology.ts";
 
@@ -15,10 +16,13 @@ interface Way {
   readonly vip: string;
   readonly port: number;
 }
-export interface FloodOrder extends Way {
+export interface Flood {
   readonly count: number;
   readonly seed: number;
+  /** Left out: as fast as it can. With it, frames follow the VIP to the MAC address that the client knows by ARP. */
+  readonly per_second?: number;
 }
+export type FloodOrder = Way & Flood;
 export interface FloodResult {
   readonly sent: number;
   /** Frames that the kernel did not take at once. */
@@ -46,8 +50,8 @@ export interface DatagramResult extends DatagramOrder {
 
 const SOURCES = "10.0.0.0/8";
 
-function wayTo(state: LabState, client: LabHost, vip: string, port: number): Way {
-  const { mac } = hostNamed(state.hosts, state.scheduler);
+async function wayTo(state: LabState, client: LabHost, vip: string, port: number): Promise<Way> {
+  const { mac } = hostNamed(state.hosts, await labSchedulerSoon(state.name));
   return { interface: client.interface, source_mac: client.mac, target_mac: mac, vip, port };
 }
 
@@ -59,16 +63,16 @@ async function runProgram(state: LabState, program: string, order: object): Prom
 }
 
 /**
- * Sends `count` SYNs from random addresses of 10.0.0.0/8 to a port of an IPv4 VIP. While it lasts, these addresses are
- * routed to the client, which drops what is not for itself: else each answer would begin with a question for a MAC
- * address, and the neighbour tables would break before anything that is meant. Throws DlbaError LAB_IMPOSSIBLE when
- * a host of the lab has such an address.
+ * Sends `count` SYNs from random addresses of 10.0.0.0/8 to a port of an IPv4 VIP. These addresses are routed to the
+ * client from then on, which drops what is not for itself: else each answer would begin with a question for a MAC
+ * address, and the neighbour tables would break before anything that is meant; half-open connections are answered for
+ * another minute. Throws DlbaError LAB_IMPOSSIBLE when a host of the lab has such an address.
  */
 export async function synFlood(
   state: LabState,
   vip: string,
   port: number,
-  { count, seed }: { readonly count: number; readonly seed: number },
+  flood: Flood,
 ): Promise<FloodResult> {
   const sources = parseCidr(SOURCES);
   const isSource = (address: string): boolean => {
@@ -81,16 +85,13 @@ export async function synFlood(
   const client = hostNamed(state.hosts, "client");
   const gateway = client.addresses.find((address) => !address.includes(":")) ?? "";
   const answering = state.hosts.filter(({ kind }) => kind === "node" || kind === "host");
-  const route = async (verb: string, host: LabHost): Promise<unknown> =>
-    runIn(host.namespace, ["ip", "route", verb, SOURCES, "via", gateway, "dev", host.interface, "onlink"]);
-  for (const host of answering) await route("replace", host);
-  try {
-    const order: FloodOrder = { ...wayTo(state, client, vip, port), count, seed };
-    const result: FloodResult = JSON.parse(await runProgram(state, "syn-flood.ts", order));
-    return result;
-  } finally {
-    for (const host of answering) await route("del", host);
+  const route = [SOURCES, "via", gateway];
+  for (const host of answering) {
+    await runIn(host.namespace, ["ip", "route", "replace", ...route, "dev", host.interface, "onlink"]);
   }
+  const order: FloodOrder = { ...(await wayTo(state, client, vip, port)), ...flood };
+  const result: FloodResult = JSON.parse(await runProgram(state, "syn-flood.ts", order));
+  return result;
 }
 
 const ANSWER_WITHIN_MS = 3000;
@@ -105,7 +106,7 @@ export async function sendDatagrams(
   const client = hostNamed(state.hosts, "client");
   const source = client.addresses.find((address) => address.includes(":") === vip.includes(":")) ?? "";
   const order: DatagramsOrder = {
-    ...wayTo(state, client, vip, port),
+    ...(await wayTo(state, client, vip, port)),
     source,
     datagrams,
     answer_within_ms: ANSWER_WITHIN_MS,

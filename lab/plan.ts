@@ -29,6 +29,7 @@ const furtherSwitch = (index: number): string => `${SWITCH}${index + 2}`;
 const FIRST_INTERFACE = "eth0";
 /** IPv6 goes through no smaller one (RFC 8200 5). */
 const LEAST_MTU_BYTES = 1280;
+const MAX_CLIENTS = 32;
 /** First numbers of the lab's own MAC addresses. */
 const MACS = { client: 0, node: 1, server: 2, router: 3, far: 4, further: 16 } as const;
 
@@ -37,11 +38,16 @@ const BARE = { ports: [], vips: [], services: [], further: [] } as const;
 
 type PlanConfig = Pick<Config, "nodes" | "vservers" | "pools">;
 
-/**
- * Plans a lab; with a far client when the MTU of its link is given. Throws DlbaError LAB_IMPOSSIBLE when an address
- * would be on two hosts, or the MTU can't be had.
- */
-export function planLab(config: PlanConfig, farMtu_bytes: number | null = null): LabPlan {
+export interface PlanWishes {
+  /** With a far client: the MTU of its link; null without one. */
+  readonly farMtu_bytes?: number | null;
+  /** How many clients are on the segment (1 to 32; 1 when left out), so that each side of a cut can have one. */
+  readonly clients?: number;
+}
+
+/** Plans a lab. Throws DlbaError LAB_IMPOSSIBLE when an address would be on two hosts, or a wish can't be met. */
+export function planLab(config: PlanConfig, wishes: PlanWishes = {}): LabPlan {
+  const { farMtu_bytes = null, clients: clientCount = 1 } = wishes;
   const machines = planServers(config);
   const services = nodeServices(config);
   const bare = config.nodes.map((node) => planNode(node, [...services, ...asHost(node, machines)]));
@@ -51,9 +57,9 @@ export function planLab(config: PlanConfig, farMtu_bytes: number | null = null):
   const taken = addressesOnce([...bare, ...servers], vips);
   const nodes = bare.map((node) => withBothFamilies(node, taken));
   const segmentCount = Math.max(...config.nodes.map(({ interfaces }) => interfaces.length));
-  const client = planClient(taken, segmentCount);
+  const clients = planClients(clientCount, taken, segmentCount);
   const far = farMtu_bytes === null ? [] : planFar(taken, farMtu_bytes);
-  const unrouted = [client, ...nodes, ...servers, ...far];
+  const unrouted = [...clients, ...nodes, ...servers, ...far];
   const segments = [...new Set(unrouted.flatMap(linksOf).map(({ segment }) => segment))];
   const hosts = unrouted.map((host) => Object.assign(host, { routes: routesOf(host, unrouted) }));
   return { vips, segments, hosts };
@@ -97,8 +103,24 @@ function planServer(server: PlannedServer, i: number): Unrouted {
   return { ...link, ...BARE, name, label, kind, ports, vips, services };
 }
 
-function planClient(taken: ReadonlySet<string>, furtherSegments: number): Unrouted {
-  const first = linkOn(SWITCH, macOf(MACS.client, 1), [
+/** `client`, then `client2` and so on. */
+function planClients(count: number, taken: Set<string>, furtherSegments: number): Unrouted[] {
+  if (!Number.isInteger(count) || count < 1 || count > MAX_CLIENTS) {
+    throw new DlbaError("LAB_IMPOSSIBLE", `a lab can't have ${count} clients`, {
+      hint: `it may have 1 to ${MAX_CLIENTS}`,
+    });
+  }
+  return Array.from({ length: count }, (_, i) => {
+    const client = planClient(i, taken, furtherSegments);
+    for (const { addresses } of linksOf(client)) for (const address of addresses) taken.add(address);
+    return client;
+  });
+}
+
+function planClient(index: number, taken: ReadonlySet<string>, furtherSegments: number): Unrouted {
+  const macOfLink = (link: number): string => macOf(MACS.client, (index << 8) + link);
+  const name = index === 0 ? "client" : `client${index + 1}`;
+  const first = linkOn(SWITCH, macOfLink(1), [
     firstFree((i) => `198.18.0.${i}`, taken),
     firstFree((i) => `fd00:198:18::${i.toString(16)}`, taken),
   ]);
@@ -107,9 +129,9 @@ function planClient(taken: ReadonlySet<string>, furtherSegments: number): Unrout
       firstFree((n) => `198.18.${64 + i}.${n}`, taken),
       firstFree((n) => `fd00:198:18:${i + 2}::${n.toString(16)}`, taken),
     ];
-    return { ...linkOn(furtherSwitch(i), macOf(MACS.client, i + 2), addresses), interface: `eth${i + 1}` };
+    return { ...linkOn(furtherSwitch(i), macOfLink(i + 2), addresses), interface: `eth${i + 1}` };
   });
-  return { ...first, ...BARE, name: "client", label: "client", kind: "client", further };
+  return { ...first, ...BARE, name, label: name, kind: "client", further };
 }
 
 /** A router on the segment, and the far client behind it, on a link of its own. */

@@ -24,7 +24,7 @@ export interface PlannedService {
 
 /** A host with its first cable; `further` are the others. */
 export interface PlannedHost extends PlannedLink {
-  /** `client`, `node<number>`, `web<counted from 1>`, `host<counted from 1>`, `router`, `far`; also its port on a switch. */
+  /** `client`, `client2`…, `node<number>`, `web<counted from 1>`, `host<counted from 1>`, `router`, `far`; also its port on a switch. */
   readonly name: string;
   /** What the configuration calls it. */
   readonly label: string;

@@ -34,9 +34,13 @@ export function processesIn(namespace: string): HostProcess[] {
     });
 }
 
-/** Sends a signal to every process in a namespace; returns how many there were. */
-export function signalAll(namespace: string, signal: NodeJS.Signals): number {
-  const processes = processesIn(namespace);
+/** Sends a signal to every process in a namespace, or to those that are meant; returns how many there were. */
+export function signalAll(
+  namespace: string,
+  signal: NodeJS.Signals,
+  isMeant: (process: HostProcess) => boolean = () => true,
+): number {
+  const processes = processesIn(namespace).filter(isMeant);
   for (const { pid } of processes) {
     try {
       process.kill(pid, signal);

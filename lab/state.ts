@@ -13,6 +13,7 @@ export interface LabRequest {
   readonly config_file: string | null;
   readonly nodes: number;
   readonly webs: number;
+  readonly clients: number;
   /** The MTU of a far client's link; null without one. */
   readonly far_mtu_bytes: number | null;
   /** Numbers of the nodes that are not started at first. */
@@ -52,8 +53,6 @@ export interface LabState {
   readonly web_files: readonly WebFile[];
   readonly vips: readonly string[];
   readonly vservers: readonly LabVserver[];
-  /** The host that schedules. */
-  readonly scheduler: string;
   /** The switches, by the ends of their namespaces' names. */
   readonly segments: readonly string[];
   readonly hosts: readonly LabHost[];

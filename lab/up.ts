@@ -5,7 +5,6 @@ import { join, resolve } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 import { loadConfig, readConfigFile } from "../conf/load.ts";
 import { ARRAY_KEY_BYTES } from "../conf/limits.ts";
-import { schedulerOf } from "../conf/scheduler-role.ts";
 import type { Config, VserverConfig } from "../conf/schema.ts";
 import { command } from "../net/command.ts";
 import { isOnBpfFileSystem } from "../net/host.ts";
@@ -40,9 +39,10 @@ export interface LabOptions {
   readonly configFile?: string;
   readonly nodes?: number;
   readonly webs?: number;
+  readonly clients?: number;
   /** With a far client behind a router: the MTU of the link between these two. */
   readonly farMtu_bytes?: number;
-  /** Numbers of nodes that are not started; `labStartNode` does it later. */
+  /** Numbers of nodes that are not started; `labStartNode` does it later. All: then nothing is served at first. */
   readonly idleNodes?: readonly number[];
 }
 
@@ -63,6 +63,7 @@ export async function labUp(options: LabOptions): Promise<LabUpResult> {
     config_file: options.configFile === undefined ? null : resolve(options.configFile),
     nodes: options.nodes ?? 3,
     webs: options.webs ?? 3,
+    clients: options.clients ?? 1,
     far_mtu_bytes: options.farMtu_bytes ?? null,
     idle_nodes: (options.idleNodes ?? []).toSorted((a, b) => a - b),
   };
@@ -100,7 +101,7 @@ async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState
   mkdirSync(places.dir, { recursive: true, mode: 0o755 });
   const { configFile, changes, wanted } = prepareConfig(places, request);
   const config = loadConfig(configFile);
-  const plan = planLab(config, request.far_mtu_bytes);
+  const plan = planLab(config, { farMtu_bytes: request.far_mtu_bytes, clients: request.clients });
   checkIdle(config, request.idle_nodes);
   const starting = describeLab(places, request, { config, configFile, plan, changes });
   writeState(places, starting);
@@ -115,20 +116,19 @@ async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState
   const others = starting.hosts.filter(({ kind }) => kind !== "node");
   await settleAll(others.map(async (host) => startHost(starting, host)));
   await settleAll(nodes.map(async (host) => startHost(starting, host)));
-  await waitUntilServed(hostNamed(starting.hosts, "client"), starting.vservers);
+  if (nodes.length > 0) await waitUntilServed(hostNamed(starting.hosts, "client"), starting.vservers);
   const state: LabState = { ...starting, state: "up" };
   writeState(places, state);
   return state;
 }
 
-/** Throws DlbaError LAB_IMPOSSIBLE: without its scheduler nothing is served, and what isn't there can't be idle. */
+/** Throws DlbaError LAB_IMPOSSIBLE: what isn't there can't be idle. */
 function checkIdle(config: Config, idle: readonly number[]): void {
-  const scheduler = schedulerOf(config).number;
-  const may = config.nodes.map(({ number }) => number).filter((number) => number !== scheduler);
-  const wrong = idle.find((number) => !may.includes(number));
+  const numbers = config.nodes.map(({ number }) => number);
+  const wrong = idle.find((number) => !numbers.includes(number));
   if (wrong === undefined) return;
-  throw new DlbaError("LAB_IMPOSSIBLE", `node ${wrong} can't be left idle`, {
-    hint: `it may be any of ${may.join(", ")}; node ${scheduler} schedules`,
+  throw new DlbaError("LAB_IMPOSSIBLE", `node ${wrong} can't be left idle: there is none`, {
+    hint: `the nodes are ${numbers.join(", ")}`,
   });
 }
 
@@ -189,7 +189,6 @@ function describeLab(places: LabPlaces, request: LabRequest, described: Describe
     web_files: writeWebFiles(places.webRoot),
     vips: plan.vips,
     vservers: config.vservers.map(describeVserver),
-    scheduler: `node${schedulerOf(config).number}`,
     segments: plan.segments,
     hosts: plan.hosts.map((host) => describeHost(places, host)),
     changes,

@@ -41,6 +41,20 @@ export function bind<A extends readonly unknown[], R>(
   return library.func(prototype);
 }
 
+/** The same for a call that may wait: it runs on a thread of its own, and must touch nothing that others use meanwhile. */
+export function bindWaiting<A extends readonly unknown[]>(
+  library: LibraryHandle,
+  prototype: string,
+): NativeFunction<A, Promise<number>> {
+  const call = library.func(prototype);
+  return (...args) =>
+    new Promise((resolve, reject) => {
+      call.async(...args, (error: Error | null, result: number) =>
+        error === null ? resolve(result) : reject(error),
+      );
+    });
+}
+
 let libcHandle: LibraryHandle | undefined;
 /** The C library. */
 export function libc(): LibraryHandle {

@@ -1,11 +1,13 @@
 /**
- * One round of heartbeats: each peer is asked on each interface, and it is noted when. What is missing (no data plane
+ * One round of heartbeats: peers are asked on each interface, and it is noted when. What is missing (no data plane
  * yet, an interface that is away) is tried again later; nothing here ends the process.
  */
 import { DlbaError } from "../conf/errors.ts";
-import { createAskFrame, type AskFrame } from "./heartbeat.ts";
+import { createAskFrame, HEARTBEAT_LEASED, HEARTBEAT_OFFER, type AskFrame } from "./heartbeat.ts";
 import { SysError } from "./ffi.ts";
 import type { HeartbeatMemory } from "./heartbeat-memory.ts";
+import type { HeartbeatNews } from "./heartbeat-orders.ts";
+import type { Channel } from "./peers-page.ts";
 
 /** One interface as heartbeats need it. */
 export interface HeartbeatLink {
@@ -20,16 +22,20 @@ export interface AskerOptions {
   readonly key: Uint8Array;
   /** This node's number. */
   readonly number: number;
+  readonly channel: Channel;
   readonly slots: number;
   readonly peers: readonly number[];
   readonly memory: HeartbeatMemory;
+  /** What the questions tell, as it is now. */
+  readonly news: () => HeartbeatNews;
   /** Throws DlbaError while there is no such interface, or no data plane on it. */
   readonly openLink: (slot: number) => HeartbeatLink;
   /** CLOCK_MONOTONIC. */
   readonly now_ns: () => number;
 }
 export interface Asker {
-  ask(): void;
+  /** Asks these ones of `peers`, by their places. */
+  ask(indexes: readonly number[]): void;
   close(): void;
 }
 
@@ -54,10 +60,10 @@ export function createAsker(options: AskerOptions): Asker {
     retry_ns: 0,
   }));
   return {
-    ask: () => {
+    ask: (indexes) => {
       slots.forEach((slot, number) => {
         if (slot.link === undefined) tryOpen(options, slot, number);
-        for (let i = 0; i < peers.length; i++) askOne(options, slot, i, linkOf(peers.length, number, i));
+        for (const i of indexes) askOne(options, slot, i, linkOf(peers.length, number, i));
       });
     },
     close: () => slots.forEach(closeSlot),
@@ -65,11 +71,11 @@ export function createAsker(options: AskerOptions): Asker {
 }
 
 function tryOpen(options: AskerOptions, slot: Slot, number: number): void {
-  const { key, memory, openLink, now_ns } = options;
+  const { key, memory, number: own, channel, openLink, now_ns } = options;
   if (now_ns() < slot.retry_ns) return;
   try {
     slot.link = openLink(number);
-    slot.frame = createAskFrame(key, slot.link.mac, options.number);
+    slot.frame = createAskFrame(key, slot.link.mac, own, channel);
   } catch (error) {
     if (!(error instanceof DlbaError)) throw error;
     // No data plane yet is the usual start.
@@ -84,12 +90,19 @@ function closeSlot(slot: Slot): void {
   slot.frame = undefined;
 }
 
-function askOne({ peers, memory, now_ns }: AskerOptions, slot: Slot, index: number, link: number): void {
+function askOne(
+  { peers, memory, news, now_ns }: AskerOptions,
+  slot: Slot,
+  index: number,
+  link: number,
+): void {
   const peer = peers[index]!;
   const mac = slot.link?.macOf(peer);
   if (slot.link === undefined || slot.frame === undefined || mac === undefined) return;
+  const { epoch, isLeased, offer } = news();
+  const flags = (isLeased ? HEARTBEAT_LEASED : 0) | (offer === peer ? HEARTBEAT_OFFER : 0);
   const sent_ns = now_ns();
-  slot.frame.ask(mac, peer, sent_ns);
+  slot.frame.ask(mac, peer, sent_ns, epoch, flags);
   try {
     slot.link.send(slot.frame.bytes);
     // The thread may have stood still between the two: a peer's time to answer counts from the latter.

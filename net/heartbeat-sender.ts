@@ -6,6 +6,8 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { linkOf } from "./heartbeat-asker.ts";
 import { heartbeatMemory, type HeartbeatCounts, type SentTimes } from "./heartbeat-memory.ts";
+import { heartbeatOrders, type HeartbeatOrders } from "./heartbeat-orders.ts";
+import type { Channel } from "./peers-page.ts";
 
 export interface HeartbeatOptions {
   readonly pinDir: string;
@@ -13,17 +15,25 @@ export interface HeartbeatOptions {
   readonly key: Uint8Array;
   /** This node's number. */
   readonly number: number;
+  /** Which process asks: the answers are noted in its rows. */
+  readonly channel: Channel;
   /** Names, by slot. */
   readonly interfaces: readonly string[];
   /** Numbers of the nodes that are asked. */
   readonly peers: readonly number[];
+  /** How often each is asked, unless told otherwise. */
   readonly heartbeat_ms: number;
+  /** The thread runs before all ordinary work of the machine, if it may. */
+  readonly isRealtime?: boolean;
 }
 export interface HeartbeatThreadData extends HeartbeatOptions {
   readonly shared: SharedArrayBuffer;
+  readonly orders: SharedArrayBuffer;
 }
 
-export interface HeartbeatSender {
+export interface HeartbeatSender extends Pick<HeartbeatOrders, "setNews" | "setOffer" | "askNow"> {
+  /** From now on the peer is asked this often; nothing for a peer that isn't asked. */
+  setPace(peer: number, interval_ms: number): void;
   /** When a peer was asked on an interface; nothing for a peer that isn't. */
   read(slot: number, peer: number, into: SentTimes): void;
   counts(): HeartbeatCounts;
@@ -41,15 +51,24 @@ const RESOURCES = { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 };
 export function startHeartbeats(options: HeartbeatOptions): HeartbeatSender {
   const { interfaces, peers } = options;
   const memory = heartbeatMemory(interfaces.length * peers.length);
+  const orders = heartbeatOrders(peers.length);
+  for (const index of peers.keys()) orders.setPace(index, options.heartbeat_ms);
   const indexOf = new Map(peers.map((number, i) => [number, i]));
   const thread = new Worker(new URL("heartbeat-thread.ts", import.meta.url), {
     name: "heartbeats",
     resourceLimits: RESOURCES,
-    workerData: { ...options, shared: memory.shared } satisfies HeartbeatThreadData,
+    workerData: { ...options, shared: memory.shared, orders: orders.shared } satisfies HeartbeatThreadData,
   });
   thread.unref();
   const exited = once(thread, "exit");
   return {
+    setNews: orders.setNews,
+    setOffer: orders.setOffer,
+    setPace: (peer, interval_ms) => {
+      const index = indexOf.get(peer);
+      if (index !== undefined) orders.setPace(index, interval_ms);
+    },
+    askNow: orders.askNow,
     read: (slot, peer, into) => {
       const index = indexOf.get(peer);
       into.count = 0;
@@ -59,8 +78,7 @@ export function startHeartbeats(options: HeartbeatOptions): HeartbeatSender {
     counts: () => memory.counts(),
     close: async () => {
       thread.ref();
-      // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread's port has no origin
-      thread.postMessage("stop");
+      orders.stop();
       await exited;
     },
   };

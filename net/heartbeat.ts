@@ -1,8 +1,9 @@
 /**
- * Heartbeats as bytes: an Ethernet frame that asks a node's kernel whether it lives. What the asker could tell of itself
- * (epoch, table_version, flags) is left 0: only answers are listened to.
+ * Heartbeats as bytes: an Ethernet frame that asks a node's kernel whether it lives, and tells it who schedules as far
+ * as the asker knows.
  * The kernel's side of it is the XDP program; its layout is `struct heartbeat` in scheduler/bpf/layout.h.
  */
+import type { Channel } from "./peers-page.ts";
 import { sipTag } from "./siphash.ts";
 
 /** For local experiments (IEEE 802); never leaves the segment. */
@@ -20,12 +21,23 @@ export const HEARTBEAT_FIELDS = {
   epoch: 4,
   table_version: 8,
   flags: 16,
+  channel: 20,
   sent_ns: 24,
   tag: 32,
 } as const;
 export const HEARTBEAT_VERSION = 1;
 export const HEARTBEAT_ASK = 1;
 export const HEARTBEAT_ANSWER = 2;
+/** Who tells it schedules. */
+export const HEARTBEAT_SCHEDULING = 1;
+/** It schedules, and its lease lasts. */
+export const HEARTBEAT_LEASED = 2;
+/** It schedules, or the scheduler of its epoch has just answered it. */
+export const HEARTBEAT_HEARS = 4;
+/** It would take over. */
+export const HEARTBEAT_STANDS = 8;
+/** In questions only: the asked is to take over. */
+export const HEARTBEAT_OFFER = 16;
 
 const ETHERNET_BYTES = 14;
 const TWO_TO_32 = 0x1_0000_0000;
@@ -34,12 +46,15 @@ const at = HEARTBEAT_FIELDS;
 /** A frame that is filled again and again: nothing is allocated per heartbeat. */
 export interface AskFrame {
   readonly bytes: Uint8Array;
-  /** `sent_ns` is CLOCK_MONOTONIC, a whole number that a double holds exactly; it comes back in the answer. */
-  ask(to: Uint8Array, asked: number, sent_ns: number): void;
+  /**
+   * `sent_ns` is CLOCK_MONOTONIC, a whole number that a double holds exactly; it comes back in the answer. `epoch` and
+   * `flags` are what the asker tells of itself.
+   */
+  ask(to: Uint8Array, asked: number, sent_ns: number, epoch: number, flags: number): void;
 }
 
-/** Prepares the frame of one interface (`from` is its MAC address) of the node `asker`. */
-export function createAskFrame(key: Uint8Array, from: Uint8Array, asker: number): AskFrame {
+/** Prepares the frame of one interface (`from` is its MAC address) of a process of the node `asker`. */
+export function createAskFrame(key: Uint8Array, from: Uint8Array, asker: number, channel: Channel): AskFrame {
   const bytes = new Uint8Array(HEARTBEAT_FRAME_BYTES);
   bytes.set(from, 6);
   const keyView = viewOf(key);
@@ -48,11 +63,14 @@ export function createAskFrame(key: Uint8Array, from: Uint8Array, asker: number)
   message.setUint8(at.version, HEARTBEAT_VERSION);
   message.setUint8(at.kind, HEARTBEAT_ASK);
   message.setUint8(at.asker, asker);
+  message.setUint32(at.channel, channel, true);
   return {
     bytes,
-    ask: (to, asked, sent_ns) => {
+    ask: (to, asked, sent_ns, epoch, flags) => {
       bytes.set(to, 0);
       message.setUint8(at.asked, asked);
+      message.setUint32(at.epoch, epoch, true);
+      message.setUint32(at.flags, flags, true);
       setUint64(message, at.sent_ns, sent_ns);
       sipTag(keyView, message, at.tag, at.tag);
     },

@@ -24,6 +24,7 @@ const SIOCGIFMTU = 0x8921;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GDRVINFO = 3;
+const IFF_UP = 1;
 const IFF_RUNNING = 0x40;
 const ARPHRD_ETHER = 1;
 
@@ -72,6 +73,25 @@ export function readInterface(name: string): InterfaceFacts {
   } finally {
     closeCall(fd);
   }
+}
+
+/** Looks again and again, at the cost of one call, whether an interface is up and has a carrier. */
+export function openCarrier(name: string): {
+  readonly hasCarrier: () => boolean;
+  readonly close: () => void;
+} {
+  const fd = checked("socket", socketCall(AF_INET, SOCK_DGRAM_CLOEXEC, 0));
+  const request = nativeMemory(IFREQ_BYTES);
+  request.bytes.write(name, 0, 15, "latin1");
+  return {
+    hasCarrier: () => {
+      // An interface that has gone has none.
+      if (ioctlCall(fd, SIOCGIFFLAGS, request.address) < 0) return false;
+      const flags = request.view.getInt16(IFREQ_DATA, true);
+      return (flags & IFF_RUNNING) !== 0 && (flags & IFF_UP) !== 0;
+    },
+    close: () => void closeCall(fd),
+  };
 }
 
 function driverName(ask: (call: string, code: number) => DataView, request: DataView): string {

@@ -4,7 +4,7 @@
  */
 import koffi, { type LibraryHandle } from "koffi";
 import { DlbaError } from "../conf/errors.ts";
-import { addressOf, bind, errno, libc, nativeMemory, readCString, SysError } from "./ffi.ts";
+import { addressOf, bind, bindWaiting, errno, libc, nativeMemory, readCString, SysError } from "./ffi.ts";
 
 const VERIFIER_LOG_BYTES = 1 << 20;
 const VERIFIER_LOG_LINES = 12;
@@ -75,6 +75,10 @@ function bindCalls(lib: LibraryHandle) {
     ),
     linkDetach: bind<[number], number>(lib, "int bpf_link_detach(int link)"),
     xdpQuery: bind<[number, number, number], number>(
+      lib,
+      "int bpf_xdp_query(int ifindex, int flags, uintptr_t options)",
+    ),
+    xdpQueryWaiting: bindWaiting<[number, number, number]>(
       lib,
       "int bpf_xdp_query(int ifindex, int flags, uintptr_t options)",
     ),
@@ -248,10 +252,27 @@ export interface XdpState {
   /** Id of the program; 0 for none. */
   readonly programId: number;
 }
+const QUERY_BYTES = 32;
+
 /** What XDP program an interface has now. */
 export function queryXdp(ifindex: number): XdpState {
-  const view = optionsOf(32);
+  const view = optionsOf(QUERY_BYTES);
   checkedBpf("bpf_xdp_query", bpf().xdpQuery(ifindex, 0, options.address));
+  return xdpState(view);
+}
+
+/**
+ * The same without holding this thread up: the kernel answers under a lock that it may keep for hundreds of
+ * milliseconds while other interfaces are changed.
+ */
+export async function queryXdpWaiting(ifindex: number): Promise<XdpState> {
+  const own = nativeMemory(QUERY_BYTES);
+  own.view.setBigUint64(0, BigInt(QUERY_BYTES), true);
+  checkedBpf("bpf_xdp_query", await bpf().xdpQueryWaiting(ifindex, 0, own.address));
+  return xdpState(own.view);
+}
+
+function xdpState(view: DataView): XdpState {
   const mode = XDP_ATTACHED[view.getUint8(24)] ?? "none";
   const ids = [8, 12, 16, 20].map((offset) => view.getUint32(offset, true));
   return { mode, programId: ids.find((id) => id !== 0) ?? 0 };

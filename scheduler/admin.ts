@@ -1,6 +1,6 @@
 /**
  * What an operator may tell the scheduler while it runs, one command per line: `drain`, `undrain` and `drain-status`
- * with a node's name or number. Pure but for the switch itself, which is handed in.
+ * with a node's name or number, `handover` with one or without. Pure but for what is done, which is handed in.
  */
 import { DlbaError } from "../conf/errors.ts";
 import type { NodeStateName } from "../conf/messages.ts";
@@ -10,20 +10,26 @@ import type { Member } from "./nodes/members.ts";
 
 export interface AdminDesk {
   readonly members: readonly Member[];
-  /** Empty when this node schedules, else the name of the node that does. */
+  /** Empty when this node schedules, else who does, for people. */
   readonly otherScheduler: () => string;
   readonly setDraining: (member: Member, isDraining: boolean) => void;
   readonly stateOf: (member: Member) => { readonly state: NodeStateName; readonly buckets: number };
+  /** Has a node take over, the best one if none is named; resolves with who schedules then. */
+  readonly handOver: (member: Member | undefined) => Promise<string>;
 }
 
-const COMMANDS = ["drain", "undrain", "drain-status"];
+const COMMANDS = ["drain", "undrain", "drain-status", "handover"];
 
-/** Answers one command with what stands behind `ok`. Throws DlbaError: COMMAND_UNKNOWN, NODE_UNKNOWN, NOT_SCHEDULER, LAST_NODE. */
-export function answerAdmin(desk: AdminDesk, line: string): string {
+/**
+ * Answers one command with what stands behind `ok`. Rejects with DlbaError: COMMAND_UNKNOWN, NODE_UNKNOWN, NOT_SCHEDULER,
+ * LAST_NODE, HANDOVER_REFUSED, HANDOVER_TIMEOUT.
+ */
+export async function answerAdmin(desk: AdminDesk, line: string): Promise<string> {
   const [verb = "", name = "", ...rest] = line.trim().split(/\s+/);
   if (!COMMANDS.includes(verb) || rest.length > 0) throw unknownCommand(verb);
   const other = desk.otherScheduler();
-  if (other !== "") throw new DlbaError("NOT_SCHEDULER", `${other} is the scheduler; run it there`);
+  if (other !== "") throw new DlbaError("NOT_SCHEDULER", `${other}; run it there`);
+  if (verb === "handover") return desk.handOver(name === "" ? undefined : memberNamed(desk.members, name));
   const member = memberNamed(desk.members, name);
   if (verb === "drain-status") return JSON.stringify(statusOf(desk, member));
   const isDraining = verb === "drain";

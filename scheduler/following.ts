@@ -4,31 +4,67 @@
  */
 import type { NodeStateName } from "../conf/messages.ts";
 import type { NodeConfig } from "../conf/schema.ts";
-import { createFollow, flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./feed/follow.ts";
-import { startFollower } from "./feed/follower.ts";
+import { JUDGE_EVERY_MS } from "../net/heartbeat-watch.ts";
+import { flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./feed/follow.ts";
+import { startFollower, type Follower } from "./feed/follower.ts";
 import { startHeldRounds } from "./held/held-rounds.ts";
-import { writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
+import { writeHost, writeMacs, writeMembers, writeNode, type Machine } from "./machine.ts";
 import { stateOf, type NodeState } from "./plane/interface-maps.ts";
+import type { Left } from "./roles.ts";
 import { previousOf, readWord } from "./table.ts";
 
 /** What the process does, as its reports and its operator see it. */
 export interface Following {
   readonly kind: "following";
+  /** Undefined while no node schedules, or one that is not configured. */
+  readonly scheduler: NodeConfig | undefined;
   readonly follow: Follow;
+  /** What heartbeat answers tell of the table: 0 while it is not whole, or not of the present epoch. */
+  tableVersion(): number;
   /** A MAC address is news. */
   changed(): void;
   stateOf(number: number): { readonly state: NodeStateName; readonly reason: string };
-  stop(): void;
+  stop(): Promise<void>;
+  giveUp(): Follow;
 }
 
-/** Follows a scheduler until stopped. */
-export function startFollowing(machine: Machine, scheduler: NodeConfig): Following {
-  const { plane, areas, node, config, arrayKey, log } = machine;
-  plane.setScheduling(false);
-  const follow = createFollow({ number: node.number, groups: areas });
-  const table = areas[0]!.table;
-  const apply = (): void => applyFlags(machine, follow, scheduler.number);
-  const follower = startFollower({
+export interface FollowingOptions {
+  readonly epoch: number;
+  readonly scheduler: NodeConfig | undefined;
+  readonly left: Left;
+}
+
+/** Follows a scheduler until stopped; without one, the table stays as it is. */
+export function startFollowing(machine: Machine, { epoch, scheduler, left }: FollowingOptions): Following {
+  const { follow } = left;
+  const apply = (): void => {
+    // The failover process may have marked a dead scheduler: what that one told of itself counts no more.
+    if (machine.plane.lease.epoch() === epoch) applyFlags(machine, follow);
+  };
+  const follower = scheduler === undefined ? undefined : followerOf(machine, scheduler, follow, apply);
+  const rounds = follower === undefined ? undefined : roundsOf(machine, follow, follower);
+  // The program tells of what it does by itself; that is no news to anybody here.
+  const drain = setInterval(() => machine.plane.consumeEvents(() => undefined), JUDGE_EVERY_MS);
+  apply();
+  return {
+    kind: "following",
+    scheduler,
+    follow,
+    tableVersion: () => (follow.isWhole && follow.position.epoch === epoch ? follow.position.version : 0),
+    changed: apply,
+    stateOf: (number) => toldState(follow, scheduler, number),
+    stop: async () => {
+      clearInterval(drain);
+      follower?.stop();
+      rounds?.stop();
+    },
+    giveUp: () => follow,
+  };
+}
+
+function followerOf(machine: Machine, scheduler: NodeConfig, follow: Follow, apply: () => void): Follower {
+  const { config, arrayKey, log } = machine;
+  return startFollower({
     address: scheduler.address,
     port: config.scheduler.port,
     arrayKey,
@@ -36,7 +72,12 @@ export function startFollowing(machine: Machine, scheduler: NodeConfig): Followi
     onTaken: (taken) => take(machine, follow, taken, apply),
     log,
   });
-  const rounds = startHeldRounds({
+}
+
+function roundsOf(machine: Machine, follow: Follow, follower: Follower): { stop(): void } {
+  const { node, areas } = machine;
+  const { table } = areas[0]!;
+  return startHeldRounds({
     machine,
     isWanted: () =>
       isFollowing(follow) && (withPrevious(follow, "") > 0 || toldOf(follow, "", node.number).isDraining),
@@ -46,17 +87,6 @@ export function startFollowing(machine: Machine, scheduler: NodeConfig): Followi
       if (bits !== undefined) follower.tellHeld("", version, bits, connections);
     },
   });
-  apply();
-  return {
-    kind: "following",
-    follow,
-    changed: apply,
-    stateOf: (number) => toldState(follow, number),
-    stop: () => {
-      follower.stop();
-      rounds.stop();
-    },
-  };
 }
 
 /** What the scheduler has told of a node, or of a direct pool's host; all false before it has. */
@@ -67,22 +97,24 @@ function toldOf(follow: Follow, group: string, number: number): NodeState {
 function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => void): void {
   if (taken.hasFlags === true || taken.isOpening === true) apply();
   plane.setHasPrevious(withPrevious(follow, "") > 0);
-  plane.setTableVersion(follow.position.version);
-  plane.setEpoch(follow.seen);
+  if (taken.isOpening === true) plane.setHasTable(true);
 }
 
-/** Writes what the scheduler holds of all nodes and hosts. Before it has told anything, the map stays as it is. */
-function applyFlags(machine: Machine, follow: Follow, scheduler: number): void {
-  const { plane, members, hosts } = machine;
+/**
+ * Writes what the scheduler holds of all nodes and hosts. Before it has told anything the map stays as it is, but for
+ * the MAC addresses: heartbeats go there, and by them this node finds out who schedules.
+ */
+function applyFlags(machine: Machine, follow: Follow): void {
+  const { members, hosts } = machine;
   writeMembers(machine);
-  const schedulerLinks = members.find(({ config }) => config.number === scheduler)?.links ?? [];
-  plane.planes.forEach((one, segment) => one.setSchedulerMac(schedulerLinks[segment]?.mac));
   const isTold = follow.seen > 0;
   for (const member of members) {
-    if (!isTold && !member.isSelf) continue;
     const { isUp, isReachable, isDraining } = toldOf(follow, "", member.config.number);
     const { isSelf } = member;
-    writeNode(machine, member, { isUp: isSelf || isUp, isReachable: isSelf || isReachable, isDraining });
+    if (isUp) member.hasBeenUp = true;
+    if (isSelf || isTold)
+      writeNode(machine, member, { isUp: isSelf || isUp, isReachable: isSelf || isReachable, isDraining });
+    else writeMacs(machine, member);
   }
   for (const host of isTold ? hosts : []) {
     writeHost(machine, host, toldOf(follow, host.area.name, host.number).isUp);
@@ -92,7 +124,12 @@ function applyFlags(machine: Machine, follow: Follow, scheduler: number): void {
 const told = (state: NodeStateName) => ({ state, reason: "" });
 
 /** A node's state as the scheduler tells it by flags; why it is so, the scheduler alone knows. */
-function toldState(follow: Follow, number: number): { state: NodeStateName; reason: string } {
+function toldState(
+  follow: Follow,
+  scheduler: NodeConfig | undefined,
+  number: number,
+): { state: NodeStateName; reason: string } {
+  if (scheduler === undefined) return { state: "starting", reason: "no node schedules yet" };
   if (!isFollowing(follow))
     return { state: "starting", reason: "this node does not follow the scheduler yet" };
   const { isUp, isReachable, isDraining } = toldOf(follow, "", number);

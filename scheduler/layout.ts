@@ -104,19 +104,24 @@ export const CONTROL = {
   hash_key: 0,
   heartbeat_key: 48,
   table_version: 64,
-  mac: 72,
-  number: 78,
-  scheduler_mac: 80,
+  turned_ns: 72,
+  mac: 80,
+  number: 86,
   layout: 88,
-  is_scheduling: 92,
+  has_table: 92,
   has_previous: 96,
-  epoch: 100,
+  hand_over_to: 100,
   member_filter: 104,
 } as const;
 
 export const LEASE = {
-  size: 8,
+  size: 24,
   until_ns: 0,
+  epoch: 8,
+  former: 12,
+  epochs: 8,
+  offered: 16,
+  stands: 20,
 } as const;
 
 export const HEARTBEAT = {
@@ -128,6 +133,7 @@ export const HEARTBEAT = {
   epoch: 4,
   table_version: 8,
   flags: 16,
+  channel: 20,
   sent_ns: 24,
   tag: 32,
 } as const;
@@ -141,7 +147,7 @@ export const PEER = {
   flags: 28,
 } as const;
 
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 export const NODE_UP = 1;
 export const NODE_SELF = 2;
@@ -167,9 +173,17 @@ export const HEARTBEAT_ANSWER = 2;
 
 export const HEARTBEAT_SCHEDULING = 1;
 export const HEARTBEAT_LEASED = 2;
+export const HEARTBEAT_HEARS = 4;
+export const HEARTBEAT_STANDS = 8;
+export const HEARTBEAT_OFFER = 16;
+
+export const CHANNEL_FAILOVER = 0;
+export const CHANNEL_SCHEDULER = 1;
+export const CHANNEL_COUNT = 2;
 
 export const ETHERTYPE_HEARTBEAT = 34997;
 export const HEARTBEAT_VERSION = 1;
+export const HEARTBEAT_HEARS_NS = 30000000;
 
 /** The counters, in the map's order. */
 export const REASONS = [

@@ -15,8 +15,8 @@ import { readInterface } from "../net/interface.ts";
 import type { Logger } from "../status/log.ts";
 import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
 import { openDataPlane, type DataPlane } from "./plane/data-plane.ts";
-import { createMember, type FormerNode, type Member } from "./nodes/members.ts";
-import { HASH_KEY_BYTES, type NodeFacts, type NodeState } from "./plane/interface-maps.ts";
+import { beginAnew, createMember, type FormerNode, type Member } from "./nodes/members.ts";
+import { HASH_KEY_BYTES, type NodeState } from "./plane/interface-maps.ts";
 import { hostKey, NO_PLACES, readPlaces, rowsFor, writePlaces, type TrafficPlaces } from "./traffic-rows.ts";
 
 /** One of the networks that the node is on. */
@@ -52,8 +52,6 @@ export interface Machine {
   readonly hashKey: Uint8Array;
   readonly segments: readonly Segment[];
   readonly plane: DataPlane;
-  /** As an earlier process left it. */
-  readonly former: NodeFacts;
   readonly areas: readonly TableArea[];
   readonly places: TrafficPlaces;
   readonly members: readonly Member[];
@@ -76,7 +74,6 @@ export function openMachine(options: ProcessOptions, config: Config, node: NodeC
   });
   tellAdoption(plane, config, log);
   writePlaces(placesFile, plane.adoption.kind === "adopted" ? noted : NO_PLACES, places);
-  const former = plane.facts();
   const areas = arrangeTables(config, plane);
   const hashKey = deriveKey(arrayKey, "hash-seed", HASH_KEY_BYTES);
   const machine: Machine = {
@@ -88,7 +85,6 @@ export function openMachine(options: ProcessOptions, config: Config, node: NodeC
     hashKey,
     segments,
     plane,
-    former,
     areas,
     places,
     members: membersOf(config, node, segments, plane),
@@ -182,15 +178,27 @@ function hostsOf(
       const isSelf = own.has(parseIp(address)?.text);
       const configured = mac === undefined ? undefined : parseMac(mac);
       const rows = plane.planes.map((one) => one.readNode(area.group, number));
-      const wasUp = rows.some(({ isUp }) => isUp);
       const macs = rows.map((row, i) =>
         isSelf ? segments[i]!.mac : (configured ?? (isSet(row.mac) ? row.mac : undefined)),
       );
-      const isGood = check === undefined || wasUp ? true : undefined;
+      const isGood = check === undefined || wasHostUp(plane, area, number) ? true : undefined;
       const isMacConfigured = isSelf || configured !== undefined;
       return [{ area, number, id, address, weight, isSelf, isMacConfigured, macs, isGood, complaint: "" }];
     });
   });
+}
+
+const wasHostUp = (plane: DataPlane, { group }: TableArea, number: number): boolean =>
+  plane.planes.some((one) => one.readNode(group, number).isUp);
+
+/** Begins with what the data plane knows of nodes and hosts, as the scheduler before has told: this one judges now. */
+export function forgetJudgements({ config, plane, members, hosts }: Machine, now_ms: number): void {
+  for (const member of members) beginAnew(member, formerNode(plane, member.config.number), now_ms);
+  const unchecked = new Set(directPoolsOf(config).flatMap(({ name, check }) => (check ? [] : [name])));
+  for (const host of hosts) {
+    const isGood = unchecked.has(host.area.name) || wasHostUp(plane, host.area, host.number);
+    Object.assign(host, { isGood: isGood ? true : undefined, complaint: "" });
+  }
 }
 
 /** Nodes and hosts that are no longer configured take no more frames. */
@@ -224,7 +232,17 @@ export function writeNode(machine: Machine, member: Member, state: Omit<NodeStat
   });
 }
 
-/** Likewise a direct pool's host, on the segments where it is. */
+/** Writes a node's MAC addresses alone: its state stays as the program knows it. */
+export function writeMacs(machine: Machine, member: Member): void {
+  const { number } = member.config;
+  const slot = machine.places.slots[hostKey("", number)] ?? 0;
+  machine.plane.planes.forEach((one, segment) => {
+    const mac = member.links[segment]?.mac;
+    if (mac !== undefined) one.setNode(0, number, { ...one.readNode(0, number), mac, slot });
+  });
+}
+
+/** Writes a direct pool's host, on the segments where it is. */
 export function writeHost(machine: Machine, host: DirectHost, isUp: boolean): void {
   const { area, number, macs, isSelf } = host;
   const slot = machine.places.slots[hostKey(area.name, number)] ?? 0;

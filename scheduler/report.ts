@@ -11,30 +11,71 @@ import type {
   VserversReport,
 } from "../conf/messages.ts";
 import { NOBODY } from "../conf/limits.ts";
+import type { HeartbeatCounts } from "../net/heartbeat-memory.ts";
 import type { TableArea } from "./arrangement.ts";
+import { isHostUp } from "./deciding.ts";
+import { versionOf } from "./feed/feed.ts";
+import type { Following } from "./following.ts";
+import type { FragmentCounts } from "./held/held-fragments.ts";
 import type { DirectHost, Machine } from "./machine.ts";
 import type { Member } from "./nodes/members.ts";
+import type { Scheduling, SweepFacts } from "./scheduling.ts";
 import { idleSeconds, lastAccess, nextOf, ownerOf, previousOf, readWord, sizeOf } from "./table.ts";
 import type { TrafficRates } from "./traffic-rates.ts";
 import { hostKey, ROWS_PER_VSERVER } from "./traffic-rows.ts";
 
-export interface ReportSources {
+interface ReportSources {
   readonly machine: Machine;
   readonly isScheduling: boolean;
   readonly stateOf: (number: number) => { readonly state: NodeStateName; readonly reason: string };
-  readonly isHostUp: (host: DirectHost) => boolean;
   readonly epoch: number;
   readonly tableVersion: number;
   /** What another node has acknowledged; null when it doesn't follow, or this node doesn't schedule. */
   readonly versionOf: (number: number) => number | null;
   readonly rates: TrafficRates;
-  readonly sweep:
-    | {
-        readonly last_sweep_at_ms: number | null;
-        readonly last_sweep_took_ms: number | null;
-        readonly answers: ReadonlyMap<number, NodeStatus>;
-      }
-    | undefined;
+  readonly sweep: SweepFacts | undefined;
+  readonly fragments: FragmentCounts;
+  readonly heartbeats: HeartbeatCounts;
+  /** Of tables that lost; see merging.ts. */
+  readonly merged: { readonly merged: number; readonly lost: number };
+  /** By node number; undefined where this node doesn't schedule. */
+  readonly weights: ReadonlyMap<number, number> | undefined;
+}
+
+type Common = Pick<ReportSources, "machine" | "rates" | "fragments">;
+
+/** What there is to report in a role; undefined before there is one. */
+export function sourcesOf(common: Common, role: Scheduling | Following | undefined): ReportSources {
+  const nothing = { heartbeats: { sent: 0, failed: 0 }, merged: { merged: 0, lost: 0 } };
+  if (role?.kind === "scheduling") return schedulingSources(common, role);
+  const { epoch, version } = role?.follow.position ?? { epoch: 0, version: 0 };
+  return {
+    ...common,
+    ...nothing,
+    isScheduling: false,
+    stateOf: (number) => role?.stateOf(number) ?? { state: "starting", reason: "" },
+    sweep: undefined,
+    epoch,
+    tableVersion: version,
+    versionOf: () => null,
+    weights: undefined,
+  };
+}
+
+function schedulingSources(common: Common, role: Scheduling): ReportSources {
+  const { feed } = role.steering;
+  return {
+    ...common,
+    isScheduling: true,
+    stateOf: (number) => role.stateOf(number),
+    sweep: role.sweep(),
+    epoch: feed.epoch,
+    tableVersion: feed.version,
+    versionOf: (number) => versionOf(feed, number),
+    heartbeats: role.heartbeats(),
+    merged: role.deciding.merging,
+    weights: role.deciding.weights,
+  };
 }
 
 /** How many buckets of a table each number has, and how many have a previous node. */
@@ -81,6 +122,11 @@ export function schedulerReport(sources: ReportSources): SchedulerReport {
     packets_to_node: Object.fromEntries(
       members.map(({ config }) => [String(config.number), packetsTo(sources, config.number)]),
     ),
+    held_fragments: sources.fragments,
+    heartbeats_sent: sources.heartbeats.sent,
+    heartbeats_failed: sources.heartbeats.failed,
+    merged_buckets: sources.merged.merged,
+    lost_buckets: sources.merged.lost,
   };
 }
 
@@ -98,7 +144,7 @@ function areaOf({ areas }: Machine, pool: string | undefined): TableArea {
 }
 
 function nodeRow(
-  { stateOf, versionOf, tableVersion }: ReportSources,
+  { stateOf, versionOf, tableVersion, weights }: ReportSources,
   member: Member,
   { owned }: Shares,
   status: NodeStatus | undefined,
@@ -121,6 +167,7 @@ function nodeRow(
     address,
     enabled,
     weight,
+    effective_weight: weights?.get(number) ?? null,
   };
 }
 
@@ -185,14 +232,14 @@ function directHost(
     address,
     forward: isSelf ? "local" : "route",
     weight,
-    ...hostState(sources, host),
+    ...hostState(host),
     buckets: owned[number] ?? 0,
     open_connections: null,
     ...trafficAt(sources, area.name, number, firstRow),
   };
 }
 
-function hostState({ isHostUp }: ReportSources, host: DirectHost): { state: NodeStateName; reason: string } {
+function hostState(host: DirectHost): { state: NodeStateName; reason: string } {
   if (isHostUp(host)) return { state: "up", reason: "" };
   if (host.macs.every((mac) => mac === undefined))
     return { state: "starting", reason: "its MAC address is not known" };

@@ -49,12 +49,14 @@ interface Mark {
 }
 export interface Steering {
   readonly tables: readonly SteeredTable[];
-  feed: Feed<Told>;
+  readonly feed: Feed<Told>;
   readonly timeout_units: number;
   /** Time in which busy buckets fill a new node; 0: they don't move. */
   readonly fill_s: number;
   turnedAt_ns: bigint | undefined;
   marks: Mark[];
+  /** Nothing new is planned: somebody else is about to take over. */
+  isFrozen: boolean;
   /** Told changes of buckets that nobody living would get, oldest first. */
   urgent: { readonly told: Told; readonly at_ns: bigint }[];
 }
@@ -66,7 +68,15 @@ export function createSteering(
   settings: Pick<Steering, "timeout_units" | "fill_s">,
 ): Steering {
   const steered = tables.map((table) => ({ ...table, fill: 0, down: new Set<number>() }));
-  return { tables: steered, feed, ...settings, turnedAt_ns: undefined, marks: [], urgent: [] };
+  return {
+    tables: steered,
+    feed,
+    ...settings,
+    turnedAt_ns: undefined,
+    marks: [],
+    isFrozen: false,
+    urgent: [],
+  };
 }
 
 function tableNamed({ tables }: Steering, name: string): SteeredTable {
@@ -76,7 +86,7 @@ function tableNamed({ tables }: Steering, name: string): SteeredTable {
 }
 
 /** What a policy has decided goes to the nodes. What the kernel has already needs nobody's leave. */
-function tellAll({ feed }: Steering, table: SteeredTable, changes: readonly Change[]): void {
+export function tellAll({ feed }: Steering, table: SteeredTable, changes: readonly Change[]): void {
   if (changes.length === 0) return;
   const isDone = changes.every(({ seen, word }) => seen === word);
   if (isDone) record(feed, table.name, changes);
@@ -130,7 +140,7 @@ export function turn(steering: Steering, now_ns: bigint): boolean {
 }
 
 function plan(steering: Steering, table: SteeredTable, now_ns: bigint, passed_s: number): void {
-  if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
+  if (steering.isFrozen || waitingCount(steering.feed) > STEER_PROPOSALS) return;
   const { fill_s, timeout_units } = steering;
   const perSecond = fill_s === 0 ? 0 : table.policy.plan.size / fill_s;
   // What was not used is not saved up: moves come evenly.
@@ -184,12 +194,4 @@ export function release(
   if (latest === undefined) return;
   const table = nodesTable(steering);
   tellAll(steering, table, releasePrevious(table.policy, number, isHeld, latest.mark));
-}
-
-/** Another feed, after which followers begin anew: its words are those of the plans. */
-export function replaceFeed(steering: Steering, feed: Feed<Told>): void {
-  const waiting = steering.feed.waiting.slice(steering.feed.waitingAt).map(({ token }) => token);
-  steering.feed = feed;
-  steering.marks = [];
-  for (const { table, changes } of waiting) tell(feed, table.name, changes, { table, changes });
 }

@@ -147,8 +147,11 @@ function noAnswer(published: readonly Published[]): DlbaError {
 
 /** Only the scheduler gathers the array's web server rows. */
 function refuseElsewhere({ config, node }: NodeFacts, published: readonly Published[]): void {
-  const number = schedulerNumber(config, latestReport(published, "failover"));
+  const number = schedulerNumber(latestReport(published, "failover"));
   if (number === node.number) return;
+  if (number === null) {
+    throw new DlbaError("NOT_SCHEDULER", `node ${node.number} (${node.name}) knows of no scheduler now`);
+  }
   const scheduler = config.nodes.find((other) => other.number === number);
   throw new DlbaError(
     "NOT_SCHEDULER",

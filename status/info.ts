@@ -1,5 +1,5 @@
 /** `show info`: the state of a node in `Name: value` lines, the form that HAProxy's users know. Pure. */
-import { schedulerOf } from "../conf/scheduler-role.ts";
+import { epochText } from "../conf/epoch.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import type {
   FailoverReport,
@@ -67,13 +67,14 @@ export function latestReport<Kind extends PublishedBody["kind"]>(
   return bodies.findLast((body): body is Extract<PublishedBody, { kind: Kind }> => body.kind === kind);
 }
 
-/** The node that owns the VIP: as the failover process says, else as the configuration does. */
-export function schedulerNumber(config: Config, failover: FailoverReport | undefined): number {
-  return failover?.scheduler_number ?? schedulerOf(config).number;
+/** The node that owns the VIPs, as the failover process knows; null while nobody does. */
+export function schedulerNumber(failover: FailoverReport | undefined): number | null {
+  return failover?.scheduler_number ?? null;
 }
 
 function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line[] {
-  const scheduler = schedulerNumber(facts.config, failover);
+  const scheduler = schedulerNumber(failover);
+  const { nodes } = facts.config;
   return [
     ["Name", "DLBA"],
     ["Version", facts.version],
@@ -81,7 +82,8 @@ function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line
     ["Node", facts.node.name],
     ["Node_number", facts.node.number],
     ["Role", scheduler === facts.node.number ? "scheduler" : "node"],
-    ["Scheduler_number", scheduler],
+    ["Scheduler_number", scheduler ?? "none"],
+    ["Scheduler", nodes.find(({ number }) => number === scheduler)?.name ?? "none"],
     ["Uptime_sec", Math.floor(facts.uptime_s)],
     ["Config_file", facts.configFile],
   ];
@@ -130,7 +132,14 @@ function dataPlaneLines(report: SchedulerReport): Line[] {
     ["Buckets_assigned", report.buckets_assigned],
     ["Buckets_with_previous", report.buckets_with_previous],
     ["Balance", report.balance],
-    ["Epoch", report.epoch],
+    ["Epoch", epochText(report.epoch)],
+    ["Merged_buckets", report.merged_buckets],
+    ["Lost_buckets", report.lost_buckets],
+    ["Held_fragments_sent", report.held_fragments.sent],
+    ["Held_fragments_expired", report.held_fragments.expired],
+    ["Held_fragments_dropped", report.held_fragments.dropped],
+    ["Watch_heartbeats_sent", report.heartbeats_sent],
+    ["Watch_heartbeats_failed", report.heartbeats_failed],
     ...sweep,
     ...report.nodes.map((row): Line => [`Node_${row.number}_state`, nodeStateText(row)]),
     ...prefixed("Packets_to_node", sumRecords([report.packets_to_node])),
@@ -140,8 +149,19 @@ function dataPlaneLines(report: SchedulerReport): Line[] {
 
 function leaseLines(report: FailoverReport): Line[] {
   return [
+    ["Failover_state", report.state],
+    ["Failover_epoch", epochText(report.epoch)],
+    ["Failover_leased", report.is_scheduler ? "yes" : "no"],
+    ["Failover_stands", report.cannot_stand === "" ? "yes" : `no: ${report.cannot_stand}`],
     ["Lease_renewals", report.lease_renewals],
     ["Announcements", report.announcements],
+    ["Takeovers", report.takeovers],
+    ["Yields", report.yields],
+    ["Vip_foreign_claims", report.foreign_claims],
+    ["Vip_foreign_mac", report.foreign_mac ?? "none"],
+    ["Heartbeats_sent", report.heartbeats_sent],
+    ["Heartbeats_failed", report.heartbeats_failed],
+    ["Longest_stall_ms", report.longest_stall_ms],
   ];
 }
 

@@ -28,9 +28,10 @@ const NODE_COLUMNS: readonly Column<NodeRow>[] = [
   { title: "Table Version", key: "table_version", of: (row) => row.table_version },
 ];
 const STATE_COLUMN: Column<NodeRow> = { title: "State", key: "state", of: nodeStateText };
-/** Programs get state and reason apart. */
+/** Programs get state and reason apart, and what the weight has become by `scheduler.balance`. */
 const NODE_DATA_COLUMNS: readonly Column<NodeRow>[] = [
   ...NODE_COLUMNS,
+  { title: "Effective Weight", key: "effective_weight", of: (row) => row.effective_weight },
   { title: "State", key: "state", of: (row) => row.state },
   { title: "Reason", key: "reason", of: (row) => row.reason },
 ];

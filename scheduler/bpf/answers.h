@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Frames that are answered here, in place, without user space: ARP requests and neighbour solicitations for a VIP
- * while the lease lasts, and heartbeats of the other nodes always.
+ * while this node schedules and its lease lasts, and heartbeats of the other nodes always.
  */
 #pragma once
 #undef COVERAGE_FILE
@@ -34,8 +34,9 @@ static __always_inline void turn_round(struct ethernet *eth) {
   copy_mac(eth->from, control.mac);
 }
 
+/* A later epoch ends the lease, whatever its time says. */
 static __always_inline int is_leased(void) {
-  return bpf_ktime_get_coarse_ns() < lease.until_ns;
+  return schedules_in(known_epoch()) && bpf_ktime_get_coarse_ns() < lease.until_ns;
 }
 
 /* Answers an ARP request for a VIP, in place, while the lease lasts (RFC 826). */
@@ -157,14 +158,48 @@ static __always_inline __u64 tag_of(const struct heartbeat *beat) {
   return sip_hash(words[0], words[1], words[2], words[3]);
 }
 
+/*
+ * Who asks tells who schedules. The scheduler of a later epoch is believed at once, so that one that was taken for dead
+ * falls silent whatever its processes do; nobody else's word counts. What was told before, or is told again, changes
+ * nothing: the epoch only grows, and offers hold for the present one. When another CPU is faster, the next question
+ * comes soon.
+ */
+static __always_inline void take_news(const struct heartbeat *beat) {
+  __u64 known = *(volatile __u64 *)&lease.epochs;
+  __u32 epoch = beat->epoch;
+  if (beat->asker != (epoch & 0xff))
+    return;
+  if (beat->flags & HEARTBEAT_LEASED && epoch > (__u32)known)
+    __sync_val_compare_and_swap(&lease.epochs, known, epoch | known << 32);
+  if (beat->flags & HEARTBEAT_OFFER && epoch == known_epoch())
+    lease.offered = epoch;
+}
+
+/* Whether the scheduler has answered this node lately: by the kernel's own stamps. */
+static __always_inline int hears_scheduler(__u32 epoch, __u64 now_ns) {
+  __u32 row = CHANNEL_FAILOVER * NODE_COUNT + (epoch & 0xff);
+  const struct peer *peer = bpf_map_lookup_elem(&peers, &row);
+  if (!peer) /* never: for the verifier */
+    return 0;
+  return epoch && now_ns < *(volatile __u64 *)&peer->heard_ns + HEARTBEAT_HEARS_NS;
+}
+
+static __always_inline __u32 flags_told(__u32 epoch) {
+  /* Not the coarse clock: a lease is short. */
+  __u64 now_ns = bpf_ktime_get_ns();
+  __u32 flags = lease.stands ? HEARTBEAT_STANDS : 0;
+  if (schedules_in(epoch))
+    return flags | HEARTBEAT_SCHEDULING | HEARTBEAT_HEARS | (now_ns < lease.until_ns ? HEARTBEAT_LEASED : 0);
+  return flags | (hears_scheduler(epoch, now_ns) ? HEARTBEAT_HEARS : 0);
+}
+
 /* A peer asks whether this kernel lives: so it does, whatever user space is doing. */
 static __always_inline int answer_heartbeat(struct ethernet *eth, struct heartbeat *beat) {
-  /* Not the coarse clock: a lease is short. */
-  __u32 leased = bpf_ktime_get_ns() < lease.until_ns ? HEARTBEAT_LEASED : 0;
+  take_news(beat);
   beat->kind = HEARTBEAT_ANSWER;
-  beat->epoch = control.epoch;
+  beat->epoch = known_epoch();
   beat->table_version = control.table_version;
-  beat->flags = (control.is_scheduling ? HEARTBEAT_SCHEDULING : 0) | leased;
+  beat->flags = flags_told(beat->epoch);
   beat->tag = tag_of(beat);
   turn_round(eth);
   return send_back(REASON_HEARTBEAT_ANSWERED);
@@ -172,7 +207,7 @@ static __always_inline int answer_heartbeat(struct ethernet *eth, struct heartbe
 
 /* A peer has answered. Only an answer to a later question than the last one counts, and none from the future. */
 static __always_inline int hear_answer(const struct heartbeat *beat) {
-  __u32 number = beat->asked;
+  __u32 number = beat->channel * NODE_COUNT + beat->asked;
   struct peer *peer = bpf_map_lookup_elem(&peers, &number);
   if (!peer) /* never: for the verifier */
     return drop(REASON_HEARTBEAT_REFUSED);
@@ -191,7 +226,9 @@ static __always_inline int hear_answer(const struct heartbeat *beat) {
 static __always_inline int take_heartbeat(struct ethernet *eth, struct heartbeat *beat, void *end) {
   if (!is_own_mac(eth))
     return pass(REASON_OTHER_MAC);
-  if ((void *)(beat + 1) > end || beat->version != HEARTBEAT_VERSION || beat->asker == beat->asked)
+  if ((void *)(beat + 1) > end || beat->version != HEARTBEAT_VERSION)
+    return drop(REASON_HEARTBEAT_REFUSED);
+  if (beat->asker == beat->asked || beat->channel >= CHANNEL_COUNT)
     return drop(REASON_HEARTBEAT_REFUSED);
   if (tag_of(beat) != beat->tag)
     return drop(REASON_HEARTBEAT_REFUSED);

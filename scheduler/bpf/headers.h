@@ -46,6 +46,8 @@ struct flow {
   __be16 client_port, vip_port;
   __u8 protocol, family;
   __u8 is_icmp_error;
+  /* The scheduler, or the former one, has given the frame to this node, which doesn't schedule. Else it is scheduled. */
+  __u8 is_given;
   /* 0: whole; else the first or a later fragment */
   __u8 fragment;
   __u32 fragment_id;
@@ -94,25 +96,50 @@ static __always_inline int is_from_member(const struct ethernet *eth) {
   return bpf_map_lookup_elem(&members, &mac) != 0;
 }
 
-/* All zeros: no scheduler is known. Nobody sends from that address. */
-static __always_inline int is_from_scheduler(const struct ethernet *eth) {
-  return is_same_mac(eth->from, control.scheduler_mac) &&
-         (*(const any_u32 *)control.scheduler_mac | *(const any_u16 *)(control.scheduler_mac + 4));
+/* Whether this node schedules, in this epoch as it was read: another CPU may raise it at any time. */
+static __always_inline int schedules_in(__u32 epoch) {
+  return epoch && (epoch & 0xff) == control.number;
 }
 
-/* CONTINUE for a frame that may be scheduled here, or that the scheduler has sent and that may need a second chance. */
-static __always_inline int admit(const struct ethernet *eth) {
+static __always_inline __u32 known_epoch(void) {
+  return *(volatile __u32 *)&lease.epoch;
+}
+
+/* Whether the scheduler of this epoch sent the frame. All zeros: its address is not known, and nobody sends from there. */
+static __always_inline int is_from_scheduler_of(const struct ethernet *eth, __u32 epoch) {
+  __u32 row = epoch & 0xff;
+  const struct node *node = bpf_map_lookup_elem(&nodes, &row);
+  if (!node) /* never: for the verifier */
+    return 0;
+  return epoch && is_same_mac(eth->from, node->mac) && (*(const any_u32 *)node->mac | *(const any_u16 *)(node->mac + 4));
+}
+
+/*
+ * CONTINUE for a frame that is to be scheduled here, or that this node, which doesn't schedule, was given and that may
+ * need a second chance.
+ *
+ * No member's frame is ever scheduled, so each is scheduled once. Frames that no member sent come from hosts with an old
+ * ARP entry when this node doesn't schedule: its table is the scheduler's.
+ */
+static __always_inline int admit(struct flow *flow, const struct ethernet *eth) {
   /* When a port goes down, a switch floods that MAC's frames: all nodes see them, none may schedule them. */
   if (!is_own_mac(eth))
     return pass(REASON_OTHER_MAC);
-  if (!control.is_scheduling && is_from_scheduler(eth)) {
+  __u32 epoch = known_epoch();
+  if (schedules_in(epoch)) {
+    if (is_from_member(eth))
+      return pass(REASON_FROM_MEMBER);
+    return CONTINUE;
+  }
+  if (is_from_scheduler_of(eth, epoch) || is_from_scheduler_of(eth, lease.former)) {
     if (!control.has_previous)
       return pass(REASON_FROM_SCHEDULER);
+    flow->is_given = 1;
     return CONTINUE;
   }
   if (is_from_member(eth))
     return pass(REASON_FROM_MEMBER);
-  if (!control.is_scheduling)
+  if (!control.has_table)
     return pass(REASON_STANDBY);
   return CONTINUE;
 }
@@ -121,7 +148,7 @@ static __always_inline int read_ipv4(struct flow *flow, struct ethernet *eth, st
                                      void **next) {
   if ((void *)(ip + 1) > end || ip->ihl < 5)
     return pass(REASON_TRUNCATED);
-  int verdict = admit(eth);
+  int verdict = admit(flow, eth);
   if (verdict != CONTINUE)
     return verdict;
   flow->family = 4;
@@ -144,7 +171,7 @@ static __always_inline int is_extension(__u8 protocol) {
 
 static __always_inline int read_ipv6(struct flow *flow, struct ethernet *eth, struct ipv6hdr *ip, void *end,
                                      void **next) {
-  int verdict = admit(eth);
+  int verdict = admit(flow, eth);
   if (verdict != CONTINUE)
     return verdict;
   flow->family = 6;

@@ -49,6 +49,7 @@ const ENUMS = [
   "fragment_bounds",
   "heartbeat_kind",
   "heartbeat_flag",
+  "channel",
   "heartbeat_bounds",
 ];
 

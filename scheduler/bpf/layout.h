@@ -9,17 +9,17 @@
 #pragma once
 #include <linux/types.h>
 
-enum layout_version { LAYOUT_VERSION = 2 };
+enum layout_version { LAYOUT_VERSION = 3 };
 
 /* Why a frame went where it went. One per-CPU counter each; frames given to nodes are counted by vserver and node. */
 enum reason {
   REASON_TRUNCATED,           /* passed: ends before its headers do, or a header contradicts itself */
   REASON_NOT_IP,              /* passed: neither IP nor an ARP request for a VIP that is answered here */
   REASON_OTHER_MAC,           /* passed: not addressed to our own MAC (broadcast, multicast, flooded) */
-  REASON_STANDBY,             /* passed: this node does not schedule, and the frame is not from the scheduler */
+  REASON_STANDBY,             /* passed: this node neither schedules nor has a table; no member sent the frame */
   REASON_OTHER_PROTOCOL,      /* passed: neither TCP, UDP nor an ICMP error that quotes one */
   REASON_NO_VSERVER,          /* passed: no virtual server has this address and port */
-  REASON_FROM_SCHEDULER,      /* passed: the scheduler has given it to this node */
+  REASON_FROM_SCHEDULER,      /* passed: the scheduler, or the one before it, has given it to this node */
   REASON_FROM_MEMBER,         /* passed: another member has handed it on to this node */
   REASON_FRAGMENT_UNKNOWN,    /* passed: a later fragment whose first one was not seen, and that can't be held */
   REASON_FRAGMENT_HELD,       /* dropped here: a later fragment before its first one; user space sends it after that */
@@ -162,44 +162,68 @@ struct held {
 struct control {
   __u64 hash_key[6];
   __u64 heartbeat_key[2];
-  __u64 table_version; /* told in heartbeats */
+  __u64 table_version; /* told in heartbeats; 0: the table is not whole, or not of this epoch */
+  __u64 turned_ns;     /* CLOCK_MONOTONIC of the scheduler process's latest turn: for the failover process */
   __u8 mac[6];
   __u16 number; /* this node's */
-  __u8 scheduler_mac[6];
-  __u16 reserved;
   enum layout_version layout;
-  __u32 is_scheduling;
+  __u32 has_table;    /* whole: frames that no member sent are scheduled by it, whoever the scheduler is */
   __u32 has_previous; /* some bucket has a previous node: the scheduler's frames are looked at */
-  __u32 epoch; /* told in heartbeats */
+  __u32 hand_over_to; /* the node that shall schedule instead of this one, or NODE_NOBODY: for the failover process */
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };
 
+/*
+ * Who schedules, as far as this node knows, and what it has to say about that. An epoch's low byte is the number of the
+ * node that schedules in it; 0 is none. The failover process writes all of it; the program raises the epoch when a later
+ * one's scheduler asks, and notes offers.
+ */
 struct lease {
-  __u64 until_ns; /* CLOCK_MONOTONIC */
+  __u64 until_ns; /* CLOCK_MONOTONIC: questions for a VIP are answered until then, if this node schedules */
+  union {
+    struct {
+      __u32 epoch;  /* the latest that is known: only grows */
+      __u32 former; /* the one before: its scheduler's frames get a second chance, too; 0: none */
+    };
+    __u64 epochs; /* both: they change together, by compare-and-swap */
+  };
+  __u32 offered; /* the epoch in which its scheduler asked this node to take over; 0: none */
+  __u32 stands;  /* this node would take over: told in heartbeats */
 };
 
 /*
  * A heartbeat: a frame of this ethertype with this behind it, little-endian, padded to the least Ethernet frame. An
  * answer is the question with its kind, epoch, table_version, flags and tag replaced, and the MAC addresses swapped.
+ *
+ * SCHEDULING: who tells it schedules. LEASED: and its lease lasts. HEARS: it schedules, or the scheduler of its epoch has
+ * answered it within HEARTBEAT_HEARS_NS. STANDS: it would take over. OFFER, in questions only: the asked is to take over.
  */
 enum heartbeat_kind { HEARTBEAT_ASK = 1, HEARTBEAT_ANSWER = 2 };
-enum heartbeat_flag { HEARTBEAT_SCHEDULING = 1, HEARTBEAT_LEASED = 2 };
-enum heartbeat_bounds { ETHERTYPE_HEARTBEAT = 0x88b5, HEARTBEAT_VERSION = 1 };
+enum heartbeat_flag {
+  HEARTBEAT_SCHEDULING = 1,
+  HEARTBEAT_LEASED = 2,
+  HEARTBEAT_HEARS = 4,
+  HEARTBEAT_STANDS = 8,
+  HEARTBEAT_OFFER = 16,
+};
+/* Which process asks: each has its own row of a peer's answers. */
+enum channel { CHANNEL_FAILOVER = 0, CHANNEL_SCHEDULER = 1, CHANNEL_COUNT = 2 };
+enum heartbeat_bounds { ETHERTYPE_HEARTBEAT = 0x88b5, HEARTBEAT_VERSION = 1, HEARTBEAT_HEARS_NS = 30000000 };
 struct heartbeat {
   __u8 version;
   __u8 kind;
   __u8 asker; /* node numbers */
   __u8 asked;
-  __u32 epoch;         /* of who answers, as are the next two; 0 in a question */
-  __u64 table_version;
+  __u32 epoch; /* of who sends it, as are the next two */
+  __u64 table_version; /* 0 in a question */
   __u32 flags;
-  __u32 reserved;
+  enum channel channel; /* of the question */
   __u64 sent_ns; /* the asker's CLOCK_MONOTONIC */
   __u64 tag;     /* SipHash-2-4 of the 32 bytes before it */
 };
 
-/* What a peer's kernel last answered on this interface. Row: its number. */
+/* What a peer's kernel last answered on this interface. Row: channel * NODE_COUNT + its number. */
 struct peer {
   __u64 answered_ns; /* sent_ns of our latest heartbeat that it answered: never decreases */
   __u64 heard_ns;    /* when that answer came */

@@ -13,7 +13,7 @@
 #define RING_BYTES (1 << 18)
 
 /* Of one interface. */
-struct control control SEC(".data.control") = {};
+struct control control SEC(".data.control") = {.hand_over_to = NODE_NOBODY};
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
@@ -30,7 +30,7 @@ struct {
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, NODE_COUNT);
+  __uint(max_entries, NODE_COUNT *CHANNEL_COUNT);
   __type(key, __u32);
   __type(value, struct peer);
 } peers SEC(".maps");
@@ -113,6 +113,7 @@ struct layout {
   enum fragment_bounds fragment_bounds;
   enum heartbeat_kind heartbeat_kind;
   enum heartbeat_flag heartbeat_flag;
+  enum channel channel;
   enum heartbeat_bounds heartbeat_bounds;
   struct event event;
   struct held held;

@@ -5,8 +5,8 @@
  * addresses rewritten. Nothing above Ethernet changes. What isn't ours is passed on to the stack untouched.
  *
  * User space decides who gets a bucket and writes it as the bucket's `next` beforehand; this program only
- * follows it. On a node that doesn't schedule it gives the scheduler's frames a second chance. See README.md one
- * folder up.
+ * follows it. On a node that doesn't schedule it gives the scheduler's frames a second chance, and schedules what
+ * comes there past the scheduler. See README.md one folder up.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -244,7 +244,7 @@ static __always_inline int take_later_fragment(struct xdp_md *ctx, struct ethern
   struct fragment *first = bpf_map_lookup_elem(&fragments, &key);
   if (first && first->handed_on_to != NO_ROW)
     return hand_on(ctx, eth, first->handed_on_to, first->traffic_base);
-  if (!control.is_scheduling)
+  if (flow->is_given)
     return pass(REASON_FROM_SCHEDULER);
   if (!first)
     return hold(ctx, flow);
@@ -274,7 +274,7 @@ static __always_inline __u32 second_chance(struct xdp_md *ctx, const struct flow
   return needs_second_chance(ctx, flow, row) ? row : NO_ROW;
 }
 
-/* A scheduling node: the bucket's owner gets the frame. */
+/* The bucket's owner gets the frame. */
 static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                     const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
@@ -302,7 +302,7 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
 }
 
 /*
- * Who may have connections of a bucket beside this node, which doesn't schedule: its previous node. When that is this
+ * Who may have connections of a bucket beside this node, which was given a frame of it: its previous node. When that is this
  * node itself, the bucket is just moving away, maybe back to who had it before: then its owner.
  */
 static __always_inline __u32 other_holder_of(__u32 word) {
@@ -311,7 +311,7 @@ static __always_inline __u32 other_holder_of(__u32 word) {
   return previous_of(word);
 }
 
-/* A node that doesn't schedule: the scheduler's frame stays here, or goes on to another one that had the bucket. */
+/* A frame that the scheduler gave to this node stays here, or goes on to another one that had the bucket. */
 static __always_inline int receive(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                    const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
@@ -351,9 +351,9 @@ static __always_inline int take_flow(struct xdp_md *ctx, struct ethernet *eth, c
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &place.bucket);
   if (!bucket) /* never: for the verifier */
     return pass(REASON_NO_VSERVER);
-  if (control.is_scheduling)
-    return schedule(ctx, eth, flow, vserver, bucket, &place);
-  return receive(ctx, eth, flow, vserver, bucket, &place);
+  if (flow->is_given)
+    return receive(ctx, eth, flow, vserver, bucket, &place);
+  return schedule(ctx, eth, flow, vserver, bucket, &place);
 }
 
 /* Jumbo frames come in several buffers: `frags`. */

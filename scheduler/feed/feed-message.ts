@@ -14,7 +14,7 @@ import {
 import { isRecord, parseJson } from "../../conf/record.ts";
 
 /** Raised when the meaning of a message changes: two sides that differ refuse each other. */
-const FEED_PROTOCOL = 1;
+const FEED_PROTOCOL = 2;
 
 const MAX_EPOCH = 0xffffffff;
 
@@ -23,8 +23,8 @@ export type Layout = readonly { readonly name: string; readonly size: number }[]
 
 /**
  * A state of the table. Epochs count schedulers, versions the changes within one; of two positions that with the
- * higher epoch, then with the higher version, is the later one. Two senders might have used the same epoch, so
- * `history` names the one that counted: only within one history do equal versions mean equal tables.
+ * higher epoch, then with the higher version, is the later one. A process that is started again goes on in its node's
+ * epoch, so `history` names the one that counted: only within one history do equal versions mean equal tables.
  */
 export interface Position {
   readonly epoch: number;
@@ -68,6 +68,8 @@ export type FeedMessage =
       readonly group: string;
       readonly pairs: Int32Array;
     }
+  /** All owners that the follower has told of as a scheduler that lost (see `Owners`) are here. */
+  | { readonly kind: "merged" }
   /** Keep-alive. */
   | { readonly kind: "tick" }
   /** The last line: the other side can't be served. */
@@ -91,10 +93,20 @@ export interface Held {
   /** Open connections to the VIPs on it, of any bucket. */
   readonly connections: number;
 }
+/**
+ * A part of a table by which the follower was scheduling while it didn't know of this scheduler: who owned the array's
+ * buckets from `first` on, a number each. The connections of these buckets are there. All parts come in order.
+ */
+export interface Owners {
+  readonly kind: "owners";
+  readonly first: number;
+  readonly owners: Uint8Array;
+}
 export type FollowerMessage =
   | Hello
   | { readonly kind: "acknowledged"; readonly version: number }
   | Held
+  | Owners
   /** It has missed something, and needs a full copy. */
   | { readonly kind: "again"; readonly reason: string }
   | { readonly kind: "tick" }
@@ -159,6 +171,7 @@ export function encodeFeedMessage(message: FeedMessage): string {
       return lineOf(kind, { version: message.version, group: message.group, words: packed(message.pairs) });
     case "nodes":
       return lineOf(kind, { version: message.version, group: message.group, flags: packed(message.pairs) });
+    case "merged":
     case "tick":
       return lineOf(kind, {});
     case "refused":
@@ -188,6 +201,8 @@ export function encodeFollowerMessage(message: FollowerMessage): string {
       const { version, group, connections, bits } = message;
       return lineOf(kind, { version, group, connections, bits: packed(bits) });
     }
+    case "owners":
+      return lineOf(kind, { first: message.first, owners: packed(message.owners) });
     case "tick":
       return lineOf(kind, {});
     case "again":
@@ -293,6 +308,7 @@ export function decodeFeedMessage(line: string): FeedMessage {
       const version = body["version"] === undefined ? undefined : versionIn(body);
       return { kind, version, group: groupIn(body), pairs: wordsIn(body, "flags", 2) };
     }
+    case "merged":
     case "tick":
       return { kind };
     case "refused":
@@ -318,6 +334,8 @@ export function decodeFollowerMessage(line: string): FollowerMessage {
         bits: bytesIn(body, "bits"),
         connections: numberIn(body, "connections"),
       };
+    case "owners":
+      return { kind, first: numberIn(body, "first"), owners: bytesIn(body, "owners") };
     case "tick":
       return { kind };
     case "again":

@@ -9,6 +9,7 @@ import {
   FEED_TICK_MS,
   FOLLOWER_LINE_BYTES,
   MAX_NODES,
+  NOBODY,
 } from "../../conf/limits.ts";
 import { controlStreamServer, type ControlStream, type StreamEvents } from "../../net/control-tls.ts";
 import type { Logger } from "../../status/log.ts";
@@ -18,6 +19,7 @@ import {
   type FollowerMessage,
   type Held,
   type Hello,
+  type Owners,
 } from "./feed-message.ts";
 import { acknowledged, due, gone, heard, inStep, ready, sendAgain, welcome, type Feed } from "./feed.ts";
 
@@ -38,8 +40,8 @@ export interface FeedServerOptions<Token> {
   readonly onChange: (number: number) => void;
   /** A node tells which buckets it, as their previous node, still has connections of. */
   readonly onHeld?: (number: number, held: Held) => void;
-  /** A node has met a later scheduler than this one. */
-  readonly onAhead?: (hello: Hello) => void;
+  /** A node that was scheduling, too, has told who owned the array's buckets there; once for each node. */
+  readonly onOwners?: (number: number, owners: Uint8Array) => void;
   readonly log: Logger;
 }
 export interface FeedServer {
@@ -55,6 +57,8 @@ interface Connection {
   /** Who it says it is. */
   number: number | undefined;
   isInStep: boolean;
+  /** What has come of a table that lost, and how many buckets these are. */
+  lost: { readonly owners: Uint8Array; count: number } | undefined;
   /** Since it was last heard, and since the system last took something. */
   silentTicks: number;
   stuckTicks: number;
@@ -68,6 +72,8 @@ interface Serving {
   readonly current: Map<number, Connection>;
   /** What was last logged against a node: a refused one comes back twice a second. */
   readonly complaints: Map<number, string>;
+  /** Nodes whose table that lost has been taken whole: it makes work once. */
+  readonly merged: Set<number>;
   turn: NodeJS.Immediate | undefined;
   isClosed: boolean;
 }
@@ -83,6 +89,7 @@ export async function startFeedServer<Token>(options: FeedServerOptions<Token>):
     connections: new Set(),
     current: new Map(),
     complaints: new Map(),
+    merged: new Set(),
     turn: undefined,
     isClosed: false,
   };
@@ -113,6 +120,7 @@ function accept(serving: Serving, stream: ControlStream): StreamEvents {
     stream,
     number: undefined,
     isInStep: false,
+    lost: undefined,
     silentTicks: 0,
     stuckTicks: 0,
   };
@@ -165,6 +173,8 @@ function hear(serving: Serving, connection: Connection, message: FollowerMessage
     case "held":
       checkHeld(feed, message);
       return onHeld?.(number, message);
+    case "owners":
+      return takeOwners(serving, connection, number, message);
     case "refused":
       throw new DlbaError("FEED_REFUSED", `node ${number} refuses this scheduler: ${message.reason}`);
     case "tick":
@@ -183,6 +193,26 @@ function checkHeld(feed: Feed<unknown>, { group, version, bits }: Held): void {
   }
 }
 
+/** Parts of a table that lost come in order, and fill no more than one table. */
+function takeOwners(
+  { options, merged }: Serving,
+  connection: Connection,
+  number: number,
+  { first, owners }: Owners,
+): void {
+  const size = options.feed.groups.find(({ name }) => name === "")!.words.length;
+  const lost = (connection.lost ??= { owners: new Uint8Array(size).fill(NOBODY), count: 0 });
+  if (first !== lost.count || owners.length === 0 || first + owners.length > size) {
+    throw new DlbaError("FEED_INVALID", "a follower tells of owners out of turn");
+  }
+  lost.owners.set(owners, first);
+  lost.count += owners.length;
+  if (lost.count < size) return;
+  if (!merged.has(number)) options.onOwners?.(number, lost.owners);
+  merged.add(number);
+  connection.stream.send(encodeFeedMessage({ kind: "merged" }));
+}
+
 function greet(serving: Serving, connection: Connection, hello: Hello): void {
   const { options, current } = serving;
   const { number } = hello;
@@ -192,7 +222,6 @@ function greet(serving: Serving, connection: Connection, hello: Hello): void {
     return refuse(serving, connection, `node ${number} is not in the scheduler's configuration`);
   }
   const answer = welcome(options.feed, hello, performance.now());
-  if (answer.kind === "ahead") options.onAhead?.(hello);
   if (answer.kind === "ahead" || answer.kind === "refused") return refuse(serving, connection, answer.reason);
   const older = current.get(number);
   current.set(number, connection);

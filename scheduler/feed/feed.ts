@@ -77,7 +77,7 @@ export interface Feed<Token> {
 export interface FeedOptions {
   /** Number of the node that sends. */
   readonly number: number;
-  /** Higher than that of any scheduler before. */
+  /** Higher than that of any other node's feed before. */
   readonly epoch: number;
   /** A name that no other feed ever has: 16 random bytes in hexadecimal digits. */
   readonly history: string;
@@ -91,6 +91,8 @@ export interface FeedOptions {
    * that stand there, too, need no copy. What has changed since then has to be recorded afterwards.
    */
   readonly base?: Position | undefined;
+  /** Without a base: the version to begin with, later than any that was told of in this epoch. */
+  readonly version?: number;
   /** For tests. */
   readonly bounds?: Partial<typeof BOUNDS>;
 }
@@ -99,7 +101,7 @@ export interface FeedOptions {
 export function createFeed<Token>(options: FeedOptions): Feed<Token> {
   const { number, epoch, history, base } = options;
   const bounds = { ...BOUNDS, ...options.bounds };
-  const first = base?.version ?? 0;
+  const first = base?.version ?? options.version ?? 0;
   return {
     number,
     epoch,
@@ -198,7 +200,7 @@ export function setLiving(feed: Feed<unknown>, numbers: ReadonlySet<number>): vo
 
 export type Welcome =
   | { readonly kind: "full" | "continue" }
-  /** The follower has met a later scheduler: this one is a thing of the past, or has to raise its epoch. */
+  /** The follower has met a later scheduler: this one is a thing of the past. */
   | { readonly kind: "ahead"; readonly reason: string }
   | { readonly kind: "refused"; readonly reason: string };
 

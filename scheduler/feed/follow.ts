@@ -25,6 +25,8 @@ interface FollowGroup {
   readonly name: string;
   /** The group's own part of the bucket map. */
   readonly table: Int32Array;
+  /** By bucket: the words as they were told. This node's program may have given a bucket away by itself since. */
+  readonly words: Int32Array;
   /** By node number. */
   readonly flags: Int32Array;
   withPrevious: number;
@@ -47,6 +49,10 @@ export interface Follow {
   /** Where the table stands; while it is not whole, where it stood before. */
   position: Position;
   isWhole: boolean;
+  /** Whether the sender has had all groups that are here. */
+  hasAll: boolean;
+  /** Who owned the array's buckets in a table that lost; undefined when there is none, or the sender has it. */
+  lost: Uint8Array | undefined;
   /** The highest epoch met: a sender with a lower one is refused. */
   seen: number;
   link: Link | undefined;
@@ -55,25 +61,31 @@ export interface Follow {
 export interface FollowOptions {
   readonly number: number;
   /** "" is the array's nodes and has to be there. Each table is the group's own part of the bucket map. */
-  readonly groups: readonly { readonly name: string; readonly table: Int32Array }[];
+  readonly groups: readonly (Pick<FollowGroup, "name" | "table"> &
+    Partial<Pick<FollowGroup, "words" | "flags">>)[];
   /**
-   * Where the tables stand, if they are whole: as an earlier life of this process has left them, or as this node had
-   * them as the scheduler. The history is "" then, as they may differ from what others were told.
+   * Where the tables and flags stand, if they are whole: as this node told of them while it was the scheduler. The
+   * history is "" when they may differ from what others were told.
    */
   readonly position?: Position;
+  /** Who owned the array's buckets, to be told to a scheduler that has been scheduling at the same time. */
+  readonly lost?: Uint8Array;
 }
 
 /** A follower that has met no sender yet. */
-export function createFollow({ number, groups, position }: FollowOptions): Follow {
-  const rows = groups.map(({ name, table }): [string, FollowGroup] => [
-    name,
-    { name, table, flags: new Int32Array(FLAG_ROWS), withPrevious: countPrevious(table) },
-  ]);
+export function createFollow({ number, groups, position, lost }: FollowOptions): Follow {
+  const rows = groups.map(({ name, table, flags, ...told }): [string, FollowGroup] => {
+    const words = told.words?.slice() ?? wordsOf(table);
+    const withPrevious = countPrevious(words);
+    return [name, { name, table, words, flags: flags?.slice() ?? new Int32Array(FLAG_ROWS), withPrevious }];
+  });
   return {
     number,
     groups: new Map(rows),
     position: position ?? { epoch: 0, version: 0, history: "" },
     isWhole: position !== undefined,
+    hasAll: true,
+    lost,
     seen: position?.epoch ?? 0,
     link: undefined,
   };
@@ -81,10 +93,21 @@ export function createFollow({ number, groups, position }: FollowOptions): Follo
 
 const hasPrevious = (word: number): number => Number(previousOf(word) !== NOBODY);
 
-function countPrevious(table: Int32Array): number {
+function countPrevious(words: Int32Array): number {
   let count = 0;
-  for (let bucket = 0; bucket < sizeOf(table); bucket++) count += hasPrevious(readWord(table, bucket));
+  for (let bucket = 0; bucket < words.length; bucket++) count += hasPrevious(words[bucket]!);
   return count;
+}
+
+function wordsOf(table: Int32Array): Int32Array {
+  const words = new Int32Array(sizeOf(table));
+  for (let bucket = 0; bucket < words.length; bucket++) words[bucket] = readWord(table, bucket);
+  return words;
+}
+
+/** The position that the words and flags have exactly: a feed that begins with them can begin there. */
+export function baseOf({ position, isWhole, hasAll }: Follow): Position | undefined {
+  return isWhole && hasAll && position.history !== "" ? position : undefined;
 }
 
 /** How many buckets of a group have a previous node. */
@@ -137,6 +160,8 @@ export interface Taken {
   readonly hasFlags?: boolean;
   /** The table has become whole, or is going on from where it was. */
   readonly isOpening?: boolean;
+  /** A full copy begins. */
+  readonly isCopy?: boolean;
 }
 const NOTHING: Taken = { reply: undefined };
 
@@ -160,6 +185,9 @@ export function take(follow: Follow, message: FeedMessage): Taken {
       return takeChanges(follow, message, setWords);
     case "end":
       return endCopy(follow, message.version);
+    case "merged":
+      follow.lost = undefined;
+      return NOTHING;
     case "tick":
       return { reply: isFollowing(follow) ? "acknowledge" : "tick" };
     case "refused":
@@ -191,7 +219,7 @@ function beginCopy(follow: Follow, opening: Opening): Taken {
   follow.seen = opening.epoch;
   follow.isWhole = false;
   follow.link = { ...linkOf(opening), copy: { group: 0, first: 0, hasFlags: false } };
-  return { reply: "tick" };
+  return { reply: "tick", isCopy: true };
 }
 
 function goOn(follow: Follow, opening: Opening): Taken {
@@ -203,8 +231,14 @@ function goOn(follow: Follow, opening: Opening): Taken {
   follow.seen = opening.epoch;
   follow.link = linkOf(opening);
   follow.position = { epoch: opening.epoch, version: opening.version, history: opening.history };
+  follow.hasAll = hasAllOf(follow, opening.groups);
+  // The sender has gone on from this very table.
+  follow.lost = undefined;
   return { reply: "acknowledge", isOpening: true };
 }
+
+const hasAllOf = ({ groups }: Follow, theirs: Layout): boolean =>
+  new Set(groups.keys()).isSubsetOf(new Set(theirs.map(({ name }) => name)));
 
 /** The group whose turn it is in a full copy; undefined for one that this node does not have. */
 function copyGroup(
@@ -252,6 +286,7 @@ function endCopy(follow: Follow, version: number): Taken {
   }
   link.copy = undefined;
   follow.isWhole = true;
+  follow.hasAll = hasAllOf(follow, link.groups);
   follow.position = { epoch: link.epoch, version, history: link.history };
   return { reply: "acknowledge", isOpening: true };
 }
@@ -307,9 +342,10 @@ function setFlags(own: FollowGroup | undefined, pairs: Int32Array): number[] {
 
 /** Writes a bucket's word, never its last access, and adds the bucket to `changed` if it was another one. */
 function writeWord(own: FollowGroup, bucket: number, word: number, changed: number[]): void {
-  const before = readWord(own.table, bucket);
+  const before = own.words[bucket]!;
+  own.words[bucket] = word;
+  if (readWord(own.table, bucket) !== word) Atomics.store(own.table, bucket * WORDS_PER_BUCKET, word);
   if (before === word) return;
-  Atomics.store(own.table, bucket * WORDS_PER_BUCKET, word);
   own.withPrevious += hasPrevious(word) - hasPrevious(before);
   changed.push(bucket);
 }

@@ -5,6 +5,7 @@
 import {
   FEED_CONNECT_MS,
   FEED_LINE_BYTES,
+  FEED_PART_BUCKETS,
   FEED_PATIENCE_TICKS,
   FEED_RETRY_MAX_MS,
   FEED_RETRY_MIN_MS,
@@ -45,6 +46,8 @@ interface Following {
   pause_ms: number;
   silentTicks: number;
   reply: NodeJS.Immediate | undefined;
+  /** Whether the owners of a table that lost are told on this connection. */
+  isTellingLost: boolean;
   /** What was last logged against the sender. */
   complaint: string;
   isStopped: boolean;
@@ -59,6 +62,7 @@ export function startFollower(options: FollowerOptions): Follower {
     pause_ms: FEED_RETRY_MIN_MS,
     silentTicks: 0,
     reply: undefined,
+    isTellingLost: false,
     complaint: "",
     isStopped: false,
   };
@@ -81,6 +85,7 @@ export function startFollower(options: FollowerOptions): Follower {
 function connect(following: Following): void {
   const { address, port, arrayKey, follow } = following.options;
   following.silentTicks = 0;
+  following.isTellingLost = false;
   const stream = controlStream(
     { address, port, arrayKey, line_bytes: FEED_LINE_BYTES, connect_timeout_ms: FEED_CONNECT_MS },
     {
@@ -119,6 +124,7 @@ function hear(following: Following, stream: ControlStream, line: string): void {
     const taken = take(follow, decodeFeedMessage(line));
     if (taken.isOpening === true) noteOpening(following);
     onTaken?.(taken);
+    if (taken.isCopy === true && !following.isTellingLost) tellLost(following, stream, 0);
     if (taken.reply === "again") send(stream, { kind: "again", reason: "a gap between two versions" });
     else if (taken.reply !== undefined) following.reply ??= setImmediate(() => reply(following, stream));
   } catch (error) {
@@ -156,6 +162,16 @@ function reply(following: Following, stream: ControlStream): void {
 function send(stream: ControlStream, message: FollowerMessage): void {
   if (stream.queued_bytes() > FOLLOWER_LINE_BYTES) stream.destroy();
   else stream.send(encodeFollowerMessage(message));
+}
+
+/** Tells part by part who owned the buckets of a table that lost: each when the system has taken the one before. */
+function tellLost(following: Following, stream: ControlStream, first: number): void {
+  const { lost } = following.options.follow;
+  if (lost === undefined || first >= lost.length || following.stream !== stream) return;
+  following.isTellingLost = true;
+  const owners = lost.subarray(first, first + FEED_PART_BUCKETS);
+  const message = encodeFollowerMessage({ kind: "owners", first, owners });
+  stream.send(message, () => tellLost(following, stream, first + owners.length));
 }
 
 function tick(following: Following): void {

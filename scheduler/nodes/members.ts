@@ -5,7 +5,7 @@
  * segment, its processes answer the sweep and it follows the bucket table. The other nodes are told.
  */
 import { formatMac, parseIp, parseMac } from "../../conf/address.ts";
-import { FOLLOW_GRACE_MS, FAILED_KEEPS_UP_MS } from "../../conf/limits.ts";
+import { FOLLOW_GRACE_MS, FAILED_KEEPS_UP_MS, NOBODY } from "../../conf/limits.ts";
 import type { NodeStateName } from "../../conf/messages.ts";
 import type { NodeConfig } from "../../conf/schema.ts";
 import type { Condition } from "../policy/policy.ts";
@@ -45,7 +45,7 @@ export interface Member {
   connectionsLeft: number | undefined;
 }
 
-/** What is known of a node from a data plane that was running before this process. */
+/** What the data plane knows of a node: from a process before this one, or from the scheduler that was followed. */
 export interface FormerNode {
   readonly macs: readonly (Uint8Array | undefined)[];
   readonly isUp: boolean;
@@ -53,7 +53,10 @@ export interface FormerNode {
   readonly isDraining: boolean;
 }
 
-/** A member at the start. What a running data plane knows is kept, so that a restart of this process moves no flow. */
+/**
+ * A member at the start, or when this node begins to schedule. What the data plane knows is kept, so that no flow moves
+ * because another process, or the process of another node, judges from now on.
+ */
 export function createMember(
   config: NodeConfig,
   own: { readonly number: number; readonly macs: readonly Uint8Array[] },
@@ -85,6 +88,15 @@ export function createMember(
     hasBeenUp: former?.isUp ?? isSelf,
     connectionsLeft: undefined,
   };
+}
+
+/** Nothing counts any more but what the data plane knows of a node: this one begins to schedule. */
+export function beginAnew(member: Member, former: FormerNode | undefined, now_ms: number): void {
+  const { config, isSelf, links } = member;
+  const own = { number: isSelf ? config.number : NOBODY, macs: [] };
+  const { links: anew, ...rest } = createMember(config, own, former, now_ms);
+  anew.forEach(({ isReachable }, i) => (links[i]!.isReachable = isReachable));
+  Object.assign(member, rest, { hasBeenUp: member.hasBeenUp || rest.hasBeenUp });
 }
 
 /** What the scheduler holds of a node. */

@@ -13,10 +13,16 @@ import {
   readNeighbour,
   type Neighbour,
 } from "../../net/frames.ts";
+import { SysError } from "../../net/ffi.ts";
 import { ONLY_ADVERTISEMENTS, openPacketSocket, type PacketSocket } from "../../net/packet-socket.ts";
 import type { Logger } from "../../status/log.ts";
 
 const POLL_MS = 5;
+/**
+ * Sockets that are not needed any more are closed after this: the kernel lets who closes them wait for tens of
+ * milliseconds, and MAC addresses become known just when a node has begun to schedule.
+ */
+const CLOSE_AFTER_MS = 1000;
 /** Frames taken per turn: others on the segment must not keep this process busy. */
 const FRAMES_PER_POLL = 64;
 
@@ -39,30 +45,43 @@ export function createNeighbourFinder(options: NeighbourOptions): NeighbourFinde
   let wanted = new Map<string, IpAddress>();
   let sockets: PacketSocket[] = [];
   let timers: NodeJS.Timeout[] = [];
+  let closing: NodeJS.Timeout | undefined;
   const ask = (): void => {
     for (const target of wanted.values()) sendQuestion(options, sockets, target);
   };
   const hear = (): void => {
     // All are read before the first is told: that may close the sockets.
-    for (const neighbour of sockets.flatMap(received)) {
+    for (const neighbour of sockets.flatMap((socket) => received(options, socket))) {
       if (wanted.has(neighbour.address)) options.onNeighbour(neighbour);
     }
   };
-  const close = (): void => {
+  const rest = (): void => {
     for (const timer of timers) clearInterval(timer);
+    timers = [];
+  };
+  const close = (): void => {
+    rest();
+    clearTimeout(closing);
     for (const socket of sockets) socket.close();
-    [timers, sockets] = [[], []];
+    [closing, sockets] = [undefined, []];
   };
   return {
     close,
     want: (addresses) => {
       wanted = new Map(addresses.flatMap(parsed));
-      if (wanted.size === 0) return close();
-      if (sockets.length > 0) return;
-      sockets = [
-        openPacketSocket(options.ifindex, ETHERTYPE_ARP),
-        openPacketSocket(options.ifindex, ETHERTYPE_IPV6, ONLY_ADVERTISEMENTS),
-      ];
+      if (wanted.size === 0) {
+        rest();
+        if (sockets.length > 0) closing ??= setTimeout(close, CLOSE_AFTER_MS).unref();
+        return;
+      }
+      clearTimeout(closing);
+      closing = undefined;
+      if (timers.length > 0) return;
+      if (sockets.length === 0)
+        sockets = [
+          openPacketSocket(options.ifindex, ETHERTYPE_ARP),
+          openPacketSocket(options.ifindex, ETHERTYPE_IPV6, ONLY_ADVERTISEMENTS),
+        ];
       timers = [setInterval(ask, NEIGHBOUR_RETRY_MS), setInterval(hear, POLL_MS)];
       ask();
     },
@@ -74,15 +93,26 @@ function parsed(text: string): [string, IpAddress][] {
   return address === undefined ? [] : [[address.text, address]];
 }
 
-function received(socket: PacketSocket): Neighbour[] {
+function received(options: NeighbourOptions, socket: PacketSocket): Neighbour[] {
   const neighbours: Neighbour[] = [];
   for (let i = 0; i < FRAMES_PER_POLL; i++) {
-    const frame = socket.receive();
+    const frame = receive(options, socket);
     if (frame === undefined) break;
     const neighbour = readNeighbour(frame);
     if (neighbour !== undefined) neighbours.push(neighbour);
   }
   return neighbours;
+}
+
+/** An interface that goes down is told of once, instead of a frame. */
+function receive({ log }: NeighbourOptions, socket: PacketSocket): Buffer | undefined {
+  try {
+    return socket.receive();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    log.debug({ reason: describeError(error) }, "no answers can be heard now");
+    return undefined;
+  }
 }
 
 function sendQuestion(options: NeighbourOptions, sockets: readonly PacketSocket[], target: IpAddress): void {

@@ -128,9 +128,10 @@ function toAll(planes: readonly NodeWriters[]): NodeWriters {
     setHashKey: each((plane, key) => plane.setHashKey(key)),
     setHeartbeatKey: each((plane, key) => plane.setHeartbeatKey(key)),
     setNumber: each((plane, number) => plane.setNumber(number)),
-    setScheduling: each((plane, isScheduling) => plane.setScheduling(isScheduling)),
+    setHasTable: each((plane, hasTable) => plane.setHasTable(hasTable)),
     setHasPrevious: each((plane, hasPrevious) => plane.setHasPrevious(hasPrevious)),
-    setEpoch: each((plane, epoch) => plane.setEpoch(epoch)),
     setTableVersion: each((plane, version) => plane.setTableVersion(version)),
+    setTurned: each((plane, turned_ns) => plane.setTurned(turned_ns)),
+    setHandOverTo: each((plane, number) => plane.setHandOverTo(number)),
   };
 }

@@ -8,10 +8,13 @@ import { peersOf, type Peers } from "../../net/peers-page.ts";
 import {
   CONTROL,
   GROUP_COUNT,
+  CHANNEL_COUNT,
+  CHANNEL_SCHEDULER,
   LAYOUT_VERSION,
   NODE,
   NODE_COUNT,
   NODE_DRAINING,
+  NODE_NOBODY,
   NODE_REACHABLE,
   NODE_SELF,
   NODE_UP,
@@ -22,7 +25,6 @@ import { padded, replaceAll } from "./shared-maps.ts";
 export const HASH_KEY_BYTES = 48;
 const HEARTBEAT_KEY_BYTES = 16;
 const MEMBER_FILTER_WORDS = 16;
-const NO_MAC = new Uint8Array(6);
 
 /** What the program knows of a node's condition. */
 export interface NodeState {
@@ -48,26 +50,27 @@ export interface NodeWriters {
   setHeartbeatKey(key: Uint8Array): void;
   /** This node's number. */
   setNumber(number: number): void;
-  setScheduling(isScheduling: boolean): void;
+  /** Whether the table is whole: frames that no member sent are scheduled by it, whoever the scheduler is. */
+  setHasTable(hasTable: boolean): void;
   /** Whether some bucket has a previous node; if none has, the scheduler's frames are not looked at. */
   setHasPrevious(hasPrevious: boolean): void;
-  /** What heartbeat answers tell. */
-  setEpoch(epoch: number): void;
+  /** What heartbeat answers tell: 0 while the table is not whole, or not of the present epoch. */
   setTableVersion(version: number): void;
+  /** CLOCK_MONOTONIC in whole ns: the scheduler process has just taken a turn. */
+  setTurned(turned_ns: number): void;
+  /** The node that shall schedule instead of this one; undefined: none. */
+  setHandOverTo(number: number | undefined): void;
 }
 /** What an earlier process wrote last. */
 export interface NodeFacts {
-  readonly isScheduling: boolean;
+  readonly hasTable: boolean;
   readonly hasPrevious: boolean;
-  readonly epoch: number;
   readonly tableVersion: number;
 }
 
 /** The maps of one interface. Group 0 is the array's nodes; each direct pool is a further one. */
 export interface InterfaceMaps {
   setOwnMac(mac: Uint8Array): void;
-  /** Undefined: none is known. */
-  setSchedulerMac(mac: Uint8Array | undefined): void;
   setNode(group: number, number: number, node: NodeEntry): void;
   /** One store: the program never sees half of it. */
   setNodeState(group: number, number: number, state: NodeState): void;
@@ -75,6 +78,7 @@ export interface InterfaceMaps {
   readNode(group: number, number: number): NodeEntry;
   /** MAC addresses whose frames are never scheduled again. */
   setMembers(macs: readonly Uint8Array[]): void;
+  /** What the peers have answered to the scheduler process. */
   readonly peers: Peers;
 }
 
@@ -84,14 +88,14 @@ export function openInterfaceMaps(
 ): InterfaceMaps & NodeWriters & { facts(): NodeFacts; close(): void } {
   const control = mapShared(object.mapFd(".data.control"), CONTROL.size);
   const nodes = mapShared(object.mapFd("nodes"), NODE_COUNT * GROUP_COUNT * NODE.size);
-  const peers = mapShared(object.mapFd("peers"), NODE_COUNT * PEER.size);
+  const peers = mapShared(object.mapFd("peers"), CHANNEL_COUNT * NODE_COUNT * PEER.size);
   new DataView(control.buffer).setUint32(CONTROL.layout, LAYOUT_VERSION, true);
   return {
     ...nodeWriters(control),
     ...macWriters(control, object.mapFd("members")),
     ...nodeViews(nodes),
     facts: () => readFacts(control),
-    peers: peersOf(peers.buffer, nodes.buffer),
+    peers: peersOf(peers.buffer, nodes.buffer, CHANNEL_SCHEDULER),
     close: () => {
       for (const mapping of [control, nodes, peers]) mapping.unmap();
     },
@@ -105,24 +109,25 @@ function nodeWriters({ buffer }: SharedMapping): NodeWriters {
     if (key.length !== size_bytes) throw new RangeError(`the key has ${size_bytes} bytes`);
     bytes.set(key, at);
   };
+  const setLong = (at: number, value: number): void => view.setBigUint64(at, BigInt(value), true);
   const setFlag = (at: number, flag: boolean): void => view.setUint32(at, Number(flag), true);
   return {
     setHashKey: (key) => setKey(CONTROL.hash_key, key, HASH_KEY_BYTES),
     setHeartbeatKey: (key) => setKey(CONTROL.heartbeat_key, key, HEARTBEAT_KEY_BYTES),
     setNumber: (number) => view.setUint16(CONTROL.number, number, true),
-    setScheduling: (isScheduling) => setFlag(CONTROL.is_scheduling, isScheduling),
+    setHasTable: (hasTable) => setFlag(CONTROL.has_table, hasTable),
     setHasPrevious: (hasPrevious) => setFlag(CONTROL.has_previous, hasPrevious),
-    setEpoch: (epoch) => view.setUint32(CONTROL.epoch, epoch, true),
-    setTableVersion: (version) => view.setBigUint64(CONTROL.table_version, BigInt(version), true),
+    setTableVersion: (version) => setLong(CONTROL.table_version, version),
+    setTurned: (turned_ns) => setLong(CONTROL.turned_ns, turned_ns),
+    setHandOverTo: (number) => view.setUint32(CONTROL.hand_over_to, number ?? NODE_NOBODY, true),
   };
 }
 
 function readFacts({ buffer }: SharedMapping): NodeFacts {
   const view = new DataView(buffer);
   return {
-    isScheduling: view.getUint32(CONTROL.is_scheduling, true) !== 0,
+    hasTable: view.getUint32(CONTROL.has_table, true) !== 0,
     hasPrevious: view.getUint32(CONTROL.has_previous, true) !== 0,
-    epoch: view.getUint32(CONTROL.epoch, true),
     tableVersion: Number(view.getBigUint64(CONTROL.table_version, true)),
   };
 }
@@ -130,11 +135,10 @@ function readFacts({ buffer }: SharedMapping): NodeFacts {
 function macWriters(
   { buffer }: SharedMapping,
   membersFd: number,
-): Pick<InterfaceMaps, "setOwnMac" | "setSchedulerMac" | "setMembers"> {
+): Pick<InterfaceMaps, "setOwnMac" | "setMembers"> {
   const bytes = new Uint8Array(buffer);
   return {
     setOwnMac: (mac) => bytes.set(mac, CONTROL.mac),
-    setSchedulerMac: (mac) => bytes.set(mac ?? NO_MAC, CONTROL.scheduler_mac),
     setMembers: (macs) => {
       const filter = memberFilter(macs);
       // A bit too many costs a look-up, one too few lets a loop through: so bits go last and come first.

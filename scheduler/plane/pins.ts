@@ -6,6 +6,7 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
 import { DlbaError } from "../../conf/errors.ts";
+import { controlPin } from "../../net/control-page.ts";
 import { mapShared, SysError } from "../../net/ffi.ts";
 import { isOnBpfFileSystem } from "../../net/host.ts";
 import { LEASE_PIN } from "../../net/lease.ts";
@@ -25,6 +26,7 @@ import {
   DIRECT_BUCKETS,
   GROUP,
   GROUP_COUNT,
+  CHANNEL_COUNT,
   LAYOUT_VERSION,
   LEASE,
   NODE,
@@ -48,7 +50,6 @@ const SHARED_PINS = {
   traffic: "traffic",
   ".data.lease": LEASE_PIN,
 } as const;
-const controlPin = (slot: number): string => `control-${slot}`;
 const interfacePins = (slot: number) => ({
   ".data.control": controlPin(slot),
   nodes: nodesPin(slot),
@@ -148,7 +149,7 @@ function misfit(pinDir: string, slots: readonly number[]): string | undefined {
     ...slots.flatMap((slot) => [
       [controlPin(slot), CONTROL.size, 1] as const,
       [nodesPin(slot), NODE.size, NODE_COUNT * GROUP_COUNT] as const,
-      [peersPin(slot), PEER.size, NODE_COUNT] as const,
+      [peersPin(slot), PEER.size, NODE_COUNT * CHANNEL_COUNT] as const,
     ]),
   ] as const;
   for (const [pin, value_bytes, entries] of shapes) {

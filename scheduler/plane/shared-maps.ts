@@ -5,6 +5,7 @@
 import { parseIp, type IpAddress } from "../../conf/address.ts";
 import { DlbaError } from "../../conf/errors.ts";
 import { mapShared, type SharedMapping } from "../../net/ffi.ts";
+import { leaseOf, type Lease } from "../../net/lease.ts";
 import {
   lookupMap,
   mapInfo,
@@ -25,6 +26,7 @@ import {
   GROUP,
   GROUP_COUNT,
   HELD,
+  LEASE,
   NODE_COUNT,
   NO_ROW,
   REASONS,
@@ -109,6 +111,8 @@ export interface SharedMaps {
   readonly buckets: Int32Array;
   /** Buckets of the array's nodes. */
   readonly tableSize: number;
+  /** Who schedules, as far as is known. Unmapped with the rest. */
+  readonly lease: Omit<Lease, "close">;
   readonly trafficRows: number;
   readGroup(group: number): GroupEntry;
   writeGroup(group: number, entry: GroupEntry): void;
@@ -134,6 +138,7 @@ export function openSharedMaps(object: BpfObject): SharedMaps & { close(): void 
   const entries = mapInfo(object.mapFd("buckets")).max_entries;
   const table = mapShared(object.mapFd("buckets"), entries * BUCKET.size);
   const groups = mapShared(object.mapFd("groups"), GROUP_COUNT * GROUP.size);
+  const lease = leaseOf(mapShared(object.mapFd(".data.lease"), LEASE.size));
   const trafficFd = object.mapFd("traffic");
   const trafficRows = mapInfo(trafficFd).max_entries * TRAFFIC_SLOTS;
   const events = openQueue(object.mapFd("events"), EVENT.size, readEvent);
@@ -141,6 +146,7 @@ export function openSharedMaps(object: BpfObject): SharedMaps & { close(): void 
   return {
     buckets: new Int32Array(table.buffer, 0, (entries * BUCKET.size) / 4),
     tableSize: entries - DIRECT_BUCKETS,
+    lease,
     trafficRows,
     ...groupViews(groups),
     setServices: (services) => {
@@ -157,7 +163,7 @@ export function openSharedMaps(object: BpfObject): SharedMaps & { close(): void 
     consumeHeld: held.consume,
     firstFragment: (key) => readFirst(object.mapFd("fragments"), key),
     close: () => {
-      for (const part of [events, held]) part.close();
+      for (const part of [lease, events, held]) part.close();
       for (const mapping of [table, groups]) mapping.unmap();
     },
   };

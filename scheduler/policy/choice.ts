@@ -82,7 +82,7 @@ function bestHolder({ plan, standing }: Choice): number {
  * connections worth a living one's; a bucket that never had an owner has a previous node only for the case that this
  * process dies.
  */
-function boundPrevious({ plan, standing, hasSecondChance }: Choice, bucket: number): number {
+export function boundPrevious({ plan, standing, hasSecondChance }: Choice, bucket: number): number {
   const previous = previousOf(plan.words[bucket]!);
   const isBound = hasSecondChance && plan.isFresh[bucket] === 0 && standing.conditions[previous] !== "down";
   return isBound ? previous : NOBODY;

@@ -9,6 +9,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { epochOf } from "../../conf/epoch.ts";
 import { describeError } from "../../conf/errors.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { openBpfObject, testRun, updateMap, type BpfObject } from "../../net/libbpf.ts";
@@ -81,7 +82,8 @@ function prepareTable(plane: Unattached): void {
   for (let i = 0; i < TABLE_SIZE; i++) {
     plane.buckets[i * 2] = wordOf((i % NODES) + 1, ((i + 1) % NODES) + 1);
   }
-  plane.setScheduling(true);
+  // Node 0, which is this one, schedules.
+  plane.lease.raiseEpoch(0, epochOf(1, 0));
 }
 
 function fdBytes(fd: number): Buffer {

@@ -11,7 +11,7 @@ export const NODES = [1, 2, 3, 4] as const;
 export const IDLE_NODE = 4;
 
 /** Time-outs so short, and a table so small, that buckets move all the time. Returns the file's path. */
-export function writeConfig(dir: string): string {
+export function writeConfig(dir: string, nodes: readonly number[] = NODES): string {
   const file = join(dir, "chaos.yaml");
   const servers = Array.from({ length: WEBS }, (_, i) => ({
     id: `web${i + 1}`,
@@ -20,7 +20,7 @@ export function writeConfig(dir: string): string {
   // JSON is YAML.
   const config = {
     array: { name: "chaos", key_file: join(dir, "made-by-the-lab.key") },
-    nodes: NODES.map((number) => ({
+    nodes: nodes.map((number) => ({
       number,
       name: `node${number}`,
       address: `198.18.1.${number}`,
@@ -57,6 +57,20 @@ export function loadPlan(most_s: number): FlowPlan {
       },
       { kind: "held", name: `idle ${family}`, connections: 100, pause_ms: idle_ms, ...at },
       { kind: "fresh", name: `new ${family}`, per_second: 25, ...at },
+    ];
+  });
+  return { groups, answer_within_ms: 10_000, most_s };
+}
+
+/** Over IPv4 and IPv6: connections that are busy all the time, some that are idle for a while, and new ones. */
+export function takeoverPlan(most_s: number): FlowPlan {
+  const groups = VIPS.flatMap((host): FlowGroup[] => {
+    const family = host.includes(":") ? "IPv6" : "IPv4";
+    const at = { ...target, host };
+    return [
+      { kind: "held", name: `busy ${family}`, connections: 30, pause_ms: [50, 300], ...at },
+      { kind: "held", name: `idle ${family}`, connections: 30, pause_ms: [3000, 9000], ...at },
+      { kind: "fresh", name: `new ${family}`, per_second: 20, ...at },
     ];
   });
   return { groups, answer_within_ms: 10_000, most_s };

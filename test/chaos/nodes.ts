@@ -22,8 +22,9 @@ import {
 } from "../../lab/flow-report.ts";
 import { type FlowsSoFar, type RunningFlows, startFlows } from "../../lab/flow-tools.ts";
 import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labCut, labDown, labDrain, labHeal, labKill, labUndrain, labWipeNode } from "../../lab/lab.ts";
+import { labCut, labDown, labHeal, labKill, labWipeNode } from "../../lab/lab.ts";
 import { hostNamed } from "../../lab/planned-host.ts";
+import { labDrain, labUndrain } from "../../lab/scheduler.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
 import { IDLE_NODE, loadPlan, NODES, writeConfig } from "./load.ts";
@@ -126,7 +127,7 @@ async function runRound(chaos: Chaos, round: Round): Promise<RoundReport> {
   const { state, flows, counters } = chaos;
   const started_ms = monotonicNow_ms();
   await perform(chaos, round);
-  const { took_ms, unsettled } = await settle(state.name, state.scheduler, round.states, SETTLE_MOST_MS);
+  const { took_ms, unsettled } = await settle(state.name, round.states, SETTLE_MOST_MS);
   await sleep(DWELL_MS);
   await counters.read(runningNodes(round.states));
   return {
@@ -174,7 +175,6 @@ function outages_ms(flows: readonly Flow[], deaths: readonly Death[]): number[] 
 
 async function withLab(lab: string, dir: string, seed: number, count: number): Promise<ChaosReport> {
   const rounds = planRounds(seed, count, {
-    scheduler: `node${NODES[0]}`,
     nodes: NODES.map((number) => `node${number}`),
     idle: [`node${IDLE_NODE}`],
   });

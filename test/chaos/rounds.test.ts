@@ -4,7 +4,6 @@ import fc from "fast-check";
 import { type ChaosNodes, DEEDS, type NodeState, planRounds } from "./rounds.ts";
 
 const NODES: ChaosNodes = {
-  scheduler: "node1",
   nodes: ["node1", "node2", "node3", "node4"],
   idle: ["node4"],
 };
@@ -16,7 +15,7 @@ const BEFORE: Readonly<Record<string, readonly NodeState[]>> = {
   return: ["killed"],
 };
 
-test("each round does what can be done, never to the scheduler, and leaves two nodes up", () => {
+test("each round does what can be done, and leaves two nodes up", () => {
   fc.assert(
     fc.property(fc.integer(), fc.integer({ min: 1, max: 30 }), (seed, count) => {
       const rounds = planRounds(seed, count, NODES);
@@ -24,7 +23,6 @@ test("each round does what can be done, never to the scheduler, and leaves two n
         NODES.nodes.map((node) => [node, node === "node4" ? "idle" : "up"]),
       );
       for (const { deed, node, states: after } of rounds) {
-        assert.notEqual(node, "node1");
         assert.ok(BEFORE[deed]?.includes(states.get(node)!), `${deed} ${node} (${states.get(node)})`);
         assert.ok([...after.values()].filter((state) => state === "up").length >= 2);
         states = new Map(after);

@@ -14,7 +14,6 @@ export interface Round {
 }
 
 export interface ChaosNodes {
-  readonly scheduler: string;
   /** All of them. */
   readonly nodes: readonly string[];
   readonly idle: readonly string[];
@@ -32,7 +31,7 @@ const AFTER: Readonly<Record<Deed, NodeState>> = {
 };
 
 /** The steps of a seed, in random order, until each deed has been done `count` times; some have to be done more often. */
-export function planRounds(seed: number, count: number, { scheduler, nodes, idle }: ChaosNodes): Round[] {
+export function planRounds(seed: number, count: number, { nodes, idle }: ChaosNodes): Round[] {
   const random = randomWords(seed);
   const pick = <T>(list: readonly T[]): T => list[random() % list.length]!;
   let states: ReadonlyMap<string, NodeState> = new Map(
@@ -41,7 +40,7 @@ export function planRounds(seed: number, count: number, { scheduler, nodes, idle
   const done = new Map<Deed, number>(DEEDS.map((deed) => [deed, 0]));
   const rounds: Round[] = [];
   while (DEEDS.some((deed) => done.get(deed)! < count)) {
-    const possible = DEEDS.map((deed) => ({ deed, nodes: nodesFor(deed, states, scheduler) })).filter(
+    const possible = DEEDS.map((deed) => ({ deed, nodes: nodesFor(deed, states) })).filter(
       ({ nodes }) => nodes.length > 0,
     );
     // When none of those that are missing is possible, whatever happens makes one of them so before long.
@@ -56,7 +55,7 @@ export function planRounds(seed: number, count: number, { scheduler, nodes, idle
 }
 
 /** The nodes that a deed can be done to. */
-function nodesFor(deed: Deed, states: ReadonlyMap<string, NodeState>, scheduler: string): string[] {
+function nodesFor(deed: Deed, states: ReadonlyMap<string, NodeState>): string[] {
   const up = [...states.values()].filter((state) => state === "up").length;
   const mayFall = up > LEAST_UP;
   const isFit: Readonly<Record<Deed, (state: NodeState) => boolean>> = {
@@ -66,7 +65,5 @@ function nodesFor(deed: Deed, states: ReadonlyMap<string, NodeState>, scheduler:
     kill: (state) => state === "drained" || (state === "up" && mayFall),
     return: (state) => state === "killed",
   };
-  return [...states]
-    .filter(([node, state]) => node !== scheduler && isFit[deed](state))
-    .map(([node]) => node);
+  return [...states].filter(([, state]) => isFit[deed](state)).map(([node]) => node);
 }

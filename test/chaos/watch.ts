@@ -1,6 +1,7 @@
 /** What a chaos run looks at while it goes on: whether the array has settled, and the nodes' counters. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { labShow } from "../../lab/lab.ts";
+import { labSchedulerSoon } from "../../lab/scheduler.ts";
 import type { NodeStateName } from "../../conf/messages.ts";
 import type { NodeState } from "./rounds.ts";
 
@@ -49,20 +50,20 @@ export interface Settling {
 /** Waits until the scheduler says that all is as it should be, `most_ms` at most. */
 export async function settle(
   lab: string,
-  scheduler: string,
   states: ReadonlyMap<string, NodeState>,
   most_ms: number,
 ): Promise<Settling> {
   const started_ms = performance.now();
   for (;;) {
-    const reason = unsettled(await rowsNow(lab, scheduler), states);
+    const reason = unsettled(await rowsNow(lab), states);
     const took_ms = performance.now() - started_ms;
     if (reason === "" || took_ms > most_ms) return { took_ms, unsettled: reason };
     await sleep(POLL_MS);
   }
 }
 
-async function rowsNow(lab: string, scheduler: string): Promise<NodeRow[]> {
+async function rowsNow(lab: string): Promise<NodeRow[]> {
+  const scheduler = await labSchedulerSoon(lab);
   const { nodes } = (await labShow(lab, scheduler, "nodes")) as {
     nodes: readonly (Omit<NodeRow, "waiting"> & { readonly number: number })[];
   };

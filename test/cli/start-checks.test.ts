@@ -12,6 +12,7 @@ const node: NodeConfig = {
   interfaces: [{ interface: "eth1", address: "2001:db8:1::1" }],
   enabled: true,
   weight: 1,
+  priority: 100,
 };
 /** Interfaces that have the node's first and its further address. */
 function addressOn(first: string[], further: string[]): HostFacts["addressInterfaces"] {

@@ -93,6 +93,21 @@ test("stop ends all children, and kills those that don't end in time", async (t)
   assert.deepEqual(killed, ["stubborn"]);
 });
 
+test("a child that stops first has the others beside it until it has ended", async (t) => {
+  const specs = [spec("two"), { ...spec("stubborn", 300), stopsFirst: true }];
+  const { supervisor, lines } = started(t, specs);
+  await supervisor.ready;
+  await supervisor.stop();
+  const ends = lines.filter(({ message }) => message === "process stopped");
+  assert.deepEqual(
+    ends.map(({ child, signal }) => [child, signal]),
+    [
+      ["stubborn", "SIGKILL"],
+      ["two", "SIGTERM"],
+    ],
+  );
+});
+
 test("children die with their supervisor, even one that is stuck in a loop", async () => {
   const parent = spawn(process.execPath, [join(PROGRAMS, "parent.ts")], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -204,6 +204,12 @@ describe("a node's own services", () => {
       "scheduler: { heartbeat_ms: 34 }",
       `a.yaml:30:28: dead_after_ms is 100, ${three} (34); expected a dead_after_ms of 102 or more: ${lost}`,
     ],
+    [
+      "wait for four heartbeats of the scheduler",
+      scheduler,
+      "failover: { heartbeat_ms: 20 }",
+      "a.yaml:30:27: dead_after_ms is 50, which is less than 4 times heartbeat_ms (20); expected a dead_after_ms of 80 or more: two lost heartbeats must fail nobody",
+    ],
     ["three heartbeats are enough", scheduler, "scheduler: { heartbeat_ms: 5, dead_after_ms: 20 }", ""],
     [
       "have ports of their own",

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { curl } from "../../lab/client-tools.ts";
+import { labBlock, labHealPartition, labPartition } from "../../lab/cuts.ts";
 import {
   labArgv,
   labCut,
@@ -16,6 +17,7 @@ import {
   labHeal,
   labKill,
   labSignal,
+  labSignalProcess,
   labStartNode,
   labStatus,
   labStopNode,
@@ -23,6 +25,7 @@ import {
 } from "../../lab/lab.ts";
 import { labPlaces } from "../../lab/places.ts";
 import type { LabState, LabStatus } from "../../lab/state.ts";
+import { labHandover, labScheduler, labSchedulerSoon } from "../../lab/scheduler.ts";
 import { namespacesOf } from "../../lab/topology.ts";
 import { labUp } from "../../lab/up.ts";
 import { isRunning, processIdentity, type ProcessIdentity } from "../../net/process-identity.ts";
@@ -59,9 +62,28 @@ async function allProcesses(name: string): Promise<ProcessIdentity[]> {
   return hosts.flatMap(({ processes }) => processes.flatMap(({ pid }) => processIdentity(pid) ?? []));
 }
 
-const OPTIONS = { name: LAB, nodes: 3, webs: 2, farMtu_bytes: 1400, idleNodes: [3] } as const;
+/** Frames that a host of the lab has received. */
+async function framesTo(host: string): Promise<number> {
+  const { stdout } = await labExec(LAB, host, ["cat", "/proc/net/dev"]);
+  return Number(/eth0: +\d+ +(\d+)/.exec(stdout)?.[1]);
+}
 
-describe("a lab of three nodes, one of them idle, two web servers and a far client", () => {
+async function asksInVain(host: string, url: string): Promise<boolean> {
+  return (await labExec(LAB, host, ["curl", "-sf", "-m", "1", "-o", "/dev/null", url])).code !== 0;
+}
+
+/** Which web servers the clients reach: the first client's two, then the second one's. */
+async function reached(): Promise<boolean[]> {
+  const seen: boolean[] = [];
+  for (const client of ["client", "client2"]) {
+    for (const web of [1, 2]) seen.push(!(await asksInVain(client, `http://198.18.2.${web}/id`)));
+  }
+  return seen;
+}
+
+const OPTIONS = { name: LAB, nodes: 3, webs: 2, clients: 2, farMtu_bytes: 1400, idleNodes: [3] } as const;
+
+describe("a lab of three nodes, one of them idle, two web servers, two clients and a far one", () => {
   let state: LabState;
   before(async () => {
     ({ state } = await labUp(OPTIONS));
@@ -80,7 +102,7 @@ describe("a lab of three nodes, one of them idle, two web servers and a far clie
   test("up again says that it is up; up differently is refused", async () => {
     assert.equal((await labUp(OPTIONS)).wasUp, true);
     await assert.rejects(labUp({ ...OPTIONS, webs: 3 }), { code: "LAB_DIFFERS" });
-    assert.equal((await labStatus(LAB)).hosts.length, 8);
+    assert.equal((await labStatus(LAB)).hosts.length, 9);
   });
 
   test("every file arrives with its SHA-256, over IPv4 and IPv6, HTTP and HTTPS", async () => {
@@ -168,6 +190,55 @@ describe("a lab of three nodes, one of them idle, two web servers and a far clie
     assert.notEqual((await labExec(LAB, "client", direct)).code, 0);
     await labHeal(LAB, "web2");
     await eventually("web2 to be reached", async () => (await labExec(LAB, "client", direct)).code === 0);
+  });
+
+  test("a partition keeps its sides apart, and nobody else; healed, all see all", async () => {
+    try {
+      await labPartition(LAB, [["client", "web1"], ["client2"]]);
+      assert.deepEqual(await reached(), [true, true, false, true]);
+      await labPartition(LAB, [["client"], ["web1", "web2"]]);
+      assert.deepEqual(await reached(), [false, false, true, true]);
+      await labPartition(LAB, []);
+      assert.deepEqual(await reached(), [true, true, true, true]);
+    } finally {
+      await labHealPartition(LAB);
+    }
+  });
+
+  test("a blocked way drops what goes there and lets through what comes from there", async () => {
+    try {
+      await labBlock(LAB, ["web2"], ["client"]);
+      const before = await framesTo("web2");
+      assert.equal(await asksInVain("client", "http://198.18.2.2/id"), true);
+      assert.ok((await framesTo("web2")) > before, "the questions arrive");
+      await labHealPartition(LAB);
+      await eventually(
+        "web2 to be reached",
+        async () => !(await asksInVain("client", "http://198.18.2.2/id")),
+      );
+    } finally {
+      await labHealPartition(LAB);
+    }
+  });
+
+  test("one kind of process of a node can be stopped by itself", async () => {
+    const stopped = async (): Promise<string[]> => {
+      const processes = (await labStatus(LAB)).hosts.find(({ name }) => name === "node2")?.processes ?? [];
+      return processes.filter(({ is_stopped }) => is_stopped).map(({ command }) => command);
+    };
+    assert.equal(labSignalProcess(LAB, "node2", "failover", "SIGSTOP"), 1);
+    await eventually("it to be stopped", async () => (await stopped()).length === 1);
+    assert.match((await stopped()).join(), /failover\/main\.ts/);
+    assert.equal(labSignalProcess(LAB, "node2", "failover", "SIGCONT"), 1);
+    await eventually("it to go on", async () => (await stopped()).length === 0);
+    assert.throws(() => labSignalProcess(LAB, "web1", "failover", "SIGCONT"), { code: "NOT_A_NODE" });
+  });
+
+  test("the scheduler is found by asking, and hands over when it is asked to", async () => {
+    const former = await labSchedulerSoon(LAB);
+    const other = former === "node1" ? "node2" : "node1";
+    await labHandover(LAB, other);
+    await eventually("the other node to schedule", async () => (await labScheduler(LAB)) === other);
   });
 
   test("a far client is served through the router; its cable can be cut and put back", async () => {
@@ -296,7 +367,7 @@ test("an operator's own file is run with its names, addresses, ports and interfa
     writeFileSync(configFile, OPERATORS);
     const { state } = await labUp({ name, configFile });
     assert.equal(state.changes.length, 3);
-    assert.equal(state.scheduler, "node5");
+    assert.match(await labSchedulerSoon(name), /^node[59]$/);
     for (const vip of state.vips) {
       const resolve = ["--resolve", `shop.example.org:8443:${vip}`];
       const curlArgs = [
@@ -322,7 +393,7 @@ test("an operator's own file is run with its names, addresses, ports and interfa
 
 test("an up that fails says why and leaves nothing", async () => {
   const name = `${LAB}d`;
-  await assert.rejects(labUp({ name, nodes: 2, webs: 1, idleNodes: [1] }), { code: "LAB_IMPOSSIBLE" });
+  await assert.rejects(labUp({ name, nodes: 2, webs: 1, idleNodes: [3] }), { code: "LAB_IMPOSSIBLE" });
   nothingLeft(name);
   await assert.rejects(labUp({ name, configFile: "/nonexistent.yaml" }), { code: "CONFIG_UNREADABLE" });
   nothingLeft(name);

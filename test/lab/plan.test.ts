@@ -113,9 +113,28 @@ describe("an operator's own configuration", () => {
   });
 });
 
+test("further clients have names, MAC addresses and addresses of their own, on the same segments", () => {
+  const config = configOf(OPERATORS);
+  const { hosts } = planLab(config, { clients: 3 });
+  const clients = hosts.filter(({ kind }) => kind === "client");
+  assert.deepEqual(
+    clients.map(({ name, segment }) => [name, segment]),
+    [
+      ["client", "switch"],
+      ["client2", "switch"],
+      ["client3", "switch"],
+    ],
+  );
+  assert.equal(new Set(hosts.map(({ mac }) => mac)).size, hosts.length);
+  const addresses = hosts.flatMap((host) => host.addresses);
+  assert.equal(new Set(addresses).size, addresses.length);
+  for (const clients of [0, 33])
+    assert.throws(() => planLab(config, { clients }), { code: "LAB_IMPOSSIBLE" });
+});
+
 describe("a far client", () => {
   const config = configOf(defaultConfig("t", 2, 1, places));
-  const { hosts, segments } = planLab(config, 1400);
+  const { hosts, segments } = planLab(config, { farMtu_bytes: 1400 });
   const far = hostNamed(hosts, "far");
   const router = hostNamed(hosts, "router");
 
@@ -147,7 +166,9 @@ describe("a far client", () => {
   });
 
   test("is refused with an MTU that IPv6 or Ethernet doesn't have", () => {
-    for (const mtu of [1279, 1501]) assert.throws(() => planLab(config, mtu), { code: "LAB_IMPOSSIBLE" });
+    for (const farMtu_bytes of [1279, 1501]) {
+      assert.throws(() => planLab(config, { farMtu_bytes }), { code: "LAB_IMPOSSIBLE" });
+    }
   });
 
   test("is not there unless it was asked for", () => {

@@ -17,6 +17,7 @@ export interface Heartbeat {
   readonly epoch: number;
   readonly table_version: bigint;
   readonly flags: number;
+  readonly channel: number;
   readonly sent_ns: bigint;
 }
 
@@ -39,6 +40,7 @@ export function readHeartbeat(frame: Uint8Array, key: Uint8Array): Heartbeat | u
     epoch: message.getUint32(at.epoch, true),
     table_version: message.getBigUint64(at.table_version, true),
     flags: message.getUint32(at.flags, true),
+    channel: message.getUint32(at.channel, true),
     sent_ns: message.getBigUint64(at.sent_ns, true),
   };
 }

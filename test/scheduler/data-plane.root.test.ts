@@ -2,16 +2,27 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
-import { openLease } from "../../net/lease.ts";
+import { CONTROL_LAYOUT } from "../../net/control-page.ts";
+import { LEASE_LAYOUT, openLease } from "../../net/lease.ts";
 import { openBpfObject } from "../../net/libbpf.ts";
 import { openPeersPage, PEERS_LAYOUT } from "../../net/peers-page.ts";
 import { OBJECT_FILE } from "../../scheduler/bpf/build.ts";
 import { detachDataPlane, loadUnattached } from "../../scheduler/plane/data-plane.ts";
-import { GROUP_COUNT, LEASE, NODE, NODE_COUNT, PEER } from "../../scheduler/layout.ts";
+import {
+  CHANNEL_COUNT,
+  CONTROL,
+  GROUP_COUNT,
+  LEASE,
+  NODE,
+  NODE_COUNT,
+  NODE_REACHABLE,
+  NODE_UP,
+  PEER,
+} from "../../scheduler/layout.ts";
 import { cable, directory, ip, namespace, pinDirectory, sh, startIn, until } from "./network.ts";
 import type { Order, Said } from "./plane-process.ts";
 
@@ -110,13 +121,19 @@ test("pins that are no longer whole are replaced, and that is said; the lease st
   const place = lab(t);
   const first = await open(t, place, { mark: 258 });
   const lease = openLease(place.pinDir);
-  lease.set(12_345n);
+  lease.setUntil(12_345n);
+  lease.raiseEpoch(0, 258);
   await kill(first.child);
   sh("rm", [join(place.pinDir, "nodes-0")]);
   const { child, said } = await open(t, place, { size: 2048 });
   assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned map nodes-0 is missing" });
   assert.deepEqual([said.size, said.first], [2048, 0xffffff]);
-  assert.equal(openLease(place.pinDir).get(), 12_345n);
+  lease.setStands(true);
+  const found = openLease(place.pinDir);
+  assert.deepEqual([found.until_ns(), found.epoch()], [12_345n, 258]);
+  lease.setUntil(54_321n);
+  assert.equal(found.until_ns(), 54_321n, "who has it open and who opens it anew write the same page");
+  found.close();
   lease.close();
   await kill(child);
   detachDataPlane(place.pinDir);
@@ -132,7 +149,41 @@ test("maps of another layout are replaced", async (t) => {
   value[88] = "0x63";
   sh("bpftool", ["map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", ...value]);
   const { child, said } = await open(t, place);
-  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 2" });
+  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 3" });
+  await kill(child);
+  detachDataPlane(place.pinDir);
+});
+
+test("a lease page of another layout is not taken over, with other maps or alone", async (t) => {
+  const place = lab(t);
+  const pin = join(place.pinDir, "lease");
+  const makeOld = (): void => {
+    const kind = [
+      "type",
+      "array",
+      "key",
+      "4",
+      "value",
+      "8",
+      "entries",
+      "1",
+      "name",
+      "lease",
+      "flags",
+      "0x400",
+    ];
+    sh("bpftool", ["map", "create", pin, ...kind]);
+  };
+  mkdirSync(place.pinDir);
+  makeOld();
+  const first = await open(t, place, { mark: 258, epoch: 7 });
+  assert.deepEqual([first.said.adoption, first.said.epoch], [{ kind: "new" }, 0]);
+  await kill(first.child);
+  sh("rm", [pin]);
+  makeOld();
+  const { child, said } = await open(t, place);
+  assert.deepEqual(said.adoption, { kind: "replaced", reason: "lease entries have 8 bytes, not 24" });
+  assert.deepEqual([said.first, said.epoch], [0xffffff, 0]);
   await kill(child);
   detachDataPlane(place.pinDir);
 });
@@ -149,7 +200,7 @@ test("each interface has its program and its nodes; the table is one", async (t)
     ],
   );
   assert.deepEqual([xdpOf(place.netns), xdpOf(place.netns, "eth1")], ["xdpgeneric", "xdpgeneric"]);
-  const pages = [openPeersPage(place.pinDir, 0), openPeersPage(place.pinDir, 1)];
+  const pages = [openPeersPage(place.pinDir, 0, 0), openPeersPage(place.pinDir, 1, 1)];
   assert.deepEqual(
     pages.map((page) => Buffer.from(page.macOf(9) ?? []).toString("hex")),
     ["0200000000a0", "0200000000a1"],
@@ -205,7 +256,7 @@ test("detaching leaves neither program nor pin nor map, and may be done twice", 
   // The kernel frees maps a little later.
   await until("all maps are gone", () => !ids.some((id) => existingMapIds().has(id)));
   detachDataPlane(place.pinDir);
-  assert.throws(() => openPeersPage(place.pinDir, 0), { code: "NO_DATA_PLANE" });
+  assert.throws(() => openPeersPage(place.pinDir, 0, 0), { code: "NO_DATA_PLANE" });
 });
 
 test("detaching leaves pins that are not ours", async (t) => {
@@ -331,14 +382,12 @@ test("services, VIPs, groups and nodes are replaced as a whole, and read back", 
   assert.throws(() => plane.setVips(["nonsense"]), { code: "ADDRESS_INVALID" });
   assert.throws(() => plane.setHashKey(new Uint8Array(8)), RangeError);
   plane.setTableVersion(2 ** 40);
-  plane.setEpoch(5);
   plane.setHasPrevious(true);
-  assert.deepEqual(plane.facts(), {
-    isScheduling: false,
-    hasPrevious: true,
-    epoch: 5,
-    tableVersion: 2 ** 40,
-  });
+  assert.deepEqual(plane.facts(), { hasTable: false, hasPrevious: true, tableVersion: 2 ** 40 });
+  plane.setHasTable(true);
+  plane.setHasPrevious(false);
+  assert.deepEqual(plane.facts(), { hasTable: true, hasPrevious: false, tableVersion: 2 ** 40 });
+  assert.equal(plane.lease.epoch(), 0);
   assert.deepEqual(plane.traffic(10_000), { packets: 0, bytes: 0, connections: 0 });
   plane.close();
 });
@@ -350,8 +399,11 @@ function countOf(plane: ReturnType<typeof loadUnattached>, map: string): number 
 }
 
 test("pages that other processes map have the layout that they expect", () => {
-  assert.deepEqual({ ...LEASE }, { size: 8, until_ns: 0 });
+  assert.deepEqual({ ...LEASE }, LEASE_LAYOUT);
+  const { size, table_version, turned_ns, hand_over_to } = CONTROL;
+  assert.deepEqual({ size, table_version, turned_ns, hand_over_to }, CONTROL_LAYOUT);
   assert.deepEqual(PEERS_LAYOUT.peer, PEER);
-  assert.deepEqual(PEERS_LAYOUT.node, { size: NODE.size, mac: NODE.mac });
-  assert.equal(PEERS_LAYOUT.rows, NODE_COUNT);
+  const { size: nodeSize, mac, flags } = NODE;
+  assert.deepEqual(PEERS_LAYOUT.node, { size: nodeSize, mac, flags, up: NODE_UP, reachable: NODE_REACHABLE });
+  assert.deepEqual([PEERS_LAYOUT.rows, PEERS_LAYOUT.channels], [NODE_COUNT, CHANNEL_COUNT]);
 });

@@ -165,6 +165,7 @@ export interface HeartbeatFields {
   readonly epoch?: number;
   readonly table_version?: bigint;
   readonly flags?: number;
+  readonly channel?: number;
   readonly sent_ns: bigint;
 }
 /** A heartbeat under a key, padded to the least Ethernet frame. */
@@ -177,6 +178,7 @@ export function heartbeat(fields: HeartbeatFields, ends = {}, key = HEARTBEAT_KE
   message.writeUInt32LE(fields.epoch ?? 0, BEAT.epoch);
   message.writeBigUInt64LE(fields.table_version ?? 0n, BEAT.table_version);
   message.writeUInt32LE(fields.flags ?? 0, BEAT.flags);
+  message.writeUInt32LE(fields.channel ?? 0, BEAT.channel);
   message.writeBigUInt64LE(fields.sent_ns, BEAT.sent_ns);
   const view = new DataView(message.buffer, message.byteOffset, message.length);
   sipTag(new DataView(key.buffer, key.byteOffset, key.length), view, BEAT.tag, BEAT.tag);

@@ -1,16 +1,25 @@
 /** What the program does with heartbeats: those that ask this node, those that answer it, and all that are neither. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { epochOf } from "../../conf/epoch.ts";
 import { testRun } from "../../net/libbpf.ts";
 import {
+  CHANNEL_COUNT,
+  CHANNEL_FAILOVER,
+  CHANNEL_SCHEDULER,
   HEARTBEAT_ANSWER,
   HEARTBEAT_ASK,
+  HEARTBEAT_HEARS,
+  HEARTBEAT_HEARS_NS,
   HEARTBEAT_LEASED,
+  HEARTBEAT_OFFER,
   HEARTBEAT_SCHEDULING,
+  HEARTBEAT_STANDS,
   HEARTBEAT as LAYOUT,
 } from "../../scheduler/layout.ts";
 import * as f from "./frames.ts";
-import type { PacketPlane } from "./packet-plane.ts";
+import { OTHER_EPOCH, OWN_EPOCH, setEpochs, type PacketPlane } from "./packet-plane.ts";
 import { DROP, PASS, TX } from "./packet-rows.ts";
 
 const PEER = { from: f.macOfNode(3) };
@@ -32,9 +41,13 @@ const answerOf = (sent_ns: bigint, change: Partial<f.HeartbeatFields> = {}): f.H
   epoch: 9,
   table_version: 2n ** 40n + 5n,
   flags: HEARTBEAT_SCHEDULING,
+  channel: CHANNEL_SCHEDULER,
   sent_ns,
   ...change,
 });
+/** A question of node 3, as of the scheduler of an epoch. */
+const claimOf = (epoch: number, flags = HEARTBEAT_LEASED): f.HeartbeatFields => askOf({ epoch, flags });
+const BEFORE = epochOf(4, 5);
 
 /** Runs a frame and says what became of it. */
 function run(plane: PacketPlane, frame: Buffer): { verdict: number; out: Buffer; counter: string } {
@@ -52,23 +65,166 @@ function assertRefused(plane: PacketPlane, frame: Buffer, what: string): void {
   assert.deepEqual([verdict, counter], [DROP, "heartbeat_refused"], what);
 }
 
+/** What the program answers to a question. */
+function answerTo(plane: PacketPlane, question: f.HeartbeatFields): { epoch: number; flags: number } {
+  const { verdict, out, counter } = run(plane, f.heartbeat(question, PEER));
+  assert.deepEqual([verdict, counter], [TX, "heartbeat_answered"]);
+  const body = out.subarray(ETHERNET_BYTES);
+  return { epoch: body.readUInt32LE(LAYOUT.epoch), flags: body.readUInt32LE(LAYOUT.flags) };
+}
+
+/** A stall in what has to be quick would prove nothing. */
+function isQuick(act: () => void): boolean {
+  const from_ns = now();
+  act();
+  return now() - from_ns < BigInt(HEARTBEAT_HEARS_NS);
+}
+const past = async (): Promise<void> => sleep(HEARTBEAT_HEARS_NS / 1e6 + 5);
+
+const known = ({ lease }: PacketPlane): number[] => [lease.epoch(), lease.former(), lease.offered()];
+
 export function heartbeatTests(planeOf: () => PacketPlane): void {
   test("a heartbeat is answered with what this node is, in every role", () => {
     const plane = planeOf();
-    plane.setEpoch(12);
     plane.setTableVersion(2 ** 33 + 3);
     for (const isScheduling of [true, false]) {
       for (const hasLease of [true, false]) {
-        plane.setScheduling(isScheduling);
-        plane.setLease(hasLease);
-        const { verdict, out, counter } = run(plane, f.heartbeat(askOf(), PEER));
-        const flags = (isScheduling ? HEARTBEAT_SCHEDULING : 0) | (hasLease ? HEARTBEAT_LEASED : 0);
-        const told = { kind: HEARTBEAT_ANSWER, epoch: 12, table_version: 2n ** 33n + 3n, flags };
-        const expected = f.heartbeat(askOf(told), { to: f.macOfNode(3), from: f.OWN_MAC });
-        assert.deepEqual([verdict, counter], [TX, "heartbeat_answered"]);
-        assert.equal(out.toString("hex"), expected.toString("hex"));
+        for (const stands of [true, false]) {
+          plane.setScheduling(isScheduling);
+          plane.setLease(hasLease);
+          plane.lease.setStands(stands);
+          const { verdict, out, counter } = run(plane, f.heartbeat(askOf(), PEER));
+          const flags =
+            (isScheduling ? HEARTBEAT_SCHEDULING | HEARTBEAT_HEARS : 0) |
+            (isScheduling && hasLease ? HEARTBEAT_LEASED : 0) |
+            (stands ? HEARTBEAT_STANDS : 0);
+          const epoch = isScheduling ? OWN_EPOCH : OTHER_EPOCH;
+          const told = { kind: HEARTBEAT_ANSWER, epoch, table_version: 2n ** 33n + 3n, flags };
+          const expected = f.heartbeat(askOf(told), { to: f.macOfNode(3), from: f.OWN_MAC });
+          assert.deepEqual([verdict, counter], [TX, "heartbeat_answered"]);
+          assert.equal(out.toString("hex"), expected.toString("hex"));
+        }
       }
     }
+  });
+
+  test("a later epoch's scheduler is believed at once: this node neither schedules nor answers any more", () => {
+    const plane = planeOf();
+    const later = epochOf(8, 3);
+    plane.setScheduling(true);
+    plane.setLease(true);
+    const arp = f.eth(f.ARP, f.arp(1, f.CLIENT, f.VIP), { to: f.BROADCAST });
+    assert.equal(run(plane, arp).counter, "arp_answered");
+    const answer = answerTo(plane, claimOf(later));
+    assert.equal(answer.epoch, later);
+    assert.equal(answer.flags & (HEARTBEAT_SCHEDULING | HEARTBEAT_LEASED | HEARTBEAT_HEARS), 0);
+    assert.deepEqual(known(plane), [later, OWN_EPOCH, 0]);
+    assert.equal(run(plane, arp).counter, "not_ip");
+    assert.equal(
+      answerTo(plane, askOf({ epoch: epochOf(9, 2), asker: 2, flags: HEARTBEAT_LEASED })).epoch,
+      epochOf(9, 2),
+    );
+    assert.deepEqual(known(plane), [epochOf(9, 2), later, 0]);
+    const first = epochOf(0xff_ffff, 3);
+    setEpochs(plane.lease, 0, 0);
+    answerTo(plane, claimOf(first));
+    assert.deepEqual(known(plane), [first, 0, 0], "to one that knew none; the highest epoch, too");
+  });
+
+  test("before any epoch nobody schedules, node 0 neither", () => {
+    const plane = planeOf();
+    plane.setLease(true);
+    plane.setNumber(0);
+    setEpochs(plane.lease, 0, 0);
+    assert.deepEqual(answerTo(plane, askOf({ asked: 0 })), { epoch: 0, flags: 0 });
+    setEpochs(plane.lease, epochOf(1, 0), 0);
+    const flags = HEARTBEAT_SCHEDULING | HEARTBEAT_LEASED | HEARTBEAT_HEARS;
+    assert.deepEqual(answerTo(plane, askOf({ asked: 0 })), { epoch: epochOf(1, 0), flags });
+    plane.setNumber(1);
+  });
+
+  test("nothing else raises the epoch: no other node, no lapsed lease, nothing old or told again", () => {
+    const plane = planeOf();
+    const epoch = epochOf(8, 3);
+    setEpochs(plane.lease, epoch, BEFORE);
+    const without: [string, f.HeartbeatFields][] = [
+      ["no lease", claimOf(epochOf(9, 3), HEARTBEAT_SCHEDULING | HEARTBEAT_OFFER)],
+      ["another node's epoch", claimOf(epochOf(9, 2))],
+      ["this node's epoch", claimOf(epochOf(9, 1))],
+      ["the present epoch again", claimOf(epoch)],
+      ["an older epoch", claimOf(epochOf(7, 3))],
+      ["none", claimOf(0)],
+      ["none, of node 0", askOf({ asker: 0, epoch: 0, flags: HEARTBEAT_LEASED })],
+    ];
+    for (const [what, question] of without) {
+      assert.equal(answerTo(plane, question).epoch, epoch, what);
+      assert.deepEqual(known(plane), [epoch, BEFORE, 0], what);
+    }
+    assertRefused(plane, f.heartbeat(claimOf(epochOf(9, 3)), PEER, Buffer.alloc(16, 1)), "forged");
+    assertRefused(plane, f.heartbeat({ ...claimOf(epochOf(9, 3)), asked: 2 }, PEER), "to another");
+    assertRefused(
+      plane,
+      f.heartbeat(
+        { ...claimOf(epochOf(9, 3)), kind: HEARTBEAT_ANSWER, asker: 1, asked: 3, sent_ns: 0n },
+        PEER,
+      ),
+      "an answer",
+    );
+    assert.deepEqual(known(plane), [epoch, BEFORE, 0]);
+  });
+
+  test("an offer counts from the scheduler, in the present epoch", () => {
+    const plane = planeOf();
+    const [epoch, later] = [epochOf(8, 3), epochOf(9, 3)];
+    const offer = HEARTBEAT_OFFER | HEARTBEAT_LEASED;
+    setEpochs(plane.lease, epoch, BEFORE);
+    for (const [what, question] of [
+      ["of an older epoch, maybe told again", claimOf(epochOf(7, 3), offer)],
+      ["another node's", askOf({ asker: 2, epoch, flags: offer })],
+      ["without the flag", claimOf(epoch)],
+      ["in an epoch that is not believed", claimOf(later, HEARTBEAT_OFFER)],
+    ] as const) {
+      answerTo(plane, question);
+      assert.deepEqual(known(plane), [epoch, BEFORE, 0], what);
+    }
+    answerTo(plane, claimOf(epoch, HEARTBEAT_OFFER));
+    assert.deepEqual(known(plane), [epoch, BEFORE, epoch]);
+    answerTo(plane, claimOf(epoch));
+    assert.deepEqual(known(plane), [epoch, BEFORE, epoch], "it stays");
+    plane.lease.clearOffered();
+    answerTo(plane, claimOf(later, offer));
+    assert.deepEqual(known(plane), [later, epoch, later]);
+    plane.lease.clearOffered();
+  });
+
+  test("whether a node hears the scheduler is its kernel's word: answers to the failover process, of just now", async () => {
+    const plane = planeOf();
+    setEpochs(plane.lease, epochOf(8, 3), BEFORE);
+    const hears = (): boolean => (answerTo(plane, askOf()).flags & HEARTBEAT_HEARS) !== 0;
+    const hear = (change: Partial<f.HeartbeatFields>): void => {
+      assert.equal(run(plane, f.heartbeat(answerOf(now(), change), PEER)).counter, "heartbeat_heard");
+    };
+    await past();
+    assert.equal(hears(), false, "not yet");
+    hear({ channel: CHANNEL_SCHEDULER });
+    hear({ channel: CHANNEL_FAILOVER, asked: 2 });
+    assert.equal(hears(), false, "the other process, or another node, was answered");
+    let heard = false;
+    const once = (): void => {
+      hear({ channel: CHANNEL_FAILOVER });
+      heard = hears();
+    };
+    while (!isQuick(once));
+    assert.equal(heard, true);
+    await past();
+    assert.equal(hears(), false, "that was some time ago");
+    const inNone = (): void => {
+      setEpochs(plane.lease, 0, 0);
+      hear({ channel: CHANNEL_FAILOVER, asked: 0 });
+      heard = hears();
+    };
+    while (!isQuick(inNone));
+    assert.equal(heard, false, "there is no scheduler");
   });
 
   test("a heartbeat with any bit changed is refused, one cut short, too", () => {
@@ -94,6 +250,8 @@ export function heartbeatTests(planeOf: () => PacketPlane): void {
       ["another kind", askOf({ kind: 3 })],
       ["answers another", answerOf(now(), { asker: 2 })],
       ["answers itself", answerOf(now(), { asked: 1 })],
+      ["asks by an unknown process", askOf({ channel: CHANNEL_COUNT })],
+      ["answers an unknown process", answerOf(now(), { channel: CHANNEL_COUNT })],
     ];
     for (const [what, fields] of wrong) assertRefused(plane, f.heartbeat(fields, PEER), what);
     const key = Buffer.alloc(16, 9);
@@ -129,5 +287,8 @@ export function heartbeatTests(planeOf: () => PacketPlane): void {
     assert.deepEqual([peers.answered_ns(3), peers.heard_ns(3), peers.epoch(3)], [asked_ns, heard_ns, 9]);
     assert.equal(run(all, f.heartbeat(answerOf(now()), PEER)).counter, "heartbeat_heard");
     assert.equal(peers.answered_ns(2), 0n, "no other peer's row has changed");
+    const toFailover = f.heartbeat(answerOf(asked_ns + 1n, { channel: CHANNEL_FAILOVER, asked: 4 }), PEER);
+    assert.equal(run(all, toFailover).counter, "heartbeat_heard");
+    assert.equal(peers.answered_ns(4), 0n, "nor the other process's rows");
   });
 }

@@ -3,28 +3,30 @@
  * with a data plane. This process is node 1's scheduler; no user space answers for node 2. Needs root.
  */
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
 import { before, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newSentTimes } from "../../net/heartbeat-memory.ts";
 import { monotonic_ns } from "../../conf/clock.ts";
+import { epochOf } from "../../conf/epoch.ts";
+import { HEARTBEAT_HEARS, HEARTBEAT_LEASED, HEARTBEAT_SCHEDULING } from "../../net/heartbeat.ts";
 import { startHeartbeats } from "../../net/heartbeat-sender.ts";
 import { readInterface } from "../../net/interface.ts";
+import { openPacketSocket, SEND_ONLY } from "../../net/packet-socket.ts";
 import { openPeersPage } from "../../net/peers-page.ts";
 import { detachDataPlane, openDataPlane, type DataPlane } from "../../scheduler/plane/data-plane.ts";
-import {
-  createWatch,
-  JUDGE_EVERY_MS,
-  type LivenessChange,
-  type Watch,
-} from "../../scheduler/nodes/heartbeats.ts";
+import { createWatch, JUDGE_EVERY_MS, type LivenessChange, type Watch } from "../../net/heartbeat-watch.ts";
 import { enterOwnNetwork, ip } from "../net/network-namespace.ts";
+import * as f from "./frames.ts";
 import { pinDirectory, until } from "./network.ts";
 
 const KEY = Buffer.alloc(16, 5);
 const HEARTBEAT_MS = 20;
 const DEAD_AFTER_MS = 100;
+const SCHED_RR = 2;
 const OWN = 1;
 const PEER = 2;
+const SCHEDULES = HEARTBEAT_SCHEDULING | HEARTBEAT_LEASED | HEARTBEAT_HEARS;
 const STATE = { isUp: true, isSelf: false, isReachable: true, isDraining: false };
 
 before(enterOwnNetwork);
@@ -58,6 +60,7 @@ function cable(t: TestContext) {
     pinDir,
     key: KEY,
     number: OWN,
+    channel: 1,
     interfaces: ["eth0"],
     peers: [PEER],
     heartbeat_ms: HEARTBEAT_MS,
@@ -92,17 +95,82 @@ function watching(t: TestContext, { sender, own }: ReturnType<typeof cable>) {
 
 test("a peer's kernel answers, and what it says of its node is there to be read", async (t) => {
   const { sender, peer, pinDir, meet } = cable(t);
-  peer.setEpoch(7);
+  peer.lease.raiseEpoch(0, 7);
   peer.setTableVersion(2 ** 33);
   meet();
-  const page = openPeersPage(pinDir, 0);
-  t.after(() => page.close());
+  const page = openPeersPage(pinDir, 0, 1);
+  const failovers = openPeersPage(pinDir, 0, 0);
+  t.after(() => [page, failovers].forEach((one) => one.close()));
   await until("it has answered", () => page.answered_ns(PEER) > 0n);
   assert.deepEqual([page.epoch(PEER), page.table_version(PEER)], [7, 2 ** 33]);
   assert.ok(page.heard_ns(PEER) >= page.answered_ns(PEER));
   assert.deepEqual(page.macOf(PEER), readInterface("eth1").mac);
+  assert.equal(failovers.answered_ns(PEER), 0n, "the failover process has asked nothing");
   assert.ok(sender.counts().sent > 0);
   assert.equal(sender.counts().failed, 0);
+});
+
+test("a question of a later epoch's scheduler silences one whose processes stand still", async (t) => {
+  const { sender, peer, pinDir, meet } = cable(t);
+  const [former, later] = [epochOf(7, PEER), epochOf(8, OWN)];
+  // Nobody acts for the peer from here on: its lease lasts for an hour.
+  peer.setVips([f.VIP]);
+  peer.lease.raiseEpoch(0, former);
+  peer.lease.setUntil(process.hrtime.bigint() + 3_600_000_000_000n);
+  meet();
+  const page = openPeersPage(pinDir, 0, 1);
+  t.after(() => page.close());
+  const answers = (): number => peer.counters()["arp_answered"] ?? 0;
+  const socket = openPacketSocket(readInterface("eth0").ifindex, SEND_ONLY);
+  t.after(() => socket.close());
+  const isAnswered = async (): Promise<boolean> => {
+    const before = answers();
+    for (let i = 0; i < 10 && answers() === before; i++) {
+      socket.send(f.eth(f.ARP, f.arp(1, f.CLIENT, f.VIP), { to: f.BROADCAST }));
+      await sleep(20);
+    }
+    return answers() > before;
+  };
+  sender.setNews({ epoch: former, isLeased: false });
+  await until("it says that it schedules", () => page.flags(PEER) === SCHEDULES);
+  assert.deepEqual([page.epoch(PEER), await isAnswered()], [former, true]);
+  sender.setNews({ epoch: later, isLeased: false });
+  await sleep(5 * HEARTBEAT_MS);
+  assert.deepEqual([page.epoch(PEER), page.flags(PEER)], [former, SCHEDULES], "no lease, no scheduler");
+
+  const asked_ns = monotonic_ns();
+  sender.setNews({ epoch: later, isLeased: true });
+  sender.askNow();
+  while (page.epoch(PEER) !== later && monotonic_ns() - asked_ns < 20e9) await sleep(1);
+  assert.equal(page.epoch(PEER), later);
+  t.diagnostic(`told ${((Number(page.heard_ns(PEER)) - asked_ns) / 1e6).toFixed(2)} ms after the order`);
+  assert.equal(page.flags(PEER), 0);
+  assert.deepEqual([peer.lease.epoch(), peer.lease.former(), peer.lease.offered()], [later, former, 0]);
+  assert.ok(peer.lease.until_ns() > process.hrtime.bigint(), "its lease's time was never touched");
+  assert.equal(await isAnswered(), false);
+
+  sender.setOffer(PEER);
+  await until("it is offered", () => peer.lease.offered() === later);
+  sender.setOffer(undefined);
+});
+
+test("orders to the thread are carried out without waiting for its next question", async (t) => {
+  const { sender, meet } = cable(t);
+  meet();
+  await until("it sends", () => sender.counts().sent > 0);
+  sender.setPace(PEER, 3_600_000);
+  await until("the new pace holds", async () => {
+    const { sent } = sender.counts();
+    await sleep(5 * HEARTBEAT_MS);
+    return sender.counts().sent === sent;
+  });
+  const before = sender.counts().sent;
+  sender.askNow();
+  await until("it has asked", () => sender.counts().sent === before + 1);
+  await sleep(5 * HEARTBEAT_MS);
+  assert.equal(sender.counts().sent, before + 1);
+  sender.setPace(PEER, HEARTBEAT_MS);
+  await until("it asks often again", () => sender.counts().sent > before + 5);
 });
 
 test("a node is reachable, silent when its program stops answering, and reachable again", async (t) => {
@@ -187,4 +255,26 @@ test("the thread ends when it is told to", async (t) => {
   const { sent } = sender.counts();
   await sleep(5 * HEARTBEAT_MS);
   assert.equal(sender.counts().sent, sent);
+});
+
+/** How many of this process's threads are realtime ones. */
+const realtimeThreads = (): number =>
+  readdirSync("/proc/self/task").filter((thread) => {
+    const fields = readFileSync(`/proc/self/task/${thread}/stat`, "latin1").split(") ").at(-1)!.split(" ");
+    return Number(fields[38]) === SCHED_RR;
+  }).length;
+
+test("the thread is a realtime one when it shall be, and nothing else is", async (t) => {
+  const options = { pinDir: "/sys/fs/bpf/none", key: KEY, number: OWN, interfaces: ["lo"], peers: [PEER] };
+  const start = (isRealtime: boolean) => {
+    const sender = startHeartbeats({ ...options, channel: 0, heartbeat_ms: HEARTBEAT_MS, isRealtime });
+    t.after(async () => sender.close());
+    return sender;
+  };
+  start(true);
+  await until("it is", () => realtimeThreads() === 1);
+  const ordinary = start(false);
+  await sleep(300);
+  assert.equal(realtimeThreads(), 1);
+  await ordinary.close();
 });

@@ -27,6 +27,8 @@ export interface Scene {
   /** The sender of most frames: the scheduler, where it is another node, else a client. */
   readonly sender: () => string;
   readonly numbers: readonly number[];
+  /** The epoch that the program knows. */
+  readonly epoch: () => number;
   readonly heartbeatKey: Buffer;
   readonly now_ns: () => bigint;
 }
@@ -185,15 +187,26 @@ const solicitation: Maker = (random, scene) => {
   return f.eth(f.IPV6, packet, { to: pick(random, [f.OWN_MAC, "33:33:ff:00:01:00", ...scene.macs]) });
 };
 
+/** Mostly the epoch of the scene, or an older one; at times a later one, by who asks. */
+function toldEpoch(random: Random, scene: Scene, asker: number): number {
+  const present = scene.epoch();
+  const counter = Math.max(1, (present >>> 8) - 1 + random(2));
+  const kind = random(16);
+  if (kind < 6) return present;
+  if (kind < 12) return counter * 256 + pick(random, [asker, ...scene.numbers]);
+  return kind < 15 ? random(1000) : ((present >>> 8) + 1) * 256 + asker;
+}
+
 const heartbeat: Maker = (random, scene) => {
   const beat = Buffer.alloc(46);
   beat[0] = random(9) === 0 ? random(256) : 1;
   beat[1] = random(9) === 0 ? random(256) : 1 + random(2);
   beat[2] = pick(random, scene.numbers);
   beat[3] = pick(random, scene.numbers);
-  beat.writeUInt32LE(random(1000), 4);
+  beat.writeUInt32LE(toldEpoch(random, scene, beat[2]), 4);
   beat.writeBigUInt64LE(BigInt(random(1_000_000)), 8);
-  beat.writeUInt32LE(random(4), 16);
+  beat.writeUInt32LE(random(32), 16);
+  beat.writeUInt32LE(random(9) === 0 ? random(9) : random(2), 20);
   // Some from the past, in any order, and some from the future.
   const ago_ns = BigInt(random(2_000_000_000)) - (random(9) === 0 ? 3_600_000_000_000n : 0n);
   const sent_ns = scene.now_ns() - ago_ns;

@@ -8,17 +8,20 @@ import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { NOBODY } from "../../conf/limits.ts";
+import { epochOf } from "../../conf/epoch.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { testRun } from "../../net/libbpf.ts";
 import { loadUnattached } from "../../scheduler/plane/data-plane.ts";
 import { clientHash } from "../../scheduler/hash.ts";
-import { LEASE, NODE_COUNT, REASONS } from "../../scheduler/layout.ts";
+import { CHANNEL_COUNT, NODE_COUNT, PEER, REASONS } from "../../scheduler/layout.ts";
 import type { Service, VserverEntry } from "../../scheduler/plane/shared-maps.ts";
 import { ownerOf, nextOf, previousOf, wordOf } from "../../scheduler/table.ts";
 import { ROWS_PER_VSERVER } from "../../scheduler/traffic-rows.ts";
 import * as f from "./frames.ts";
 import { pick, randomFrame, randomFrom, type Scene } from "./model-frames.ts";
+import { setEpochs } from "./packet-plane.ts";
 import {
+  isScheduling,
   modelRun,
   vserverKey,
   type ModelNode,
@@ -39,6 +42,7 @@ const CLIENTS6 = ["2001:db8::c", "2001:db8::d", "2001:db8:1::1"];
 const CONNECTED_PORTS = [5000, 5001, 5002];
 const PORTS = [...CONNECTED_PORTS, 5003, 40_000, 65_535, 1];
 const VIP_B = "198.18.0.101";
+const AN_HOUR_NS = 3_600_000_000_000n;
 
 let world: World | undefined;
 const [seed = 1, frames = 1000, stride = 20] = process.argv.slice(2).map(Number);
@@ -76,7 +80,8 @@ const scene: Scene = {
   ports: [80, 80, 443, 53, 7000, 81],
   macs: [...NODES.map(f.macOfNode), macOfHost(1), "0a:bb:cc:dd:ee:ff"],
   numbers: NODES,
-  sender: () => (world?.isScheduling === false ? f.macOfNode(2) : f.CLIENT_MAC),
+  sender: () => (world === undefined || isScheduling(world) ? f.CLIENT_MAC : senderToStandby(world)),
+  epoch: () => world?.epochs.epoch ?? 0,
   heartbeatKey,
   now_ns: () => process.hrtime.bigint(),
 };
@@ -107,8 +112,8 @@ async function openConnections(): Promise<() => void> {
 }
 
 const plane = loadUnattached(SIZE, { trafficRows: VSERVERS.length * ROWS_PER_VSERVER });
-const leaseMap = mapShared(plane.object.mapFd(".data.lease"), LEASE.size);
-const lease = new BigUint64Array(leaseMap.buffer, 0, 1);
+const peersMap = mapShared(plane.object.mapFd("peers"), CHANNEL_COUNT * NODE_COUNT * PEER.size);
+const peerLongs = new BigUint64Array(peersMap.buffer);
 plane.setNumber(OWN);
 plane.setOwnMac(f.mac(f.OWN_MAC));
 plane.setHashKey(hashKey);
@@ -140,27 +145,50 @@ const modelVservers = new Map(
   }),
 );
 
+/** Most of what comes to a node that doesn't schedule is from the scheduler or the former one, or strays from a client. */
+const senderToStandby = ({ epochs }: World): string =>
+  pick(random, [f.macOfNode(epochs.epoch % 256 || 2), f.macOfNode(epochs.former % 256 || 3), f.CLIENT_MAC]);
+
+function randomEpochs(): World["epochs"] {
+  const counter = 2 + random(100);
+  const scheduler = pick(random, [OWN, OWN, ...NODES]);
+  const epoch = chance(12) ? 0 : epochOf(counter, scheduler);
+  const former = chance(4) ? 0 : epochOf(counter - 1, pick(random, NODES));
+  setEpochs(plane.lease, epoch, former);
+  plane.lease.clearOffered();
+  return { epoch, former, offered: 0 };
+}
+
+/** The times of answers to the failover process: long ago, or to come, so that the frames may take their time. */
+function randomHeard(): World["heard"] {
+  const heard = new Set(NODES.filter(() => chance(2)));
+  for (const number of NODES) stampHeard(number, heard.has(number));
+  return heard;
+}
+
+function stampHeard(number: number, isHeard: boolean): void {
+  const heard_ns = isHeard ? process.hrtime.bigint() + AN_HOUR_NS : 0n;
+  Atomics.store(peerLongs, (number * PEER.size + PEER.heard_ns) / 8, heard_ns);
+}
+
 /** Nodes, table and role at random, in the program's maps and in the model. */
 function nextWorld(former: World | undefined): World {
-  const isScheduling = random(3) > 0;
-  const hasLease = chance(2);
-  const hasPrevious = random(5) > 0;
-  const schedulerMac = chance(9) ? Buffer.alloc(6) : f.mac(f.macOfNode(2));
-  const [epoch, tableVersion] = [random(1000), BigInt(random(1_000_000))];
-  plane.setScheduling(isScheduling);
+  const [hasTime, stands] = [chance(2), chance(2)];
+  const [hasTable, hasPrevious] = [random(4) > 0, random(5) > 0];
+  const tableVersion = BigInt(random(1_000_000));
+  plane.setHasTable(hasTable);
   plane.setHasPrevious(hasPrevious);
-  plane.setSchedulerMac(schedulerMac.equals(Buffer.alloc(6)) ? undefined : schedulerMac);
-  plane.setEpoch(epoch);
   plane.setTableVersion(Number(tableVersion));
-  lease[0] = hasLease ? process.hrtime.bigint() + 3_600_000_000_000n : 0n;
+  plane.lease.setStands(stands);
+  plane.lease.setUntil(hasTime ? process.hrtime.bigint() + AN_HOUR_NS : 0n);
   return {
     ownMac: f.mac(f.OWN_MAC),
     ownNumber: OWN,
-    schedulerMac,
-    isScheduling,
+    epochs: randomEpochs(),
+    hasTable,
     hasPrevious,
-    hasLease,
-    epoch,
+    hasTime,
+    stands,
     tableVersion,
     heartbeatKey,
     members: new Set(memberMacs.map((mac) => mac.toString("hex"))),
@@ -170,6 +198,7 @@ function nextWorld(former: World | undefined): World {
     buckets: randomBuckets(),
     fragments: former?.fragments ?? new Map(),
     answered_ns: former?.answered_ns ?? new Map(),
+    heard: randomHeard(),
     hashOf: (address) => clientHash(hashKey, address, address.length === 4 ? 4 : 6),
     socketOf: (client, port, vip, vipPort) => {
       if (vipPort !== 80) return "none";
@@ -252,6 +281,10 @@ function runFrame(world: World, index: number): void {
   compare("verdicts", index, frame, verdict, outcome.verdict);
   compare("frames", index, frame, out.toString("hex"), outcome.out.toString("hex"));
   note(outcome, frame);
+  for (const number of world.heard) stampHeard(number, true);
+  const { lease } = plane;
+  const epochs = { epoch: lease.epoch(), former: lease.former(), offered: lease.offered() };
+  compare("epochs", index, frame, epochs, world.epochs);
   // These take a system call each; a disagreement among them is found by running with a stride of 1.
   if (index % stride === stride - 1) compare("counters", index, frame, plane.counters(), counted);
   const events: unknown[] = [];
@@ -277,15 +310,13 @@ function compareTables(world: World, index: number, frame: Buffer): void {
   compare("tables", index, frame, table, expected);
   for (const [row, sum] of expectedTraffic)
     compare(`traffic of row ${row}`, index, frame, plane.traffic(row), sum);
-  for (const number of NODES) {
-    const answered_ns = plane.peers.answered_ns(number);
-    compare(
-      `answers of node ${number}`,
-      index,
-      frame,
-      String(answered_ns),
-      String(world.answered_ns.get(number) ?? 0n),
-    );
+  for (const channel of [0, 1]) {
+    for (const number of NODES) {
+      const row = channel * NODE_COUNT + number;
+      const answered_ns = peerLongs[(row * PEER.size + PEER.answered_ns) / 8];
+      const expected = String(world.answered_ns.get(row) ?? 0n);
+      compare(`answers of node ${number} to ${channel}`, index, frame, String(answered_ns), expected);
+    }
   }
 }
 
@@ -295,7 +326,7 @@ for (let index = 0; index < frames; index++) {
   runFrame(world, index);
 }
 close();
-leaseMap.unmap();
+peersMap.unmap();
 plane.close();
 console.log(JSON.stringify({ seed, frames, verdicts, counted }));
 process.exit(0);

@@ -40,14 +40,23 @@ interface Remembered {
 /** What a socket look-up finds. */
 export type Socket = "connection" | "listener" | "none";
 
+/** An epoch's low byte is the number of the node that schedules in it; 0: none. */
+export interface Epochs {
+  epoch: number;
+  former: number;
+  offered: number;
+}
+
 export interface World {
   readonly ownMac: Buffer;
   readonly ownNumber: number;
-  readonly schedulerMac: Buffer;
-  readonly isScheduling: boolean;
+  /** Who schedules: the program changes it when it is told. */
+  readonly epochs: Epochs;
+  readonly hasTable: boolean;
   readonly hasPrevious: boolean;
-  readonly hasLease: boolean;
-  readonly epoch: number;
+  /** The lease's time lies in the future. */
+  readonly hasTime: boolean;
+  readonly stands: boolean;
   readonly tableVersion: bigint;
   readonly heartbeatKey: Buffer;
   readonly members: ReadonlySet<string>;
@@ -58,8 +67,10 @@ export interface World {
   readonly nodes: ReadonlyMap<number, ModelNode>;
   readonly buckets: ModelBucket[];
   readonly fragments: Map<string, Remembered>;
-  /** Latest answered heartbeat by number. */
+  /** Latest answered heartbeat by row: channel * 256 + number. */
   readonly answered_ns: Map<number, bigint>;
+  /** Nodes that have just answered the failover process. */
+  readonly heard: Set<number>;
   readonly hashOf: (address: Buffer) => number;
   readonly socketOf: (client: Buffer, clientPort: number, vip: Buffer, vipPort: number) => Socket;
   readonly now_ns: bigint;
@@ -87,6 +98,8 @@ interface Way {
 
 interface Flow {
   readonly family: 4 | 6;
+  /** By the scheduler, to this node, which doesn't schedule it again. */
+  readonly isGiven: boolean;
   protocol: number;
   client: Buffer;
   readonly vip: Buffer;
@@ -156,8 +169,21 @@ function runFrame(way: Way): End {
 const isToUs = ({ frame, world }: Way): boolean => frame.subarray(0, 6).equals(world.ownMac);
 const isFromMember = ({ frame, world }: Way): boolean =>
   world.members.has(frame.subarray(6, 12).toString("hex"));
-const isFromScheduler = ({ frame, world }: Way): boolean =>
-  !world.schedulerMac.equals(Buffer.alloc(6)) && frame.subarray(6, 12).equals(world.schedulerMac);
+
+const schedulerIn = (epoch: number): number | undefined => (epoch === 0 ? undefined : epoch % 256);
+/** Whether this node schedules. */
+export const isScheduling = ({ epochs, ownNumber }: World): boolean =>
+  schedulerIn(epochs.epoch) === ownNumber;
+const hasLease = (world: World): boolean => isScheduling(world) && world.hasTime;
+
+/** The scheduler's frames, or those of the one before it. */
+function isGiven({ frame, world }: Way): boolean {
+  const { epochs, nodes } = world;
+  return [epochs.epoch, epochs.former].some((epoch) => {
+    const mac = nodes.get(schedulerIn(epoch) ?? NOBODY)?.mac;
+    return mac !== undefined && !mac.equals(Buffer.alloc(6)) && frame.subarray(6, 12).equals(mac);
+  });
+}
 
 function swapMacs({ frame, world }: Way): void {
   frame.copy(frame, 0, 6, 12);
@@ -171,29 +197,51 @@ function heartbeat(way: Way): End {
   if (frame.length < 14 + 40) return refuse();
   const body = frame.subarray(14, 54);
   const [version, kind, asker, asked] = body;
+  const channel = body.readUInt32LE(20);
   if (
     version !== 1 ||
     asker === asked ||
+    channel > 1 ||
     !sipHash(world.heartbeatKey, body.subarray(0, 32)).equals(body.subarray(32))
   ) {
     return refuse();
   }
   if (kind === 1 && asked === world.ownNumber) {
+    takeNews(world, asker!, body.readUInt32LE(4), body.readUInt32LE(16));
     swapMacs(way);
     body[1] = 2;
-    body.writeUInt32LE(world.epoch, 4);
+    body.writeUInt32LE(world.epochs.epoch, 4);
     body.writeBigUInt64LE(world.tableVersion, 8);
-    body.writeUInt32LE((world.isScheduling ? 1 : 0) | (world.hasLease ? 2 : 0), 16);
+    body.writeUInt32LE(flagsOf(world), 16);
     sipHash(world.heartbeatKey, body.subarray(0, 32)).copy(body, 32);
     way.counts.push("heartbeat_answered");
     return { verdict: TX };
   }
   const sent_ns = body.readBigUInt64LE(24);
-  const isNew = sent_ns > (world.answered_ns.get(asked!) ?? 0n) && sent_ns <= world.now_ns;
+  const row = channel * 256 + asked!;
+  const isNew = sent_ns > (world.answered_ns.get(row) ?? 0n) && sent_ns <= world.now_ns;
   if (kind !== 2 || asker !== world.ownNumber || !isNew) return refuse();
-  world.answered_ns.set(asked!, sent_ns);
+  world.answered_ns.set(row, sent_ns);
+  if (channel === 0) world.heard.add(asked!);
   way.counts.push("heartbeat_heard");
   return { verdict: DROP };
+}
+
+/** What who asks tells of itself: it is believed when it is the scheduler of the epoch that it tells. */
+function takeNews({ epochs }: World, asker: number, epoch: number, flags: number): void {
+  if (asker !== epoch % 256) return;
+  const [isLeased, isOffer] = [(flags & 2) !== 0, (flags & 16) !== 0];
+  if (isLeased && epoch > epochs.epoch) {
+    epochs.former = epochs.epoch;
+    epochs.epoch = epoch;
+  }
+  if (isOffer && epoch === epochs.epoch) epochs.offered = epoch;
+}
+
+function flagsOf(world: World): number {
+  const scheduler = schedulerIn(world.epochs.epoch);
+  const hears = isScheduling(world) || (scheduler !== undefined && world.heard.has(scheduler));
+  return (isScheduling(world) ? 1 : 0) | (hasLease(world) ? 2 : 0) | (hears ? 4 : 0) | (world.stands ? 8 : 0);
 }
 
 function mayAskUs(way: Way): boolean {
@@ -204,7 +252,7 @@ function answerArp(way: Way, at: number): End {
   const { frame, world } = way;
   if (frame.length < at + 28) return pass(way, "truncated");
   const isRequest = frame.readUInt16BE(at + 6) === 1 && frame.readUInt16BE(at + 2) === IPV4;
-  if (!isRequest || !world.hasLease) return pass(way, "not_ip");
+  if (!isRequest || !hasLease(world)) return pass(way, "not_ip");
   if (!mayAskUs(way)) return pass(way, "other_mac");
   const senderMac = Buffer.from(frame.subarray(at + 8, at + 14));
   const sender = Buffer.from(frame.subarray(at + 14, at + 18));
@@ -220,15 +268,13 @@ function answerArp(way: Way, at: number): End {
   return { verdict: TX };
 }
 
-/** Who may have its frames looked at further: undefined; else the frame's end. */
-function admit(way: Way): End | undefined {
+/** What is done with frames of this sender: looked at further to schedule them, or as given to this node; else their end. */
+function admit(way: Way): End | "schedule" | "given" {
   const { world } = way;
   if (!isToUs(way)) return pass(way, "other_mac");
-  if (!world.isScheduling && isFromScheduler(way)) {
-    return world.hasPrevious ? undefined : pass(way, "from_scheduler");
-  }
+  if (!isScheduling(world) && isGiven(way)) return world.hasPrevious ? "given" : pass(way, "from_scheduler");
   if (isFromMember(way)) return pass(way, "from_member");
-  return world.isScheduling ? undefined : pass(way, "standby");
+  return isScheduling(world) || world.hasTable ? "schedule" : pass(way, "standby");
 }
 
 function ipv4(way: Way, at: number): End {
@@ -236,13 +282,14 @@ function ipv4(way: Way, at: number): End {
   if (frame.length < at + 20) return pass(way, "truncated");
   const headerBytes = (frame[at]! & 15) * 4;
   if (headerBytes < 20) return pass(way, "truncated");
-  const refused = admit(way);
-  if (refused !== undefined) return refused;
+  const admitted = admit(way);
+  if (typeof admitted !== "string") return admitted;
   const fragmentation = frame.readUInt16BE(at + 6);
   const offset = fragmentation & 0x1fff;
   const isFragment = (fragmentation & 0x3fff) !== 0;
   return transport(way, {
     family: 4,
+    isGiven: admitted === "given",
     protocol: frame[at + 9]!,
     client: Buffer.from(frame.subarray(at + 12, at + 16)),
     vip: Buffer.from(frame.subarray(at + 16, at + 20)),
@@ -262,10 +309,11 @@ function ipv6(way: Way, at: number): End {
   const { frame } = way;
   if (frame.length < at + 40) return pass(way, "truncated");
   if (frame[at + 6] === 58 && answerNeighbour(way, at)) return { verdict: TX };
-  const refused = admit(way);
-  if (refused !== undefined) return refused;
+  const admitted = admit(way);
+  if (typeof admitted !== "string") return admitted;
   const flow: Flow = {
     family: 6,
+    isGiven: admitted === "given",
     protocol: frame[at + 6]!,
     client: Buffer.from(frame.subarray(at + 8, at + 24)),
     vip: Buffer.from(frame.subarray(at + 24, at + 40)),
@@ -301,7 +349,7 @@ function answerNeighbour(way: Way, at: number): boolean {
   const ask = at + 40;
   if (frame.length < ask + 24 || frame[ask] !== 135 || frame[ask + 1] !== 0 || frame[at + 7] !== 255)
     return false;
-  if (!world.hasLease || !mayAskUs(way)) return false;
+  if (!hasLease(world) || !mayAskUs(way)) return false;
   const target = Buffer.from(frame.subarray(ask + 8, ask + 24));
   if (!world.vips.has(target.toString("hex"))) return false;
   const length = frame.readUInt16BE(at + 4);
@@ -409,7 +457,7 @@ function laterFragment(way: Way, flow: Flow): End {
   if (first?.handedOnTo !== undefined) {
     return handOn(way, first.vserver!, world.nodes.get(first.handedOnTo)!, first.handedOnTo);
   }
-  if (!world.isScheduling) return pass(way, "from_scheduler");
+  if (flow.isGiven) return pass(way, "from_scheduler");
   if (first === undefined) return unknownFragment(way, flow);
   if (first.vserver === undefined) return pass(way, "no_vserver");
   const owner = ownerAfter(way, first.vserver, first.bucket!);
@@ -441,7 +489,7 @@ function schedule(way: Way, flow: Flow): End {
     return pass(way, "no_vserver");
   }
   const bucket = bucketOf(world, flow, vserver);
-  return world.isScheduling ? scheduleBucket(way, flow, vserver, bucket) : onNode(way, flow, vserver, bucket);
+  return flow.isGiven ? onNode(way, flow, vserver, bucket) : scheduleBucket(way, flow, vserver, bucket);
 }
 
 function bucketOf(world: World, flow: Flow, vserver: ModelVserver): number {
@@ -482,7 +530,7 @@ function ownerAfter(way: Way, vserver: ModelVserver, index: number): ModelNode |
   return nodeAt(way.world, vserver, bucket.owner);
 }
 
-/** On the scheduler: to the bucket's owner, or to its next when nobody living has it. */
+/** To the bucket's owner, or to its next when nobody living has it. */
 function scheduleBucket(way: Way, flow: Flow, vserver: ModelVserver, index: number): End {
   const { world } = way;
   const bucket = world.buckets[index]!;
@@ -528,7 +576,7 @@ function followNext(way: Way, vserver: ModelVserver, index: number): boolean {
   return true;
 }
 
-/** On a node that doesn't schedule: what the scheduler gave it stays, or gets its second chance. */
+/** What the scheduler gave to this node stays, or gets its second chance. */
 function onNode(way: Way, flow: Flow, vserver: ModelVserver, index: number): End {
   const { world } = way;
   const bucket = world.buckets[index]!;

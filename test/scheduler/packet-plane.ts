@@ -1,10 +1,11 @@
 /** A loaded program with a small world in its maps, and how one row of the packet table is held against it. */
 import assert from "node:assert/strict";
+import { epochOf } from "../../conf/epoch.ts";
 import { NOBODY } from "../../conf/limits.ts";
-import { mapShared } from "../../net/ffi.ts";
+import type { Lease } from "../../net/lease.ts";
 import { testRun } from "../../net/libbpf.ts";
 import { loadUnattached } from "../../scheduler/plane/data-plane.ts";
-import { LEASE, TRAFFIC_SLOTS } from "../../scheduler/layout.ts";
+import { TRAFFIC_SLOTS } from "../../scheduler/layout.ts";
 import type { Service, TrafficRows, VserverEntry } from "../../scheduler/plane/shared-maps.ts";
 import type { NodeState } from "../../scheduler/plane/interface-maps.ts";
 import { wordOf } from "../../scheduler/table.ts";
@@ -28,6 +29,17 @@ const NODES: Readonly<Record<number, NodeState>> = {
   5: { ...DEAD, isReachable: true },
 };
 
+/** Node 1 schedules, or node 2; before that it was node 5. */
+export const OWN_EPOCH = epochOf(7, 1);
+export const OTHER_EPOCH = epochOf(7, 2);
+const FORMER_EPOCH = epochOf(6, 5);
+
+/** Makes a lease page know these epochs, whatever it knew. */
+export function setEpochs(lease: Omit<Lease, "close">, epoch: number, former: number): void {
+  assert.ok(lease.raiseEpoch(lease.epoch(), epoch));
+  lease.setFormer(former);
+}
+
 export type PacketPlane = ReturnType<typeof loadPacketPlane>;
 
 /** Loads a program and fills its maps. Sockets are looked for in the network namespace of who runs it. */
@@ -35,7 +47,6 @@ export function loadPacketPlane(objectFile: string) {
   const plane = loadUnattached(SIZE, { objectFile, trafficRows: TRAFFIC_ROWS });
   plane.setOwnMac(f.mac(f.OWN_MAC));
   plane.setNumber(1);
-  plane.setSchedulerMac(f.mac(f.macOfNode(2)));
   plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 73 + 41) & 255)));
   plane.setHeartbeatKey(f.HEARTBEAT_KEY);
   plane.setVips([f.VIP, f.VIP6]);
@@ -51,15 +62,12 @@ export function loadPacketPlane(objectFile: string) {
   for (const number of [1, 2, 3]) {
     plane.setNode(1, number, { mac: f.mac(macOfHost(number)), slot: HOST_SLOT + number, ...UP });
   }
-  const lease = mapShared(plane.object.mapFd(".data.lease"), LEASE.size);
-  const words = new BigUint64Array(lease.buffer, 0, 1);
   return {
     ...plane,
-    setLease: (isHeld: boolean) => (words[0] = isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
-    close: () => {
-      lease.unmap();
-      plane.close();
-    },
+    setScheduling: (isScheduling: boolean) =>
+      setEpochs(plane.lease, isScheduling ? OWN_EPOCH : OTHER_EPOCH, FORMER_EPOCH),
+    setLease: (isHeld: boolean) =>
+      plane.lease.setUntil(isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
   };
 }
 
@@ -125,6 +133,7 @@ const wordBefore = (row: Row): Word => row.bucket ?? [2, 3];
 export function prepare(plane: PacketPlane, row: Row): void {
   fill(plane, wordBefore(row));
   plane.setScheduling(row.isScheduling ?? true);
+  plane.setHasTable(row.hasTable ?? true);
   plane.setHasPrevious(row.hasPrevious ?? true);
   plane.setLease(row.hasLease ?? true);
   plane.consumeHeld(() => undefined);

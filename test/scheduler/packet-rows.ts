@@ -31,7 +31,10 @@ export interface Row {
   readonly isDirect?: boolean;
   /** Counters that grew by one; no other may. */
   readonly counts?: readonly string[];
+  /** Node 1, which has the program, schedules unless told; else node 2 does. Before that it was node 5. */
   readonly isScheduling?: boolean;
+  /** Whether the table is whole; it is unless told. */
+  readonly hasTable?: boolean;
   /** Whether the program has been told that some bucket has a previous node; it has unless told. */
   readonly hasPrevious?: boolean;
   readonly hasLease?: boolean;
@@ -84,6 +87,8 @@ function answer6(target: string, option: Buffer, padding = 0): Buffer {
   packet.writeUInt16BE(icmp6Checksum(packet), 42);
   return f.eth(f.IPV6, Buffer.concat([packet, Buffer.alloc(padding)]), { to: f.CLIENT_MAC, from: f.OWN_MAC });
 }
+/** Another node schedules, and its table is this one's, too. */
+const standby = { isScheduling: false, hasTable: true } as const;
 const targetOption = Buffer.concat([Buffer.of(2, 1), f.mac(f.OWN_MAC)]);
 
 export const rows: readonly Row[] = [
@@ -604,11 +609,97 @@ export const rows: readonly Row[] = [
     counts: ["from_member"],
   },
   {
-    name: "a node that does not schedule passes all",
+    name: "a node that neither schedules nor has a table passes what a client sends",
     packet: v4(6, syn),
     isScheduling: false,
+    hasTable: false,
     verdict: PASS,
     counts: ["standby"],
+  },
+  {
+    name: "the scheduler needs nobody's word that its table is whole",
+    packet: v4(6, syn),
+    hasTable: false,
+    verdict: TX,
+    node: 2,
+  },
+  // What comes to a node that doesn't schedule past the scheduler, as from a client with an old ARP entry.
+  { name: "a node with a table schedules it", packet: v4(6, syn), ...standby, verdict: TX, node: 2 },
+  { name: "over IPv6, too", packet: v6(6, syn), ...standby, verdict: TX, node: 2 },
+  {
+    name: "a node with a table keeps it when the bucket is its own",
+    packet: v4(6, syn),
+    ...standby,
+    bucket: [1, 2],
+    verdict: PASS,
+    node: 1,
+  },
+  {
+    name: "a node with a table gives an unassigned bucket to its next, as the scheduler does",
+    packet: v4(6, syn),
+    ...standby,
+    bucket: [NOBODY, 3],
+    after: [3, 3],
+    verdict: TX,
+    node: 3,
+    counts: ["claimed"],
+  },
+  {
+    name: "a node with a table routes round a dead node, even if that was the scheduler",
+    packet: v4(6, syn),
+    ...standby,
+    bucket: [4, 3],
+    after: [3, 3, 4],
+    verdict: TX,
+    node: 3,
+    counts: ["followed"],
+  },
+  {
+    name: "a node with a table drops what nobody living can get",
+    packet: v4(6, syn),
+    ...standby,
+    bucket: [4, 4],
+    verdict: DROP,
+    counts: ["no_node"],
+  },
+  {
+    name: "a node with a table sends an ICMP error to the flow's owner",
+    packet: v4(1, f.icmpError(3, quoted4())),
+    ...standby,
+    verdict: TX,
+    node: 2,
+    counts: ["icmp_error"],
+  },
+  {
+    name: "a node with a table sends a later fragment after its first",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 21 }),
+    before: [v4(17, f.udp(5000, 53, 64), { offset: 0x2000, id: 21 })],
+    ...standby,
+    verdict: TX,
+    node: 2,
+    vserver: VSERVERS.dns,
+    counts: ["later_fragment"],
+  },
+  {
+    name: "a node with a table holds a later fragment that comes before its first",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 22 }),
+    ...standby,
+    verdict: DROP,
+    counts: ["fragment_held"],
+  },
+  {
+    name: "a node with a table passes another port of the VIP",
+    packet: v4(6, f.tcp(5000, 81)),
+    ...standby,
+    verdict: PASS,
+    counts: ["no_vserver"],
+  },
+  {
+    name: "a node with a table schedules no member's frame",
+    packet: v4(6, syn, {}, { from: f.macOfNode(3) }),
+    ...standby,
+    verdict: PASS,
+    counts: ["from_member"],
   },
   // ARP.
   {
@@ -626,12 +717,11 @@ export const rows: readonly Row[] = [
     out: f.eth(f.VLAN, f.vlan(5, f.ARP, answer4(f.VIP)), { to: f.CLIENT_MAC, from: f.OWN_MAC }),
   },
   {
-    name: "a node that does not schedule answers under a lease, too",
+    name: "an ARP request is passed when another node schedules, though the lease's time lasts",
     packet: f.eth(f.ARP, f.arp(1, f.CLIENT, f.VIP), { to: f.BROADCAST }),
     isScheduling: false,
-    verdict: TX,
-    counts: ["arp_answered"],
-    out: f.eth(f.ARP, answer4(f.VIP), { to: f.CLIENT_MAC, from: f.OWN_MAC }),
+    verdict: PASS,
+    counts: ["not_ip"],
   },
   {
     name: "without a lease an ARP request is passed",
@@ -713,6 +803,13 @@ export const rows: readonly Row[] = [
     name: "without a lease a solicitation is passed",
     packet: v6(58, f.solicitation(f.VIP6), { hops: 255 }, { to: GROUP }),
     hasLease: false,
+    verdict: PASS,
+    counts: ["other_mac"],
+  },
+  {
+    name: "a solicitation is passed when another node schedules, though the lease's time lasts",
+    packet: v6(58, f.solicitation(f.VIP6), { hops: 255 }, { to: GROUP }),
+    isScheduling: false,
     verdict: PASS,
     counts: ["other_mac"],
   },

@@ -10,6 +10,7 @@ import { dirname, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Worker } from "node:worker_threads";
 import * as fc from "fast-check";
+import { epochOf } from "../../conf/epoch.ts";
 import { NOBODY } from "../../conf/limits.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { testRun } from "../../net/libbpf.ts";
@@ -20,7 +21,16 @@ import type { BucketEvent, HeldFragment } from "../../scheduler/plane/shared-map
 import { nextOf, ownerOf, wordOf } from "../../scheduler/table.ts";
 import * as f from "./frames.ts";
 import { heartbeatTests } from "./heartbeat-checks.ts";
-import { bucketOf, check, fill, loadPacketPlane, prepare, SIZE, type PacketPlane } from "./packet-plane.ts";
+import {
+  bucketOf,
+  check,
+  fill,
+  loadPacketPlane,
+  prepare,
+  setEpochs,
+  SIZE,
+  type PacketPlane,
+} from "./packet-plane.ts";
 import { DROP, PASS, PORTS, rows as packetRows, syn, TX, v4, v6, VSERVERS } from "./packet-rows.ts";
 import { enterOwnNamespace, openSockets, type RealSockets } from "./real-sockets.ts";
 import { secondChanceRows } from "./second-chance-rows.ts";
@@ -194,15 +204,37 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       assert.ok(first);
     });
 
-    test("while no scheduler is known, nobody's frames count as its", () => {
-      prepare(plane, { name: "", packet: syn, verdict: PASS, isScheduling: false });
-      plane.setSchedulerMac(undefined);
+    test("a scheduler that is not known, or whose MAC address is not, has sent nothing", () => {
+      prepare(plane, { name: "", packet: syn, verdict: PASS, hasTable: false });
+      const nowhere = v4(6, f.tcp(5000, 80, 0x10));
+      nowhere.fill(0, 6, 12);
+      const fromNode0 = v4(6, f.tcp(5000, 80, 0x10), {}, { from: f.macOfNode(0) });
+      const setMacOf0 = (mac: Buffer): void =>
+        plane.setNode(0, 0, {
+          mac,
+          slot: 0,
+          isUp: false,
+          isSelf: false,
+          isReachable: false,
+          isDraining: false,
+        });
+      setMacOf0(f.mac(f.macOfNode(0)));
+      for (const [epoch, former] of [
+        [0, 0],
+        [epochOf(3, 77), epochOf(2, 78)],
+      ] as const) {
+        setEpochs(plane.lease, epoch, former);
+        for (const packet of [nowhere, fromNode0]) {
+          const before = plane.counters();
+          assert.equal(testRun(plane.programFd, packet).verdict, PASS);
+          assert.equal((plane.counters()["standby"] ?? 0) - (before["standby"] ?? 0), 1);
+        }
+      }
+      setEpochs(plane.lease, epochOf(3, 0), 0);
       const before = plane.counters();
-      const packet = v4(6, f.tcp(5000, 80, 0x10));
-      packet.fill(0, 6, 12);
-      assert.equal(testRun(plane.programFd, packet).verdict, PASS);
-      assert.equal((plane.counters()["standby"] ?? 0) - (before["standby"] ?? 0), 1);
-      plane.setSchedulerMac(f.mac(f.macOfNode(2)));
+      assert.equal(testRun(plane.programFd, fromNode0).verdict, PASS);
+      assert.equal((plane.counters()["from_scheduler"] ?? 0) - (before["from_scheduler"] ?? 0), 1, "node 0");
+      setMacOf0(Buffer.alloc(6));
     });
 
     test("what is too long to be held, or finds the ring full, is passed", () => {
@@ -343,7 +375,8 @@ test("all 65,536 ports of a client hit different buckets", () => {
   plane.setServices([{ address: f.VIP, port: 80, transport: "tcp", vserver: { index: 0, ...place } }]);
   const state = { isUp: true, isSelf: true, isReachable: true, isDraining: false };
   plane.setNode(0, 1, { mac: f.mac(f.OWN_MAC), slot: 0, ...state });
-  plane.setScheduling(true);
+  plane.setNumber(1);
+  setEpochs(plane.lease, epochOf(1, 1), 0);
   for (let i = 0; i < 65_536; i++) plane.buckets[i * 2] = wordOf(NOBODY, 1);
   const packet = v4(6, syn);
   for (let port = 0; port < 65_536; port++) {

@@ -4,6 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { parseMac } from "../../conf/address.ts";
+import { epochOf } from "../../conf/epoch.ts";
 import { DlbaError, describeError } from "../../conf/errors.ts";
 import { readInterface } from "../../net/interface.ts";
 import { openDataPlane, type DataPlane } from "../../scheduler/plane/data-plane.ts";
@@ -15,8 +16,9 @@ export interface Order {
   readonly mode?: "auto" | "native" | "generic";
   /** Written into the first bucket's word. */
   readonly mark?: number;
-  /** Written as epoch, as every interface's scheduler MAC, and as the MAC of node 9 of each. */
+  /** Written into the lease page. */
   readonly epoch?: number;
+  /** Written as the MAC address of node 9 on each interface. */
   readonly macs?: readonly string[];
   /** Schedules UDP to this VIP's port 53 to this node; node 1 is this one, node 2 has that MAC address. */
   readonly serve?: { readonly vip: string; readonly owner: number; readonly mac: string };
@@ -65,7 +67,7 @@ function fdinfo(fd: string): string {
 
 function obey(plane: DataPlane): void {
   if (order.mark !== undefined) plane.buckets[0] = order.mark;
-  if (order.epoch !== undefined) plane.setEpoch(order.epoch);
+  if (order.epoch !== undefined) plane.lease.raiseEpoch(plane.lease.epoch(), order.epoch);
   order.macs?.forEach((text, i) => {
     plane.planes[i]?.setNode(0, 9, { mac: parseMac(text)!, slot: 9, isSelf: false, ...STATE });
   });
@@ -84,7 +86,8 @@ function serve(plane: DataPlane, { vip, owner, mac }: NonNullable<Order["serve"]
   const vserver = { ...place, isAddressOnly: false };
   plane.setVips([vip]);
   plane.setServices([{ address: vip, port: 53, transport: "udp", vserver }]);
-  plane.setScheduling(true);
+  plane.setNumber(1);
+  plane.lease.raiseEpoch(plane.lease.epoch(), epochOf(1, 1));
 }
 
 function run(): void {
@@ -97,7 +100,7 @@ function run(): void {
     mode: order.mode ?? "auto",
   });
   const first = plane.buckets[0] ?? 0;
-  const { epoch } = plane.facts();
+  const epoch = plane.lease.epoch();
   const macs = plane.planes.map((one) => hex(one.readNode(0, 9).mac));
   obey(plane);
   say({

@@ -6,8 +6,9 @@ import { NOBODY } from "../../conf/limits.ts";
 import * as f from "./frames.ts";
 import { CONNECTED_PORT, PASS, PORTS, syn, TX, v4, v6, VSERVERS, type Row } from "./packet-rows.ts";
 
-/** The scheduler, as a sender. */
+/** The scheduler, and the one before it, as senders. */
 const SCHEDULER = { from: f.macOfNode(2) };
+const FORMER = { from: f.macOfNode(5) };
 const ACK = 0x10;
 const stray = f.tcp(5000, PORTS.http, ACK);
 const own = f.tcp(CONNECTED_PORT, PORTS.http, ACK);
@@ -126,12 +127,48 @@ const atReceiver: readonly Row[] = [
     bucket: [1, 2, 1],
   },
   {
-    name: "only the scheduler's frames get a second chance",
+    name: "another member's frames get no second chance",
     packet: v4(6, stray, {}, { from: f.macOfNode(3) }),
     ...given,
     counts: ["from_member"],
   },
-  { name: "a client's frame gets none", packet: v4(6, stray), ...given, counts: ["standby"] },
+  {
+    name: "a client's frame gets none without a table",
+    packet: v4(6, stray),
+    ...given,
+    hasTable: false,
+    counts: ["standby"],
+  },
+  {
+    name: "a client's frame gets one where there is a table, as from the scheduler",
+    packet: v4(6, stray),
+    ...handedOn,
+  },
+  { name: "what the former scheduler sends goes on, too", packet: v4(6, stray, {}, FORMER), ...handedOn },
+  { name: "over IPv6, too", packet: v6(6, stray, {}, FORMER), ...handedOn },
+  { name: "the former scheduler's SYN stays", packet: v4(6, syn, {}, FORMER), ...given },
+  {
+    name: "a connection's segment stays when it comes from the former scheduler",
+    packet: v4(6, own, {}, FORMER),
+    ...given,
+  },
+  {
+    name: "what the former scheduler sends is passed at once while no bucket has a previous node",
+    packet: v4(6, stray, {}, FORMER),
+    ...given,
+    hasPrevious: false,
+  },
+  {
+    name: "a second chance does not need a whole table",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...handedOn,
+    hasTable: false,
+  },
+  {
+    name: "a later fragment of the former scheduler's is never held",
+    packet: part(37, FORMER.from),
+    ...given,
+  },
   {
     name: "a direct pool's flow gets none",
     packet: v4(6, f.tcp(5000, PORTS.direct, ACK), {}, SCHEDULER),
@@ -203,6 +240,13 @@ const atReceiver: readonly Row[] = [
 ];
 
 const atScheduler: readonly Row[] = [
+  {
+    name: "the scheduler hands on nothing that the former one sends: that has been scheduled",
+    packet: v4(6, stray, {}, FORMER),
+    bucket: [1, 2, 3],
+    verdict: PASS,
+    counts: ["from_member"],
+  },
   {
     name: "the scheduler hands on a stray segment of its own bucket",
     packet: v4(6, stray),

@@ -24,7 +24,6 @@ import {
   makeMark,
   nodesTable,
   release,
-  replaceFeed,
   settleReady,
   steerNodes,
   turn,
@@ -286,21 +285,4 @@ test("busy buckets fill a new node evenly over the time that is set for it", () 
   assert.ok(first > 10 && first < 50, `${first} buckets after one of ten seconds`);
   for (let second = 0; second < 4; second++) settleAll(world);
   assert.ok(Math.abs(owned() - SIZE / 4) <= (SIZE / 4) * 0.1, `${owned()} of ${SIZE / 4}`);
-});
-
-test("with another feed the proposals under way are told anew, and take effect when all have them", () => {
-  const world = worldOf(13);
-  settleAll(world);
-  for (let bucket = 0; bucket < SIZE; bucket++) packet(world, bucket);
-  settleAll(world);
-  world.conditions.set(2, "leaving");
-  setConditions(world, []);
-  turn(world.steering, world.now_ns);
-  const { policy } = nodesTable(world.steering);
-  replaceFeed(world.steering, newFeed(policy.plan.words, 2));
-  setConditions(world, []);
-  for (const number of world.follows.keys()) connect(world, number);
-  settleAll(world);
-  assert.equal(policy.plan.owned[2], 0);
-  checkEqual(world, 13);
 });

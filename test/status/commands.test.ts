@@ -121,7 +121,8 @@ test("info works when nothing else of the node does", async () => {
   const info = await answerOf("show info", {});
   assert.match(info, /^Process_scheduler: not running$/m);
   assert.match(info, /^Workers: 0$/m);
-  assert.match(info, /^Role: scheduler$/m);
+  assert.match(info, /^Role: node$/m);
+  assert.match(info, /^Scheduler: none$/m);
 });
 
 test("tables whose process is away are one clear error", async () => {
@@ -160,6 +161,7 @@ const INFO: readonly string[] = [
   "Node_number: 1",
   "Role: scheduler",
   "Scheduler_number: 1",
+  "Scheduler: node1",
   "Uptime_sec: 61",
   "Config_file: /etc/dlba/array.yaml",
   "Process_status: pid 99",
@@ -178,7 +180,14 @@ const INFO: readonly string[] = [
   "Buckets_assigned: 21845",
   "Buckets_with_previous: 9",
   "Balance: groups",
-  "Epoch: 3",
+  "Epoch: 3 by node 1",
+  "Merged_buckets: 12",
+  "Lost_buckets: 5",
+  "Held_fragments_sent: 7",
+  "Held_fragments_expired: 2",
+  "Held_fragments_dropped: 1",
+  "Watch_heartbeats_sent: 400",
+  "Watch_heartbeats_failed: 3",
   "Last_sweep: 2026-01-02T03:04:05.000Z",
   "Last_sweep_ms: 12.34",
   "Node_1_state: up",
@@ -187,8 +196,19 @@ const INFO: readonly string[] = [
   "Packets_to_node_12: 0",
   "Packets_arp: 2",
   "Packets_passed: 10",
+  "Failover_state: scheduling",
+  "Failover_epoch: 3 by node 1",
+  "Failover_leased: yes",
+  "Failover_stands: yes",
   "Lease_renewals: 55",
   "Announcements: 4",
+  "Takeovers: 2",
+  "Yields: 1",
+  "Vip_foreign_claims: 6",
+  "Vip_foreign_mac: 02:00:00:00:00:99",
+  "Heartbeats_sent: 900",
+  "Heartbeats_failed: 8",
+  "Longest_stall_ms: 21",
   "Connections_open: 10",
   "Connections_accepted: 40",
   "Requests: 200",

@@ -69,6 +69,7 @@ export function node(change: Partial<NodeRow> = {}): NodeRow {
     address: "10.0.0.1",
     enabled: true,
     weight: 1,
+    effective_weight: 1.5,
     ...change,
   };
 }
@@ -96,6 +97,7 @@ export function scheduler(change: Partial<SchedulerReport> = {}): SchedulerRepor
         address: "2001:db8::12",
         enabled: false,
         weight: 10,
+        effective_weight: 10,
       }),
     ],
     last_sweep_at_ms: NOW_MS - 2000,
@@ -107,8 +109,13 @@ export function scheduler(change: Partial<SchedulerReport> = {}): SchedulerRepor
     buckets_assigned: 21_845,
     buckets_with_previous: 9,
     balance: "groups",
-    epoch: 3,
+    epoch: 3 * 256 + 1,
     table_version: 77,
+    held_fragments: { sent: 7, expired: 2, dropped: 1 },
+    heartbeats_sent: 400,
+    heartbeats_failed: 3,
+    merged_buckets: 12,
+    lost_buckets: 5,
     counters: { passed: 10, arp: 2 },
     packets_to_node: { "1": 1000, "12": 0 },
     ...change,
@@ -184,10 +191,20 @@ export function vservers(change: Partial<VserversReport> = {}): VserversReport {
 export function failover(change: Partial<FailoverReport> = {}): FailoverReport {
   return {
     kind: "failover",
+    state: "scheduling",
+    epoch: 3 * 256 + 1,
     is_scheduler: true,
     scheduler_number: 1,
+    cannot_stand: "",
     lease_renewals: 55,
     announcements: 4,
+    takeovers: 2,
+    yields: 1,
+    foreign_claims: 6,
+    foreign_mac: "02:00:00:00:00:99",
+    heartbeats_sent: 900,
+    heartbeats_failed: 8,
+    longest_stall_ms: 21,
     ...change,
   };
 }

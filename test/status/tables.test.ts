@@ -19,9 +19,9 @@ test("DLBA Server Status Table as CSV and JSON", () => {
   assert.equal(
     nodesTable(scheduler(), NOW_MS, "csv"),
     text([
-      "DLBA Server Number,Name,MAC Address,# IP Groups Assigned,Avg. Resp. Time,# Hits,# Open Connections,Failed,Physical IP Address,Enabled,Weight,Table Version,State,Reason",
-      "1,node1,02:00:00:00:00:01,21845,2.50 ms,12345,64,no,10.0.0.1,yes,1,77,up,",
-      "12,node12,,0,,,,FAILED,2001:db8::12,no,10,,down,its kernel is silent",
+      "DLBA Server Number,Name,MAC Address,# IP Groups Assigned,Avg. Resp. Time,# Hits,# Open Connections,Failed,Physical IP Address,Enabled,Weight,Table Version,Effective Weight,State,Reason",
+      "1,node1,02:00:00:00:00:01,21845,2.50 ms,12345,64,no,10.0.0.1,yes,1,77,1.5,up,",
+      "12,node12,,0,,,,FAILED,2001:db8::12,no,10,,10,down,its kernel is silent",
     ]),
   );
   assert.deepEqual(JSON.parse(nodesTable(scheduler(), NOW_MS, "json")), {

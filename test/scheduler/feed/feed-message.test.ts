@@ -45,6 +45,7 @@ const feedMessage: fc.Arbitrary<FeedMessage> = fc.oneof(
   fc.record({ kind: kind("delta"), version, group, pairs }),
   fc.record({ kind: kind("nodes"), version: fc.option(version, { nil: undefined }), group, pairs }),
   fc.record({ kind: kind("tick") }),
+  fc.record({ kind: kind("merged") }),
   fc.record({ kind: kind("refused"), reason }),
 );
 const followerMessage: fc.Arbitrary<FollowerMessage> = fc.oneof(
@@ -57,6 +58,7 @@ const followerMessage: fc.Arbitrary<FollowerMessage> = fc.oneof(
     connections: version,
     bits: fc.uint8Array({ maxLength: 100 }),
   }),
+  fc.record({ kind: kind("owners"), first: version, owners: fc.uint8Array({ maxLength: 100 }) }),
   fc.record({ kind: kind("again"), reason }),
   fc.record({ kind: kind("tick") }),
   fc.record({ kind: kind("refused"), reason }),
@@ -67,8 +69,10 @@ const withoutFeed = (line: string): string => {
   return line.slice(0, -1);
 };
 /** Buffers and typed arrays of equal bytes are not deeply equal. */
-const plain = (message: FeedMessage | FollowerMessage): unknown =>
-  message.kind === "held" ? { ...message, bits: Array.from(message.bits) } : { ...message };
+function plain(message: FeedMessage | FollowerMessage): unknown {
+  if (message.kind === "held") return { ...message, bits: Array.from(message.bits) };
+  return message.kind === "owners" ? { ...message, owners: Array.from(message.owners) } : { ...message };
+}
 
 test("what is written is read, from both sides", () => {
   fc.assert(
@@ -113,6 +117,7 @@ test("the largest messages fit into their lines", () => {
   const fromFollower: FollowerMessage[] = [
     { kind: "hello", number: 254, seen: 0xffffffff, ...place },
     { kind: "held", version: most, group: name, connections: most, bits: bitmapOf(MAX_TABLE_SIZE, []) },
+    { kind: "owners", first: most, owners: new Uint8Array(FEED_PART_BUCKETS).fill(255) },
   ];
   for (const message of fromFollower) {
     assert.ok(Buffer.byteLength(encodeFollowerMessage(message)) <= FOLLOWER_LINE_BYTES, message.kind);
@@ -122,7 +127,7 @@ test("the largest messages fit into their lines", () => {
 const hello = (body: object) =>
   JSON.stringify({
     hello: {
-      protocol: 1,
+      protocol: 2,
       number: 1,
       epoch: 0,
       version: 0,
@@ -183,7 +188,7 @@ test("what can't be a sender's message is refused", () => {
   const wrong = [
     '{"hello":{}}',
     '{"full":{}}',
-    '{"full":{"protocol":1,"epoch":1,"version":0,"history":"","groups":[]}}',
+    '{"full":{"protocol":2,"epoch":1,"version":0,"history":"","groups":[]}}',
     '{"part":{"group":"","first":0,"words":"AAAA"}}',
     '{"part":{"group":"","first":-1,"words":""}}',
     '{"part":{"group":"","first":0,"words":5}}',
@@ -217,9 +222,9 @@ test("whatever comes in, it is read or refused", () => {
 });
 
 test("another version of the protocol is refused in words, whatever else stands in the line", () => {
-  assert.throws(() => decodeFollowerMessage('{"hello":{"protocol":2,"who":3}}'), {
+  assert.throws(() => decodeFollowerMessage('{"hello":{"protocol":3,"who":3}}'), {
     code: "FEED_REFUSED",
-    message: /the follower speaks version 2 of the table feed, this node version 1/,
+    message: /the follower speaks version 3 of the table feed, this node version 2/,
   });
   assert.throws(() => decodeFeedMessage('{"full":{"protocol":0}}'), { code: "FEED_REFUSED" });
 });

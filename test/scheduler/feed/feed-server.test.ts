@@ -125,8 +125,9 @@ test("with the next scheduler a node goes on without a copy, and the former sche
   assert.deepEqual(wordsOf(follow), planOf(feed));
   again.follower.stop();
   const back = followAt(t, first.server.port, follow);
-  await until("the first one hears of the next", () => first.ahead.length > 0);
-  assert.equal(first.ahead[0]?.seen, 2);
+  await until("the first one hears of the next", () =>
+    first.lines.some((line) => /node 1 has met epoch 2/.test(line)),
+  );
   await until("the node says so", () => back.lines.some((line) => /node 1 has met epoch 2/.test(line)));
   assert.ok(follow.isWhole);
 });
@@ -227,6 +228,24 @@ const bad: Record<string, string[]> = {
       bits: bitmapOf(SIZE, []),
     }),
   ],
+  "owners out of turn": [
+    helloOf(1),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(8) }),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(8) }),
+  ],
+  "owners of more buckets than there are": [
+    helloOf(1),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE + 1) }),
+  ],
+  "a second table's owners": [
+    helloOf(1),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE) }),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE) }),
+  ],
+  "no owners at all": [
+    helloOf(1),
+    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(0) }),
+  ],
   "buckets of a version that was not sent": [
     helloOf(1),
     encodeFollowerMessage({ kind: "held", version: 1, group: "", connections: 3, bits: bitmapOf(SIZE, []) }),
@@ -320,4 +339,34 @@ test("what a node holds as previous comes with its number", async (t) => {
     [76, 77, SIZE - 1].map((bucket) => hasBit(held.bits, bucket)),
     [false, true, true],
   );
+});
+
+test("a node that was scheduling, too, tells who owned its buckets, in parts and once", async (t) => {
+  const size = 32_768;
+  const owners = Uint8Array.from({ length: size }, (_, bucket) => (bucket * 7) % 256);
+  const serving = await serve(t, { size });
+  const lostFollow = () => Object.assign(followOf(3, size), { lost: owners });
+  const follow = lostFollow();
+  const { follower } = followAt(t, serving.server.port, follow);
+  await until("the owners have come", () => serving.owners.length === 1);
+  await until("the node knows that", () => follow.lost === undefined);
+  assert.equal(serving.owners[0]![0], 3);
+  assert.deepEqual(serving.owners[0]![1], owners);
+  follower.stop();
+  const again = lostFollow();
+  followAt(t, serving.server.port, again);
+  await until("it is told that they are here", () => again.lost === undefined);
+  assert.equal(serving.owners.length, 1, "they make work once");
+});
+
+test("a node that has gone on from the same table has nothing to tell", async (t) => {
+  const base = { epoch: 1, version: 7, history: "ab" };
+  const serving = await serve(t, { epoch: 2, base });
+  const follow = followOf(3);
+  Object.assign(follow, { position: base, isWhole: true, seen: 1, lost: new Uint8Array(SIZE) });
+  followAt(t, serving.server.port, follow);
+  await until("it is in step", () => inStep(serving.feed, 3));
+  assert.equal(follow.lost, undefined);
+  await sleep(50);
+  assert.deepEqual(serving.owners, []);
 });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { FeedMessage } from "../../../scheduler/feed/feed-message.ts";
 import {
+  baseOf,
   createFollow,
   flagsOf,
   hello,
@@ -313,4 +314,43 @@ test("what an earlier life has left is whole, and in no history", () => {
   assert.ok(!isFollowing(follow));
   const { epoch, version, history, seen } = hello(follow);
   assert.deepEqual({ epoch, version, history, seen }, { epoch: 4, version: 2, history: "", seen: 4 });
+});
+
+test("the words that were told are kept beside those of the program, which are put right when told again", () => {
+  const follow = whole();
+  const { table, words } = follow.groups.get("")!;
+  table[0] = 99;
+  assert.deepEqual(Array.from(words), [1, 2, 3, 4]);
+  take(follow, delta(11, "", [0, 1]));
+  assert.deepEqual(wordsOf(follow), [1, 2, 3, 4]);
+});
+
+test("a feed may begin where the table stands only if it is whole, has all groups and a history", () => {
+  const follow = whole();
+  assert.deepEqual(baseOf(follow), { epoch: 5, version: 10, history: HISTORY });
+  take(follow, delta(11, "", [0, 7]));
+  assert.equal(baseOf(follow)?.version, 11);
+  take(follow, { ...full, version: 12 });
+  assert.equal(baseOf(follow), undefined, "a copy is under way");
+  const groups = [{ name: "", size: 4 }];
+  takeAll(follow, [{ ...full, version: 12, groups }, nodes(""), part("", 0, [1, 2, 3, 4]), end(12)]);
+  assert.equal(baseOf(follow), undefined, "a pool was not told");
+  assert.equal(baseOf(followOf({ epoch: 4, version: 2, history: "" })), undefined);
+  assert.equal(baseOf(followOf()), undefined);
+});
+
+test("a table that lost is kept for a sender until that has it, or has gone on from it", () => {
+  const lost = Uint8Array.of(1, 2, 3, 255);
+  const lostFollow = (): Follow => {
+    const position = { epoch: 4, version: 10, history: "a" };
+    return { ...followOf(position), lost };
+  };
+  const told = lostFollow();
+  takeAll(told, [...copy, end(10)]);
+  assert.equal(told.lost, lost);
+  assert.equal(take(told, { kind: "merged" }).reply, undefined);
+  assert.equal(told.lost, undefined);
+  const succeeded = lostFollow();
+  take(succeeded, { ...opening, kind: "continue" });
+  assert.equal(succeeded.lost, undefined);
 });

@@ -63,7 +63,7 @@ test("it says who it is, takes the table, and acknowledges", async (t) => {
   const { port, lines } = await play(t, copy);
   const { follow } = followAt(t, port, followOf(2));
   await until("it acknowledges", () => lines.includes(acknowledged(3)));
-  assert.match(lines[0] ?? "", /^\{"hello":\{"protocol":1,"number":2,"epoch":0,/);
+  assert.match(lines[0] ?? "", /^\{"hello":\{"protocol":2,"number":2,"epoch":0,/);
   assert.ok(isFollowing(follow));
   assert.equal(wordsOf(follow)[SIZE - 1], 7);
 });

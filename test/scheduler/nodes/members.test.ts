@@ -27,6 +27,7 @@ function config(number: number, change: Partial<NodeConfig> = {}): NodeConfig {
     interfaces: [],
     enabled: true,
     weight: 1,
+    priority: 100,
     ...change,
   };
 }

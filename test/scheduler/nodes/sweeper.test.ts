@@ -20,6 +20,7 @@ const node: NodeConfig = {
   interfaces: [],
   enabled: true,
   weight: 1,
+  priority: 100,
 };
 const status = {
   number: 2,

@@ -1,13 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { newSentTimes, SENT_KEPT, type SentTimes } from "../../../net/heartbeat-memory.ts";
-import {
-  judge,
-  newLiveness,
-  type Liveness,
-  type LivenessSettings,
-} from "../../../scheduler/nodes/liveness.ts";
+import { newSentTimes, SENT_KEPT, type SentTimes } from "../../net/heartbeat-memory.ts";
+import { judge, newLiveness, type Liveness, type LivenessSettings } from "../../net/liveness.ts";
 
 const ns = (ms: number): number => Math.round(ms * 1e6);
 const settings: LivenessSettings = { heartbeat_ns: ns(20), dead_after_ns: ns(100) };

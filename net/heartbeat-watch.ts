@@ -1,12 +1,12 @@
 /**
- * The scheduler's watch over the other nodes' kernels: heartbeats to all of them on every interface, and a verdict on
- * each every few milliseconds.
+ * A watch over other nodes' kernels: heartbeats to them on every interface, and a verdict on each every few
+ * milliseconds.
  */
-import { DlbaError } from "../../conf/errors.ts";
-import { newSentTimes } from "../../net/heartbeat-memory.ts";
-import { monotonic_ns } from "../../conf/clock.ts";
-import type { HeartbeatSender } from "../../net/heartbeat-sender.ts";
-import type { Peers } from "../../net/peers-page.ts";
+import { DlbaError } from "../conf/errors.ts";
+import { newSentTimes } from "./heartbeat-memory.ts";
+import { monotonic_ns } from "../conf/clock.ts";
+import type { HeartbeatSender } from "./heartbeat-sender.ts";
+import type { Peers } from "./peers-page.ts";
 import { judge, newLiveness, type Liveness, type LivenessSettings } from "./liveness.ts";
 
 /** How often peers should be judged; see STALL_NS in liveness.ts. */

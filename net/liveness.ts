@@ -4,7 +4,7 @@
  * Neither side's user space can cause a false alarm. A peer's answers are its kernel's, and are noted by ours; and only
  * heartbeats count that have really gone out, and that had time to be answered while this process was running.
  */
-import type { SentTimes } from "../../net/heartbeat-memory.ts";
+import type { SentTimes } from "./heartbeat-memory.ts";
 
 /** How long an answer may take. On one segment it takes a fraction of a millisecond. */
 const ANSWER_NS = 20_000_000;

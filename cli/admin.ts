@@ -1,0 +1,21 @@
+/** What the commands that change a running node share: how it is reached, and how nodes are named. */
+import { InvalidArgumentError } from "commander";
+import { join } from "node:path";
+import { askAdmin } from "../net/admin-socket.ts";
+import { notReached } from "./show.ts";
+
+/** An argument that names a node. Throws InvalidArgumentError. */
+export function nodeName(text: string): string {
+  if (/^[A-Za-z0-9-]{1,63}$/.test(text)) return text;
+  throw new InvalidArgumentError("expected a node's name or number");
+}
+
+/** Has a node's scheduler process carry out a command. Rejects with what it refuses, or NOT_RUNNING. */
+export async function askAdminAt(runDir: string, line: string, timeout_ms: number): Promise<string> {
+  const path = join(runDir, "admin.sock");
+  try {
+    return await askAdmin({ path, line, timeout_ms });
+  } catch (error) {
+    throw error instanceof Error ? notReached(path, error) : error;
+  }
+}

@@ -1,0 +1,6 @@
+/** Where a node keeps what it needs, if nobody says otherwise. */
+
+export const DEFAULT_PIN_DIR = "/sys/fs/bpf/dlba";
+export const DEFAULT_RUN_DIR = "/run/dlba";
+/** On a disk: it outlasts a restart of the machine. */
+export const DEFAULT_STATE_DIR = "/var/lib/dlba";

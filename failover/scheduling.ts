@@ -1,0 +1,69 @@
+/** The step of a node that schedules: it renews its lease as long as nothing speaks against it. */
+import { schedulerIn } from "../conf/epoch.ts";
+import { announceDue, answerForeign, answerMember } from "./announcing.ts";
+import { stepHandOver, type Fitness, type HandOver } from "./hand-over.ts";
+import { LEASE_NS } from "./timing.ts";
+import { claim, startFollowing, startLooking } from "./transitions.ts";
+import { tell, type Turn } from "./turn.ts";
+
+export function schedule(turn: Turn, epoch: number): void {
+  const { state, input } = turn;
+  const { page, now_ns } = input;
+  if (page.epoch !== epoch || state.seen > epoch) return stepDown(turn, epoch);
+  if (now_ns >= page.until_ns) return startLooking(turn, "it stood still for longer than its lease");
+  const before = state.handOver;
+  state.handOver = stepHandOver(before, input, turn.settings, { epoch, fitness: fitnessOf(turn) });
+  tellOffers(turn, before);
+  if (state.handOver.hasGivenUp) {
+    tell(turn, "gives-up", { reason: "it is not fit to schedule, and others are" });
+    return startLooking(turn, "it has given up its lease");
+  }
+  turn.actions.until_ns = now_ns + LEASE_NS;
+  turn.actions.offerTo = state.handOver.offer?.to;
+  announceWhatIsDue(turn);
+}
+
+/** There is a later epoch, or this one was never written to the page or is not there any more. */
+function stepDown(turn: Turn, epoch: number): void {
+  const { seen } = turn.state;
+  if (schedulerIn(seen) !== turn.settings.number) {
+    tell(turn, "yields", { peer: seen % 256 });
+    return startFollowing(turn, seen);
+  }
+  if (turn.input.page.epoch !== epoch) return startLooking(turn, "its data plane was made anew");
+  // Nobody schedules in that one, but all others wait for this node to do so.
+  claim(turn, "an epoch of its own that it had forgotten is still known");
+}
+
+const fitnessOf = ({ state, input: { own } }: Turn): Fitness => ({
+  isFit: state.stands,
+  canForward: own.hasCarrier && own.hasProgram,
+});
+
+function tellOffers(turn: Turn, { offer: before, answeredWish }: HandOver): void {
+  const { offer, answeredWish: answered } = turn.state.handOver;
+  if (offer !== undefined && offer !== before) {
+    turn.actions.askNow = true;
+    tell(turn, "offers", { peer: offer.to, reason: offer.cause });
+  } else if (offer === undefined && before !== undefined) {
+    tell(turn, "offer-ended", { peer: before.to, reason: "it was not taken" });
+  } else if (offer === undefined && answered !== undefined && answered !== answeredWish) {
+    tell(turn, "offer-ended", { peer: answered, reason: "that node would not take over" });
+  }
+}
+
+/** Others that claim the VIPs, and the series that is under way. */
+function announceWhatIsDue(turn: Turn): void {
+  const { state, actions, input } = turn;
+  for (const one of input.vipClaims) {
+    const isForeign = one.kind === "foreign";
+    const answer = (isForeign ? answerForeign : answerMember)(state.announcing, input.now_ns);
+    if (answer === undefined) continue;
+    state.announcing = answer;
+    if (isForeign) tell(turn, "foreign-claim", { mac: one.mac });
+    else tell(turn, "announces-again", { peer: one.number, reason: "it has announced the VIPs, too" });
+  }
+  const { announcing, isDue } = announceDue(state.announcing, input.now_ns);
+  state.announcing = announcing;
+  actions.announce = isDue;
+}

@@ -1,0 +1,264 @@
+/**
+ * A takeover run: `npm run chaos:takeover -- [--rounds 1000] [--seed N] [--nodes 3] [--json]`. An array in a lab under load;
+ * round after round something befalls the scheduler or another node: everything killed, one process killed, all processes
+ * stopped for a while, cable out, cut off for a blink, parted into sides, asked to hand over. After each healing
+ * exactly one node must schedule, and all must agree on that. No connection may fail whose node clients could reach all
+ * the while, and memory, descriptors and BPF objects have to stay level. Exits 1 with what was wrong, and leaves
+ * nothing behind. The same seed makes the same faults.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { describeError } from "../../conf/errors.ts";
+import { holdCables } from "../../lab/cables.ts";
+import { faultOf, figuresOf, type Flow, monotonicNow_ms } from "../../lab/flow-report.ts";
+import { startFlows } from "../../lab/flow-tools.ts";
+import { downOnInterrupt } from "../../lab/interrupt.ts";
+import { labDown, labShow } from "../../lab/lab.ts";
+import { labSchedulerSoon } from "../../lab/scheduler.ts";
+import type { LabState } from "../../lab/state.ts";
+import { labUp } from "../../lab/up.ts";
+import { agreement, openLeasePages } from "./leases.ts";
+import { type Levels, levelsOf, risen } from "./levels.ts";
+import { takeoverPlan, writeConfig } from "./load.ts";
+import { type ChaosArray, inflict, type Inflicted } from "./takeover-faults.ts";
+import { type Fault, FAULTS, planFaults } from "./takeover-rounds.ts";
+
+/** After healing, one node schedules so soon. A pulled cable is noticed to be back only after up to a second. */
+const AGREE_WITHIN_MS = 5000;
+/** And stays it: a lease that nobody renews any more lasts for 150 ms. */
+const STABLE_MS = 250;
+const ALL_UP_WITHIN_MS = 30_000;
+const LEVELS_EVERY = 50;
+const ROUND_MOST_S = 40;
+const MAX_SHOWN_ERRORS = 10;
+
+interface RoundReport extends Inflicted {
+  readonly kind: Fault["kind"];
+  readonly started_ms: number;
+  /** From healing to the last moment of disagreement. */
+  readonly agreed_ms: number;
+  readonly allUp_ms: number;
+}
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "1000" },
+    seed: { type: "string", default: String(Date.now() % 1_000_000) },
+    nodes: { type: "string", default: "3" },
+    json: { type: "boolean", default: false },
+  },
+});
+
+function say(text: string): void {
+  if (!values.json) console.log(text);
+}
+
+function countOf(name: "rounds" | "seed" | "nodes", least: number, most: number): number {
+  const count = Number(values[name]);
+  if (Number.isInteger(count) && count >= least && count <= most) return count;
+  console.error(`--${name} takes a number from ${least} to ${most}`);
+  process.exit(2);
+}
+
+/** Waits until all agree and go on agreeing on the same for a while. */
+async function stableAgreement({ pages, nodes }: ChaosArray): Promise<{ agreed_ms: number; wrong: string }> {
+  const started_ms = monotonicNow_ms();
+  for (;;) {
+    const left_ms = AGREE_WITHIN_MS - (monotonicNow_ms() - started_ms);
+    const { epoch, wrong } = await agreement(pages, nodes, left_ms);
+    const agreed_ms = monotonicNow_ms() - started_ms;
+    if (wrong !== "") return { agreed_ms, wrong };
+    const until_ms = monotonicNow_ms() + STABLE_MS;
+    let isSame = true;
+    while (isSame && monotonicNow_ms() < until_ms) {
+      const now = await agreement(pages, nodes, 0);
+      isSame = now.wrong === "" && now.epoch === epoch;
+      await sleep(2);
+    }
+    if (isSame) return { agreed_ms, wrong: "" };
+  }
+}
+
+/** Waits until the scheduler's table says that all nodes are up: then each has the whole bucket table. */
+async function allUp(lab: string): Promise<{ allUp_ms: number; wrong: string }> {
+  const started_ms = monotonicNow_ms();
+  for (;;) {
+    const rows = await nodeRows(lab);
+    const allUp_ms = monotonicNow_ms() - started_ms;
+    const notUp = rows.filter(({ state }) => state !== "up");
+    if (rows.length > 0 && notUp.length === 0) return { allUp_ms, wrong: "" };
+    if (allUp_ms > ALL_UP_WITHIN_MS) return { allUp_ms, wrong: `not up: ${JSON.stringify(notUp)}` };
+    await sleep(20);
+  }
+}
+
+type NodeRow = { readonly name: string; readonly state: string };
+
+/** None when the scheduler's processes are just being started again, or another node takes over. */
+async function nodeRows(lab: string): Promise<readonly NodeRow[]> {
+  try {
+    const table = await labShow(lab, await labSchedulerSoon(lab), "nodes");
+    return (table as { readonly nodes: readonly NodeRow[] }).nodes;
+  } catch {
+    return [];
+  }
+}
+
+async function runRound(array: ChaosArray, fault: Fault): Promise<RoundReport> {
+  const started_ms = monotonicNow_ms();
+  const before = await agreement(array.pages, array.nodes, AGREE_WITHIN_MS);
+  const inflicted = await inflict(array, fault, before.scheduler);
+  const { agreed_ms, wrong } = await stableAgreement(array);
+  const up = await allUp(array.state.name);
+  const all = [before.wrong, inflicted.wrong, wrong, up.wrong].filter((text) => text !== "");
+  return {
+    ...inflicted,
+    kind: fault.kind,
+    started_ms,
+    agreed_ms,
+    allUp_ms: up.allUp_ms,
+    wrong: all.join("; "),
+  };
+}
+
+interface Run {
+  readonly reports: readonly RoundReport[];
+  readonly levels: readonly Levels[];
+}
+
+/** Ends early when something was wrong: what comes after would tell of that only. */
+async function runRounds(array: ChaosArray, faults: readonly Fault[]): Promise<Run> {
+  const reports: RoundReport[] = [];
+  const levels: Levels[] = [];
+  for (const [i, fault] of faults.entries()) {
+    const report = await runRound(array, fault);
+    reports.push(report);
+    sayRound(i, faults.length, report);
+    if (i % LEVELS_EVERY === 0) levels.push(levelsOf(array.state));
+    if (report.wrong !== "") break;
+  }
+  return { reports, levels };
+}
+
+function sayRound(i: number, count: number, report: RoundReport): void {
+  const { kind, victim, note = "", takenOver_ms, agreed_ms, allUp_ms, wrong, started_ms } = report;
+  const place = `${String(i + 1).padStart(String(count).length)}/${count}`;
+  const took = takenOver_ms === undefined ? "" : `taken over in ${Math.round(takenOver_ms)} ms, `;
+  const healed = `healed: agreed in ${Math.round(agreed_ms)} ms, all up in ${Math.round(allUp_ms)} ms`;
+  const all_s = ((monotonicNow_ms() - started_ms) / 1000).toFixed(1);
+  say(`${place}  ${kind.padEnd(9)} ${victim} ${note}  ${took}${healed} (${all_s} s)`);
+  if (wrong !== "") say(`  WRONG: ${wrong}`);
+}
+
+interface TakeoverReport {
+  readonly ok: boolean;
+  readonly seed: number;
+  readonly [part: string]: unknown;
+}
+
+async function withLab(lab: string, dir: string): Promise<TakeoverReport> {
+  const [rounds, seed, count] = [
+    countOf("rounds", 1, 100_000),
+    countOf("seed", 0, 0xffffffff),
+    countOf("nodes", 2, 8),
+  ];
+  const numbers = Array.from({ length: count }, (_, i) => i + 1);
+  say(`Seed ${seed}, ${rounds} rounds, ${count} nodes. Bringing up the lab …`);
+  const { state } = await labUp({ name: lab, configFile: writeConfig(dir, numbers) });
+  const flows = startFlows(lab, "client", takeoverPlan(60 + rounds * ROUND_MOST_S));
+  const array: ChaosArray = {
+    state,
+    nodes: numbers.map((number) => `node${number}`),
+    clients: ["client"],
+    pages: openLeasePages(state),
+    cables: holdCables(lab),
+    deaths: [],
+  };
+  const { wrong } = await allUp(lab);
+  if (wrong !== "") throw new Error(wrong);
+  await sleep(2000);
+  const run = await runRounds(array, planFaults(seed, rounds, count));
+  return conclude(array, run, await flows.stop(), seed);
+}
+
+function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: number): TakeoverReport {
+  const { reports, levels } = run;
+  const lost = flows.filter((flow) => faultOf(flow, array.deaths) === "living");
+  const answers = flows.reduce((sum, flow) => sum + flow.answers, 0);
+  const wrong = [
+    ...reports.flatMap((report, i) => (report.wrong === "" ? [] : [`round ${i + 1}: ${report.wrong}`])),
+    ...lost.slice(0, MAX_SHOWN_ERRORS).map((flow) => lostLine(array.state, flow, reports)),
+    ...risen(levels),
+    ...(answers === 0 ? ["no request was answered"] : []),
+  ];
+  const figures = figuresOf(flows, array.deaths);
+  const kinds = kindFigures(reports);
+  say(`\nflows: ${JSON.stringify(figures, undefined, 1)}`);
+  for (const [kind, figure] of Object.entries(kinds)) say(`${kind.padEnd(9)} ${JSON.stringify(figure)}`);
+  say(`levels: ${JSON.stringify(levels.at(1) ?? levels[0])} → ${JSON.stringify(levels.at(-1))}`);
+  for (const line of wrong) say(`  ${line}`);
+  const ok = wrong.length === 0;
+  const said = `${lost.length} errors on connections whose nodes were there, ${reports.length} rounds`;
+  say(`${ok ? "Good" : "NOT GOOD"}: ${said}. Seed ${seed}.`);
+  return { ok, seed, rounds: reports.length, flows: figures, kinds, levels, errors: lost.length, wrong };
+}
+
+/** Median and longest times of each kind of fault. */
+function kindFigures(reports: readonly RoundReport[]): Record<string, Record<string, number>> {
+  const figures: Record<string, Record<string, number>> = {};
+  for (const kind of FAULTS) {
+    const all = reports.filter((report) => report.kind === kind);
+    if (all.length === 0) continue;
+    const taken = all.flatMap(({ takenOver_ms }) => takenOver_ms ?? []);
+    figures[kind] = {
+      rounds: all.length,
+      ...medianAndMost("taken_over", taken),
+      ...medianAndMost(
+        "agreed",
+        all.map(({ agreed_ms }) => agreed_ms),
+      ),
+      ...medianAndMost(
+        "all_up",
+        all.map(({ allUp_ms }) => allUp_ms),
+      ),
+    };
+  }
+  return figures;
+}
+
+function medianAndMost(name: string, list: readonly number[]): Record<string, number> {
+  if (list.length === 0) return {};
+  const sorted = list.toSorted((a, b) => a - b);
+  const [median, most] = [sorted[sorted.length >> 1]!, sorted.at(-1)!];
+  return { [`${name}_median_ms`]: Math.round(median), [`${name}_most_ms`]: Math.round(most) };
+}
+
+function lostLine(state: LabState, flow: Flow, reports: readonly RoundReport[]): string {
+  const node = state.hosts.find(({ addresses }) => addresses.includes(flow.node))?.name ?? "no node yet";
+  const round = reports.findLastIndex(({ started_ms }) => started_ms <= flow.ended_ms);
+  const since = round < 0 ? "" : ` (+${((flow.ended_ms - reports[round]!.started_ms) / 1000).toFixed(2)} s)`;
+  const at = `${flow.group} from port ${flow.client_port} at ${node}`;
+  return `round ${round + 1}${since}: ${at}: ${flow.error} after ${flow.answers} answers`;
+}
+
+async function main(): Promise<TakeoverReport> {
+  const lab = `takeover${process.pid}`;
+  const dir = mkdtempSync(join(tmpdir(), "dlba-takeover-"));
+  downOnInterrupt(lab);
+  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+  try {
+    return await withLab(lab, dir);
+  } catch (error) {
+    console.error(describeError(error));
+    return { ok: false, seed: Number(values.seed), reason: describeError(error) };
+  } finally {
+    await labDown(lab);
+  }
+}
+
+const report = await main();
+if (values.json) console.log(JSON.stringify(report, undefined, 2));
+process.exit(report.ok ? 0 : 1);

@@ -1,0 +1,100 @@
+/** Who claims a VIP, as real frames on a real segment tell it. Needs root. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { formatIp, formatMac, parseIp } from "../../conf/address.ts";
+import { watchVips, type VipClaim, type VipWatch } from "../../failover/vip-watch.ts";
+import { announcements, ETHERTYPE_ARP, ETHERTYPE_IPV6, neighbourQuestion } from "../../net/frames.ts";
+import { readInterface } from "../../net/interface.ts";
+import {
+  ONLY_ADVERTISEMENTS,
+  openPacketSocket,
+  SEND_ONLY,
+  type FilterStep,
+} from "../../net/packet-socket.ts";
+import { enterOwnNetwork, ip } from "../net/network-namespace.ts";
+
+enterOwnNetwork();
+ip("link add near type veth peer name far");
+for (const name of ["near", "far"]) ip(`link set ${name} up`);
+
+const vips = ["198.18.0.100", "2001:db8::100"].map((text) => parseIp(text)!);
+const near = readInterface("near");
+const far = readInterface("far");
+const segment = { ...near, addresses: [parseIp("198.18.1.1")!] };
+const ADVERTISEMENT = 136;
+const SOLICITATION = 135;
+const ONLY_SOLICITATIONS = ONLY_ADVERTISEMENTS.map(([code, isTrue, isFalse, constant]): FilterStep => [
+  code,
+  isTrue,
+  isFalse,
+  constant === ADVERTISEMENT ? SOLICITATION : constant,
+]);
+
+async function claims(watch: VipWatch, now_ms: number): Promise<VipClaim[]> {
+  await sleep(20);
+  return watch.turn(now_ms);
+}
+
+test("announcements of VIPs are claims of who sent them, all else is passed over", async (t) => {
+  const watch = watchVips([segment], vips);
+  const socket = openPacketSocket(far.ifindex, SEND_ONLY);
+  t.after(() => [watch, socket].forEach((one) => one.close()));
+  watch.turn(0);
+  for (const vip of vips) for (const frame of announcements(far.mac, vip)) socket.send(frame);
+  const other = parseIp("198.18.0.99")!;
+  for (const frame of announcements(far.mac, other)) socket.send(frame);
+  socket.send(neighbourQuestion(far.mac, other, vips[0]!)!);
+  socket.send(new Uint8Array(60).fill(255));
+  const seen = await claims(watch, 1);
+  assert.deepEqual(
+    seen.map(({ slot, vip, mac }) => [slot, vip, formatMac(mac)]),
+    [
+      [0, "198.18.0.100", formatMac(far.mac)],
+      [0, "198.18.0.100", formatMac(far.mac)],
+      [0, "2001:db8::100", formatMac(far.mac)],
+    ],
+  );
+});
+
+test("it asks who has a VIP, once a second, and for each in turn", async (t) => {
+  const watch = watchVips([{ ...near, addresses: [parseIp("198.18.1.1")!, parseIp("fe80::1")!] }], vips);
+  const ears = [
+    openPacketSocket(far.ifindex, ETHERTYPE_ARP),
+    openPacketSocket(far.ifindex, ETHERTYPE_IPV6, ONLY_SOLICITATIONS),
+  ];
+  t.after(() => [watch, ...ears].forEach((one) => one.close()));
+  const heard = async (): Promise<string[]> => {
+    await sleep(20);
+    return ears.flatMap((ear) => {
+      const frame = ear.receive();
+      if (frame === undefined) return [];
+      const isArp = frame.readUInt16BE(12) === ETHERTYPE_ARP;
+      return [isArp ? formatIp(frame.subarray(38, 42), 4) : formatIp(frame.subarray(62, 78), 6)];
+    });
+  };
+  const asked: string[][] = [];
+  for (const now_ms of [0, 999, 1000, 1999, 2000]) {
+    watch.turn(now_ms);
+    asked.push(await heard());
+  }
+  assert.deepEqual(asked, [["198.18.0.100"], [], ["2001:db8::100"], [], ["198.18.0.100"]]);
+});
+
+test("more than a turn's share waits for the next one, and a cable that is out ends nothing", async (t) => {
+  const watch = watchVips([segment], vips.slice(0, 1));
+  const socket = openPacketSocket(far.ifindex, SEND_ONLY);
+  t.after(() => {
+    watch.close();
+    socket.close();
+    ip("link set near up");
+  });
+  watch.turn(0);
+  for (let i = 0; i < 50; i++) for (const frame of announcements(far.mac, vips[0]!)) socket.send(frame);
+  assert.equal((await claims(watch, 1)).length, 64);
+  assert.equal((await claims(watch, 2)).length, 36);
+  ip("link set near down");
+  watch.turn(2000);
+  assert.deepEqual(await claims(watch, 2001), []);
+  assert.equal(watch.failures, 1);
+});

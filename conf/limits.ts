@@ -63,6 +63,11 @@ export const FEED_PATIENCE_TICKS = 4;
 export const FEED_RETRY_MIN_MS = 20;
 export const FEED_RETRY_MAX_MS = 500;
 export const FEED_CONNECT_MS = 1000;
+/**
+ * A new scheduler is followed after this long: it needs that to open its port, and one that has claimed while it was cut
+ * off may have to yield at once, which costs nobody his table then.
+ */
+export const FOLLOW_AFTER_MS = 60;
 /** Changes that one turn proposes at most: a few milliseconds of work. */
 export const STEER_CHANGES = 4096;
 /** Proposals under way at most: when the others lag, there is no point in planning further. */

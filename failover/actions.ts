@@ -5,7 +5,7 @@
  *    of this tick is done or told, and the next tick sees why.
  * 2. `markDead`: clear that node's UP and REACHABLE on all slots.
  * 3. `until_ns`: `lease.setUntil`, always (0: this node does not answer).
- * 4. `stands`: `lease.setStands`. `clearsOffer`: `lease.clearOffered`.
+ * 4. `stands`, `side`: `lease.tell`. `clearsOffer`: `lease.clearOffered`.
  * 5. `news`, `offerTo`, `paces_ms` (the same object as long as nothing changes): to the heartbeat sender.
  * 6. `askNow`: `askNow()`, after the news. `announce`: the VIPs on all segments.
  * 7. `wantsEcho`: an ICMP echo request to each of them, on every segment, every 10 ms as long as they stand here.
@@ -18,6 +18,8 @@ export interface ElectorActions {
   readonly markDead: number | undefined;
   readonly until_ns: number;
   readonly stands: boolean;
+  /** How many nodes follow this one, itself included, as it tells its peers; 0: it does not schedule. */
+  readonly side: number;
   readonly clearsOffer: boolean;
   readonly news: { readonly epoch: number; readonly isLeased: boolean };
   readonly offerTo: number | undefined;

@@ -3,7 +3,7 @@
  * learnt another node's address. Pure.
  */
 import { ANNOUNCE_AT_MS } from "../conf/limits.ts";
-import { MS } from "./timing.ts";
+import { MERGE_NS, MS } from "./timing.ts";
 
 /** A foreign claim is answered at most this often: two that both insist must not flood the segment. */
 const FOREIGN_NS = 1000 * MS;
@@ -38,9 +38,12 @@ export function answerForeign(before: Announcing, now_ns: number): Announcing | 
   return { from_ns: now_ns, made: 0, foreign_ns: now_ns };
 }
 
-/** Another node claims a VIP: undefined when announcements have just begun anyway. */
+/**
+ * Another node claims a VIP: undefined when announcements have just begun, or are about to. It schedules, too, for a moment; heartbeats
+ * settle that.
+ */
 export function answerMember(before: Announcing, now_ns: number): Announcing | undefined {
-  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceAgain(before, now_ns);
+  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceAgain(before, now_ns + MERGE_NS);
 }
 
 /** What is due. Announcements that were missed while the process was held up are made up for by one. */

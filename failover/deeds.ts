@@ -64,7 +64,7 @@ export function carryOut(
   if (actions.markDead !== undefined) tools.senses.markDead(actions.markDead);
   lease.setUntil(BigInt(Math.floor(actions.until_ns)));
   if (actions.until_ns > 0) tally.renewals++;
-  lease.setStands(actions.stands);
+  lease.tell({ stands: actions.stands, side: actions.side });
   if (actions.clearsOffer) lease.clearOffered();
   tellSender(tools, tally, actions);
   if (actions.announce) announce(tools, tally);

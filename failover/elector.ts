@@ -11,8 +11,10 @@ import type { ElectorInput, ElectorSettings } from "./facts.ts";
 import { follow } from "./following.ts";
 import { newHandOver } from "./hand-over.ts";
 import { lookRound } from "./looking.ts";
+import { latestOf } from "./peers.ts";
 import { schedule } from "./scheduling.ts";
-import { MS } from "./timing.ts";
+import { NO_SIDE } from "./sides.ts";
+import { MERGE_NS, MS } from "./timing.ts";
 import { startLooking } from "./transitions.ts";
 import { beginTurn, tell, type Elector, type Paces, type Turn } from "./turn.ts";
 
@@ -37,6 +39,7 @@ export function createElector(settings: ElectorSettings): Elector {
     announcing: newAnnouncing(0),
     busyUntil_ns: 0,
     stands: false,
+    side: NO_SIDE,
     objection: "",
     answers: [],
     paces: undefined,
@@ -60,6 +63,8 @@ export function tick(
   setPaces(turn);
   const { role, handOver } = state;
   actions.news = { epoch: actions.raise?.to ?? input.page.epoch, isLeased: actions.until_ns > 0 };
+  if (role.kind !== "scheduling") state.side = NO_SIDE;
+  actions.side = state.side.nodes;
   actions.reserveCounter = counterToReserve(turn);
   const isHandingOver = handOver.offer !== undefined || handOver.isWaiting;
   actions.canStop = input.isStopping && (role.kind !== "scheduling" || !isHandingOver);
@@ -94,7 +99,7 @@ function noteReturns(turn: Turn): void {
   }
   state.answers = answers;
   if (back === undefined || role.kind !== "scheduling") return;
-  state.announcing = announceAgain(state.announcing, input.now_ns);
+  state.announcing = announceAgain(state.announcing, input.now_ns + MERGE_NS);
   tell(turn, "announces-again", { peer: back, reason: "that node is back" });
 }
 
@@ -117,21 +122,31 @@ function setPaces({ state, actions, settings, input }: Turn): void {
   const isCalm = role.kind === "scheduling" || role.kind === "following";
   const isUrgent = isSuspicious || !isCalm || input.now_ns < busyUntil_ns;
   const first = role.kind === "following" ? schedulerIn(role.watch.epoch) : handOver.offer?.to;
-  const isSame = paces?.first === first && paces?.isUrgent === isUrgent;
-  const chosen = paces !== undefined && isSame ? paces : pacesFor(settings, first, isUrgent);
+  const silent = role.kind === "scheduling" ? silentPeers(input) : NOBODY;
+  const isSame = paces?.first === first && paces?.isUrgent === isUrgent && isSameList(paces.silent, silent);
+  const chosen = paces !== undefined && isSame ? paces : pacesFor(settings, { first, isUrgent, silent });
   state.paces = chosen;
   actions.paces_ms = chosen.paces_ms;
 }
 
+const NOBODY: readonly number[] = [];
+const isSameList = (one: readonly number[], other: readonly number[]): boolean =>
+  one.length === other.length && one.every((number, i) => number === other[i]);
+
+function silentPeers({ peers, now_ns }: ElectorInput): readonly number[] {
+  const silent = peers.filter((peer) => now_ns - latestOf(peer).answered_ns > AWAY_NS);
+  return silent.length === 0 ? NOBODY : silent.map(({ number }) => number);
+}
+
 function pacesFor(
   { nodes, number: self, heartbeat_ms }: ElectorSettings,
-  first: number | undefined,
-  isUrgent: boolean,
+  { first, isUrgent, silent }: Omit<Paces, "paces_ms">,
 ): Paces {
   const calm_ms = Math.max(PEER_HEARTBEAT_MS, heartbeat_ms);
-  const paceOf = (number: number): number => (isUrgent || number === first ? heartbeat_ms : calm_ms);
+  const isOften = (number: number): boolean => isUrgent || number === first || silent.includes(number);
   const others = nodes.filter(({ number }) => number !== self);
-  return { first, isUrgent, paces_ms: new Map(others.map(({ number }) => [number, paceOf(number)])) };
+  const paces_ms = new Map(others.map(({ number }) => [number, isOften(number) ? heartbeat_ms : calm_ms]));
+  return { first, isUrgent, silent, paces_ms };
 }
 
 function counterToReserve({ state, settings, input }: Turn): number | undefined {

@@ -1,15 +1,16 @@
 /** The step of a node that schedules: it renews its lease as long as nothing speaks against it. */
 import { schedulerIn } from "../conf/epoch.ts";
-import { announceDue, answerForeign, answerMember } from "./announcing.ts";
+import { announceDue, answerForeign, answerMember, newAnnouncing } from "./announcing.ts";
 import { stepHandOver, type Fitness, type HandOver } from "./hand-over.ts";
-import { LEASE_NS } from "./timing.ts";
+import { countSide, judgeRival } from "./sides.ts";
+import { LEASE_NS, MERGE_NS } from "./timing.ts";
 import { claim, startFollowing, startLooking } from "./transitions.ts";
 import { tell, type Turn } from "./turn.ts";
 
 export function schedule(turn: Turn, epoch: number): void {
   const { state, input } = turn;
   const { page, now_ns } = input;
-  if (page.epoch !== epoch || state.seen > epoch) return stepDown(turn, epoch);
+  if (page.epoch !== epoch || state.seen > epoch) return heedLater(turn, epoch);
   if (now_ns >= page.until_ns) return startLooking(turn, "it stood still for longer than its lease");
   const before = state.handOver;
   state.handOver = stepHandOver(before, input, turn.settings, { epoch, fitness: fitnessOf(turn) });
@@ -18,9 +19,40 @@ export function schedule(turn: Turn, epoch: number): void {
     tell(turn, "gives-up", { reason: "it is not fit to schedule, and others are" });
     return startLooking(turn, "it has given up its lease");
   }
+  state.side = countSide(state.side, input.peers, epoch, now_ns);
   turn.actions.until_ns = now_ns + LEASE_NS;
   turn.actions.offerTo = state.handOver.offer?.to;
   announceWhatIsDue(turn);
+}
+
+/**
+ * There is a later epoch. It wins, unless its scheduler has fewer nodes on its side: then this one goes on, with its table as it
+ * is, in an epoch that is later still. Whoever stood still, or has asked for it, or can't schedule, yields.
+ */
+function heedLater(turn: Turn, epoch: number): void {
+  const { state, input, actions } = turn;
+  const { page, peers, now_ns } = input;
+  const hasOffered = state.handOver.offer?.to === schedulerIn(state.seen);
+  const { disputed_ns } = state.side;
+  // Since the program has gone over to the other one the lease is not renewed: then the dispute's time counts.
+  const isByLease = disputed_ns === undefined || page.epoch === epoch;
+  const hasStoodStill = isByLease ? now_ns >= page.until_ns : now_ns - disputed_ns >= LEASE_NS;
+  if (hasOffered || !state.stands || hasStoodStill) return stepDown(turn, epoch);
+  const verdict = judgeRival(state.side, peers, state.seen, now_ns);
+  if (verdict === "yields") return stepDown(turn, epoch);
+  if (verdict === "goes-on") return goOn(turn);
+  state.side = { ...state.side, disputed_ns: state.side.disputed_ns ?? now_ns };
+  actions.until_ns = page.epoch === epoch ? page.until_ns : 0;
+  actions.askNow = true;
+}
+
+function goOn(turn: Turn): void {
+  const { state, actions, input } = turn;
+  const { side } = state;
+  claim(turn, `the scheduler that it has met has fewer nodes on its side than ${side.nodes}`);
+  state.side = { ...side, disputed_ns: undefined };
+  state.announcing = newAnnouncing(input.now_ns + MERGE_NS);
+  actions.announce = false;
 }
 
 /** There is a later epoch, or this one was never written to the page or is not there any more. */

@@ -2,6 +2,7 @@
 import { counterOf, epochOf, schedulerIn } from "../conf/epoch.ts";
 import { announceDue, newAnnouncing } from "./announcing.ts";
 import { newHandOver } from "./hand-over.ts";
+import { OWN_SIDE } from "./sides.ts";
 import { LEASE_NS, MS } from "./timing.ts";
 import { tell, type Turn } from "./turn.ts";
 import { newWatch } from "./watch.ts";
@@ -51,6 +52,7 @@ function beginScheduling({ state, actions, input }: Turn, epoch: number): void {
   state.busyUntil_ns = now_ns + BUSY_NS;
   state.handOver = newHandOver(own.handOverTo);
   state.objection = "";
+  state.side = OWN_SIDE;
   state.announcing = announceDue(newAnnouncing(now_ns), now_ns).announcing;
   actions.until_ns = now_ns + LEASE_NS;
   actions.askNow = true;

@@ -5,6 +5,7 @@ import type { ElectorInput, ElectorSettings } from "./facts.ts";
 import type { HandOver } from "./hand-over.ts";
 import { latestEpoch } from "./peers.ts";
 import type { Contention } from "./succession.ts";
+import type { Side } from "./sides.ts";
 import { MS } from "./timing.ts";
 import type { Watch } from "./watch.ts";
 
@@ -28,6 +29,7 @@ export interface Elector {
   /** Until then everybody is asked often: this node has just taken over. */
   readonly busyUntil_ns: number;
   readonly stands: boolean;
+  readonly side: Side;
   /** Why it must not claim, as it was told last. */
   readonly objection: string;
   /** When each peer's latest answer was asked for, and its epoch: slot by slot in the order of the input. */
@@ -39,6 +41,8 @@ export interface Paces {
   /** Who is asked often even in calm times: the scheduler, or to whom this node hands over. */
   readonly first: number | undefined;
   readonly isUrgent: boolean;
+  /** Who is silent, and asked often by a scheduler: it has to know at once who is back, maybe with a scheduler of his own. */
+  readonly silent: readonly number[];
   readonly paces_ms: ReadonlyMap<number, number>;
 }
 
@@ -67,6 +71,7 @@ export function beginTurn(before: Elector, input: ElectorInput): Turn {
     markDead: undefined,
     until_ns: 0,
     stands,
+    side: 0,
     clearsOffer: false,
     news: { epoch: 0, isLeased: false },
     offerTo: undefined,

@@ -38,10 +38,17 @@ export const HEARTBEAT_HEARS = 4;
 export const HEARTBEAT_STANDS = 8;
 /** In questions only: the asked is to take over. */
 export const HEARTBEAT_OFFER = 16;
+/** From this bit on, in answers: how many nodes follow who tells it, itself included; 0 when it doesn't schedule. */
+export const HEARTBEAT_SIDE_SHIFT = 8;
+/** The highest such number that there is room for: more are told as that many. */
+export const MAX_SIDE = 0xff;
 
 const ETHERNET_BYTES = 14;
 const TWO_TO_32 = 0x1_0000_0000;
 const at = HEARTBEAT_FIELDS;
+
+/** How many nodes follow who answered with these flags, itself included; 0: it doesn't schedule. */
+export const sideOf = (flags: number): number => (flags >>> HEARTBEAT_SIDE_SHIFT) & MAX_SIDE;
 
 /** A frame that is filled again and again: nothing is allocated per heartbeat. */
 export interface AskFrame {

@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { mapShared, type SharedMapping } from "./ffi.ts";
+import { HEARTBEAT_SIDE_SHIFT, HEARTBEAT_STANDS, MAX_SIDE } from "./heartbeat.ts";
 import { usePinned } from "./libbpf.ts";
 
 /** Name of the map's pin in the node's pin directory. */
@@ -17,9 +18,16 @@ export const LEASE_LAYOUT = {
   former: 12,
   epochs: 8,
   offered: 16,
-  stands: 20,
+  told: 20,
 } as const;
 const at = LEASE_LAYOUT;
+
+export interface Told {
+  /** It would take over. */
+  readonly stands: boolean;
+  /** How many nodes follow it, itself included; 0 when it doesn't schedule. */
+  readonly side: number;
+}
 
 /** Mapped: every call is one load or store that the kernel sees whole. Epochs are those of conf/epoch.ts. */
 export interface Lease {
@@ -40,8 +48,8 @@ export interface Lease {
   /** The epoch in which its scheduler asked this node to take over; 0: none. */
   offered(): number;
   clearOffered(): void;
-  /** Whether this node would take over, as it tells its peers. */
-  setStands(stands: boolean): void;
+  /** What this node says of itself in its answers to heartbeats. */
+  tell(told: Told): void;
   close(): void;
 }
 
@@ -66,10 +74,13 @@ export function leaseOf({ buffer, unmap }: SharedMapping): Lease {
     },
     offered: () => Atomics.load(words, at.offered / 4),
     clearOffered: () => void Atomics.store(words, at.offered / 4, 0),
-    setStands: (stands) => void Atomics.store(words, at.stands / 4, Number(stands)),
+    tell: (told) => void Atomics.store(words, at.told / 4, flagsOf(told)),
     close: unmap,
   };
 }
+
+const flagsOf = ({ stands, side }: Told): number =>
+  (stands ? HEARTBEAT_STANDS : 0) | (Math.min(side, MAX_SIDE) << HEARTBEAT_SIDE_SHIFT);
 
 /** Epoch and former epoch are one 64-bit word, as they have to change together. False when the epoch is not `from`. */
 function changeEpochs(

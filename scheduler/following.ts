@@ -2,6 +2,7 @@
  * The scheduler process of a node that does not schedule: its table follows the scheduler's, and it tells which
  * connections it still has of buckets that have moved away.
  */
+import { FOLLOW_AFTER_MS } from "../conf/limits.ts";
 import type { NodeStateName } from "../conf/messages.ts";
 import type { NodeConfig } from "../conf/schema.ts";
 import { JUDGE_EVERY_MS } from "../net/heartbeat-watch.ts";
@@ -69,6 +70,7 @@ function followerOf(machine: Machine, scheduler: NodeConfig, follow: Follow, app
     port: config.scheduler.port,
     arrayKey,
     follow,
+    after_ms: FOLLOW_AFTER_MS,
     onTaken: (taken) => take(machine, follow, taken, apply),
     log,
   });

@@ -121,7 +121,7 @@ export const LEASE = {
   former: 12,
   epochs: 8,
   offered: 16,
-  stands: 20,
+  told: 20,
 } as const;
 
 export const HEARTBEAT = {
@@ -176,6 +176,7 @@ export const HEARTBEAT_LEASED = 2;
 export const HEARTBEAT_HEARS = 4;
 export const HEARTBEAT_STANDS = 8;
 export const HEARTBEAT_OFFER = 16;
+export const HEARTBEAT_SIDE = 65280;
 
 export const CHANNEL_FAILOVER = 0;
 export const CHANNEL_SCHEDULER = 1;

@@ -187,7 +187,7 @@ static __always_inline int hears_scheduler(__u32 epoch, __u64 now_ns) {
 static __always_inline __u32 flags_told(__u32 epoch) {
   /* Not the coarse clock: a lease is short. */
   __u64 now_ns = bpf_ktime_get_ns();
-  __u32 flags = lease.stands ? HEARTBEAT_STANDS : 0;
+  __u32 flags = lease.told & (HEARTBEAT_STANDS | HEARTBEAT_SIDE);
   if (schedules_in(epoch))
     return flags | HEARTBEAT_SCHEDULING | HEARTBEAT_HEARS | (now_ns < lease.until_ns ? HEARTBEAT_LEASED : 0);
   return flags | (hears_scheduler(epoch, now_ns) ? HEARTBEAT_HEARS : 0);

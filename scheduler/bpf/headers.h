@@ -48,6 +48,7 @@ struct flow {
   __u8 is_icmp_error;
   /* The scheduler, or the former one, has given the frame to this node, which doesn't schedule. Else it is scheduled. */
   __u8 is_given;
+  __u8 is_stray; /* no member sent it, and this node doesn't schedule */
   /* 0: whole; else the first or a later fragment */
   __u8 fragment;
   __u32 fragment_id;
@@ -141,6 +142,7 @@ static __always_inline int admit(struct flow *flow, const struct ethernet *eth) 
     return pass(REASON_FROM_MEMBER);
   if (!control.has_table)
     return pass(REASON_STANDBY);
+  flow->is_stray = 1;
   return CONTINUE;
 }
 

@@ -146,7 +146,7 @@ struct fragment {
   __u32 vserver_index;
   __u32 node_base;
   __u32 traffic_base;
-  __u32 handed_on_to; /* the row in `nodes` of the previous node that got it as a second chance, or NO_ROW */
+  __u32 handed_on_to; /* the row in `nodes` of the previous node that got it instead of the owner, or NO_ROW */
 };
 enum fragment_bounds { NO_ROW = 0x7fffffff, HELD_FRAME_BYTES = 2048 };
 struct held {
@@ -189,7 +189,7 @@ struct lease {
     __u64 epochs; /* both: they change together, by compare-and-swap */
   };
   __u32 offered; /* the epoch in which its scheduler asked this node to take over; 0: none */
-  __u32 stands;  /* this node would take over: told in heartbeats */
+  __u32 told;    /* flags of its answers to heartbeats that are user space's to say: STANDS and SIDE */
 };
 
 /*
@@ -198,6 +198,7 @@ struct lease {
  *
  * SCHEDULING: who tells it schedules. LEASED: and its lease lasts. HEARS: it schedules, or the scheduler of its epoch has
  * answered it within HEARTBEAT_HEARS_NS. STANDS: it would take over. OFFER, in questions only: the asked is to take over.
+ * SIDE is a number: how many nodes follow who tells it, itself included; 0 when it doesn't schedule.
  */
 enum heartbeat_kind { HEARTBEAT_ASK = 1, HEARTBEAT_ANSWER = 2 };
 enum heartbeat_flag {
@@ -206,6 +207,7 @@ enum heartbeat_flag {
   HEARTBEAT_HEARS = 4,
   HEARTBEAT_STANDS = 8,
   HEARTBEAT_OFFER = 16,
+  HEARTBEAT_SIDE = 0xff00,
 };
 /* Which process asks: each has its own row of a peer's answers. */
 enum channel { CHANNEL_FAILOVER = 0, CHANNEL_SCHEDULER = 1, CHANNEL_COUNT = 2 };

@@ -173,14 +173,17 @@ static __always_inline int give_to(struct xdp_md *ctx, struct ethernet *eth, con
   return send_to(eth, node);
 }
 
-/* The second chance: to the node that had the bucket before. */
-static __always_inline int hand_on(struct xdp_md *ctx, struct ethernet *eth, __u32 row, __u32 traffic_base) {
+/*
+ * To the node that had the bucket before, and has the frame's connection or may have it: its second chance, unless this is
+ * that node.
+ */
+static __noinline int hand_on(struct xdp_md *ctx, struct ethernet *eth, __u32 row, __u32 traffic_base) {
   struct node *node = bpf_map_lookup_elem(&nodes, &row);
   if (!node) /* never: for the verifier */
     return XDP_PASS;
-  count(REASON_SECOND_CHANCE);
-  count_traffic(ctx, traffic_base + node->slot, 0);
-  return send_to(eth, node);
+  if (!(node->flags & NODE_SELF))
+    count(REASON_SECOND_CHANCE);
+  return give_to(ctx, eth, node, traffic_base, 0);
 }
 
 static __always_inline void set_fragment_key(struct fragment_key *key, const struct flow *flow) {
@@ -274,7 +277,19 @@ static __always_inline __u32 second_chance(struct xdp_md *ctx, const struct flow
   return needs_second_chance(ctx, flow, row) ? row : NO_ROW;
 }
 
-/* The bucket's owner gets the frame. */
+/*
+ * This node's row when the frame of another one's bucket stays here, as its connection is here from before the bucket moved
+ * away; else NO_ROW. The owner would hand it back at best: when it schedules, it passes up what a member sends, and resets
+ * the connection. Asked for buckets whose previous node this is, and for stray frames of any: a node that was the
+ * scheduler of its side before a partition healed may have another table by now than its clients' frames belong to.
+ */
+static __always_inline __u32 kept_here(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver) {
+  if (vserver->flags & VSERVER_DIRECT || !may_be_older(flow))
+    return NO_ROW;
+  return has_connection(ctx, flow) ? vserver->node_base + control.number : NO_ROW;
+}
+
+/* The bucket's owner gets the frame, or the node that had the bucket before. */
 static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                     const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
@@ -292,6 +307,8 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
   __u32 row = NO_ROW;
   if (node->flags & NODE_SELF)
     row = second_chance(ctx, flow, vserver, previous_of(word));
+  else if (flow->is_stray || previous_of(word) == control.number)
+    row = kept_here(ctx, flow, vserver);
   if (flow->fragment) {
     remember(flow, place, row);
     count(REASON_FIRST_FRAGMENT);

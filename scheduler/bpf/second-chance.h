@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Second chance: a bucket that has moved names its previous node. A TCP frame of it that belongs to no connection here
- * goes on to that node, which may have it from before. New connections stay here.
+ * goes on to that node, which may have it from before. New connections stay here. When the previous node is this one, a
+ * frame of a connection that it still has stays, too, whoever the owner is.
  */
 #pragma once
 #undef COVERAGE_FILE
@@ -31,7 +32,7 @@ static __always_inline int has_cookie_of(struct bpf_sock *listener, struct xdp_m
  * TIME_WAIT: a client that uses the port again may have a living connection with the previous node, and what is late of
  * the old one gets a reset there, which harms nobody.
  */
-static __always_inline int has_connection(struct xdp_md *ctx, const struct flow *flow) {
+static __noinline int has_connection(struct xdp_md *ctx, const struct flow *flow) {
   struct bpf_sock_tuple tuple = {};
   __u32 size = sizeof(tuple.ipv4);
   if (flow->family == 4) {
@@ -56,9 +57,14 @@ static __always_inline int has_connection(struct xdp_md *ctx, const struct flow 
   return has;
 }
 
+/* Whether the frame may belong to a connection from before its bucket moved. */
+static __always_inline int may_be_older(const struct flow *flow) {
+  return flow->protocol == IPPROTO_TCP && !is_syn(flow);
+}
+
 /* Whether the frame is to go on to the node in this row, which had its bucket before. */
 static __noinline int needs_second_chance(struct xdp_md *ctx, const struct flow *flow, __u32 row) {
-  if (flow->protocol != IPPROTO_TCP || is_syn(flow))
+  if (!may_be_older(flow))
     return 0;
   struct node *node = bpf_map_lookup_elem(&nodes, &row);
   if (!node) /* never: for the verifier */

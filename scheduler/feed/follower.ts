@@ -25,6 +25,8 @@ export interface FollowerOptions {
   readonly arrayKey: Uint8Array;
   /** Outlives this: the next follower, of another scheduler, goes on with it. */
   readonly follow: Follow;
+  /** From now to the first try to connect. */
+  readonly after_ms?: number;
   /** After every message that was taken, before it is acknowledged. */
   readonly onTaken?: (taken: Taken) => void;
   readonly log: Logger;
@@ -67,7 +69,8 @@ export function startFollower(options: FollowerOptions): Follower {
     isStopped: false,
   };
   const ticker = setInterval(() => tick(following), FEED_TICK_MS).unref();
-  connect(following);
+  if (options.after_ms === undefined) connect(following);
+  else following.retry = setTimeout(() => connect(following), options.after_ms).unref();
   return {
     tellHeld: (group, version, bits, connections) =>
       tellHeld(following, { group, version, bits, connections }),

@@ -104,6 +104,7 @@ const NO_ACTIONS: ElectorActions = {
   markDead: undefined,
   until_ns: 0,
   stands: false,
+  side: 0,
   clearsOffer: false,
   news: { epoch: 0, isLeased: false },
   offerTo: undefined,

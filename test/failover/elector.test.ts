@@ -280,7 +280,7 @@ describe("a scheduler", () => {
     assert.equal(turn(byKernel).until_ns, 0);
     const byPeer = schedulingDesk();
     says(byPeer, 2, { epoch: later });
-    turns(byPeer, 10);
+    turns(byPeer, 60);
     assert.equal(byPeer.actions.until_ns, 0);
     assert.equal(byPeer.input.page.epoch, later);
     assert.ok(byPeer.kinds.includes("yields"));
@@ -341,7 +341,9 @@ describe("a scheduler", () => {
     );
     peerOf(desk, 2).isHeard.fill(true);
     says(desk, 2, { epoch: desk.input.page.epoch, flags: STANDS });
-    assert.ok(turns(desk, 100, ({ announce }) => announce) <= 20);
+    const after_ms = turns(desk, 1000, ({ announce }) => announce);
+    // By then its table knows the other one's connections.
+    assert.ok(after_ms >= 300 && after_ms <= 330, `${after_ms} ms`);
   });
 
   test("answers a foreign claim at most once a second", () => {

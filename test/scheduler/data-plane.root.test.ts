@@ -128,7 +128,7 @@ test("pins that are no longer whole are replaced, and that is said; the lease st
   const { child, said } = await open(t, place, { size: 2048 });
   assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned map nodes-0 is missing" });
   assert.deepEqual([said.size, said.first], [2048, 0xffffff]);
-  lease.setStands(true);
+  lease.tell({ stands: true, side: 0 });
   const found = openLease(place.pinDir);
   assert.deepEqual([found.until_ns(), found.epoch()], [12_345n, 258]);
   lease.setUntil(54_321n);

@@ -89,15 +89,21 @@ export function heartbeatTests(planeOf: () => PacketPlane): void {
     plane.setTableVersion(2 ** 33 + 3);
     for (const isScheduling of [true, false]) {
       for (const hasLease of [true, false]) {
-        for (const stands of [true, false]) {
+        for (const [stands, side] of [
+          [true, 254],
+          [true, 0],
+          [false, 1],
+          [false, 0],
+        ] as const) {
           plane.setScheduling(isScheduling);
           plane.setLease(hasLease);
-          plane.lease.setStands(stands);
+          plane.lease.tell({ stands, side });
           const { verdict, out, counter } = run(plane, f.heartbeat(askOf(), PEER));
           const flags =
             (isScheduling ? HEARTBEAT_SCHEDULING | HEARTBEAT_HEARS : 0) |
             (isScheduling && hasLease ? HEARTBEAT_LEASED : 0) |
-            (stands ? HEARTBEAT_STANDS : 0);
+            (stands ? HEARTBEAT_STANDS : 0) |
+            (side * 256);
           const epoch = isScheduling ? OWN_EPOCH : OTHER_EPOCH;
           const told = { kind: HEARTBEAT_ANSWER, epoch, table_version: 2n ** 33n + 3n, flags };
           const expected = f.heartbeat(askOf(told), { to: f.macOfNode(3), from: f.OWN_MAC });

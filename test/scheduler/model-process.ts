@@ -173,13 +173,13 @@ function stampHeard(number: number, isHeard: boolean): void {
 
 /** Nodes, table and role at random, in the program's maps and in the model. */
 function nextWorld(former: World | undefined): World {
-  const [hasTime, stands] = [chance(2), chance(2)];
+  const [hasTime, stands, side] = [chance(2), chance(2), random(256)];
   const [hasTable, hasPrevious] = [random(4) > 0, random(5) > 0];
   const tableVersion = BigInt(random(1_000_000));
   plane.setHasTable(hasTable);
   plane.setHasPrevious(hasPrevious);
   plane.setTableVersion(Number(tableVersion));
-  plane.lease.setStands(stands);
+  plane.lease.tell({ stands, side });
   plane.lease.setUntil(hasTime ? process.hrtime.bigint() + AN_HOUR_NS : 0n);
   return {
     ownMac: f.mac(f.OWN_MAC),
@@ -189,6 +189,7 @@ function nextWorld(former: World | undefined): World {
     hasPrevious,
     hasTime,
     stands,
+    side,
     tableVersion,
     heartbeatKey,
     members: new Set(memberMacs.map((mac) => mac.toString("hex"))),
@@ -231,7 +232,8 @@ function randomBuckets(): World["buckets"] {
     const [owner, next, previous] = [
       numberIn(numbers),
       numberIn(numbers),
-      chance(2) ? NOBODY : numberIn(numbers),
+      // Often this node: with a connection here, too, a frame is rare enough.
+      chance(2) ? NOBODY : numberIn([OWN, OWN, OWN, ...numbers]),
     ];
     plane.buckets[index * 2] = wordOf(owner, next, previous);
     plane.buckets[index * 2 + 1] = 0;

@@ -34,7 +34,7 @@ interface Remembered {
   /** Undefined: the first fragment was for no vserver. */
   readonly bucket: number | undefined;
   readonly vserver: ModelVserver | undefined;
-  /** Row of the node that the first fragment was handed on to by second chance. */
+  /** Row of the previous node that the first fragment went to instead of the owner; this node's own one, too. */
   readonly handedOnTo: number | undefined;
 }
 /** What a socket look-up finds. */
@@ -57,6 +57,8 @@ export interface World {
   /** The lease's time lies in the future. */
   readonly hasTime: boolean;
   readonly stands: boolean;
+  /** How many nodes follow this one, as user space says. */
+  readonly side: number;
   readonly tableVersion: bigint;
   readonly heartbeatKey: Buffer;
   readonly members: ReadonlySet<string>;
@@ -100,6 +102,8 @@ interface Flow {
   readonly family: 4 | 6;
   /** By the scheduler, to this node, which doesn't schedule it again. */
   readonly isGiven: boolean;
+  /** No member sent it, and this node does not schedule. */
+  readonly isStray: boolean;
   protocol: number;
   client: Buffer;
   readonly vip: Buffer;
@@ -241,7 +245,8 @@ function takeNews({ epochs }: World, asker: number, epoch: number, flags: number
 function flagsOf(world: World): number {
   const scheduler = schedulerIn(world.epochs.epoch);
   const hears = isScheduling(world) || (scheduler !== undefined && world.heard.has(scheduler));
-  return (isScheduling(world) ? 1 : 0) | (hasLease(world) ? 2 : 0) | (hears ? 4 : 0) | (world.stands ? 8 : 0);
+  const own = (isScheduling(world) ? 1 : 0) + (hasLease(world) ? 2 : 0) + (hears ? 4 : 0);
+  return own + (world.stands ? 8 : 0) + world.side * 256;
 }
 
 function mayAskUs(way: Way): boolean {
@@ -290,6 +295,7 @@ function ipv4(way: Way, at: number): End {
   return transport(way, {
     family: 4,
     isGiven: admitted === "given",
+    isStray: admitted === "schedule" && !isScheduling(way.world),
     protocol: frame[at + 9]!,
     client: Buffer.from(frame.subarray(at + 12, at + 16)),
     vip: Buffer.from(frame.subarray(at + 16, at + 20)),
@@ -314,6 +320,7 @@ function ipv6(way: Way, at: number): End {
   const flow: Flow = {
     family: 6,
     isGiven: admitted === "given",
+    isStray: admitted === "schedule" && !isScheduling(way.world),
     protocol: frame[at + 6]!,
     client: Buffer.from(frame.subarray(at + 8, at + 24)),
     vip: Buffer.from(frame.subarray(at + 24, at + 40)),
@@ -540,7 +547,9 @@ function scheduleBucket(way: Way, flow: Flow, vserver: ModelVserver, index: numb
   }
   const owner = flow.isIcmpError ? nodeAt(world, vserver, bucket.owner) : ownerAfter(way, vserver, index);
   if (owner === undefined) return drop(way, "no_node");
-  const row = owner.isSelf ? secondChance(way, flow, vserver, bucket.previous) : undefined;
+  const row = owner.isSelf
+    ? secondChance(way, flow, vserver, bucket.previous)
+    : stayingHere(way, flow, vserver, bucket.previous);
   remember(way, flow, vserver, index, row);
   if (flow.fragment === "first") way.counts.push("first_fragment");
   if (row !== undefined) return handOn(way, vserver, world.nodes.get(row)!, row);
@@ -596,9 +605,18 @@ function secondChance({ world }: Way, flow: Flow, vserver: ModelVserver, number:
   return socket === "connection" ? undefined : vserver.nodeBase + number;
 }
 
+/** This node's own row when it is the bucket's previous node, or the frame a stray one, and it has the connection: it keeps the frame. */
+function stayingHere({ world }: Way, flow: Flow, vserver: ModelVserver, number: number): number | undefined {
+  if (!(flow.isStray || number === world.ownNumber) || vserver.isDirect) return undefined;
+  if (flow.protocol !== TCP || isOpening(flow)) return undefined;
+  const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort);
+  return socket === "connection" ? vserver.nodeBase + world.ownNumber : undefined;
+}
+
 function handOn(way: Way, vserver: ModelVserver, node: ModelNode, row: number): End {
-  way.counts.push("second_chance");
   way.traffic.push({ vserver: vserver.index, row, isOpening: false });
+  if (node.isSelf) return { verdict: PASS };
+  way.counts.push("second_chance");
   node.mac.copy(way.frame, 0);
   way.world.ownMac.copy(way.frame, 6);
   return { verdict: TX };

@@ -45,7 +45,7 @@ export interface Row {
 /** Ports of virtual servers, and their indices. */
 export const PORTS = { http: 80, dns: 53, addressOnly: 91, direct: 90, deaf: 443, uncounted: 92 } as const;
 export const VSERVERS = { http: 5, dns: 6, addressOnly: 7, direct: 8, deaf: 9, uncounted: 10 } as const;
-/** Client ports with a connection to port 80, from either client address. */
+/** The client port with connections to port 80 and to the direct pool's, from either client address. */
 export const CONNECTED_PORT = 5001;
 
 export const v4 = (

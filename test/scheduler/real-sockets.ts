@@ -51,16 +51,20 @@ const HOSTS = [
   [f.VIP6, f.CLIENT6],
 ] as const;
 
-/** Listens on the VIPs' port 80, with one connection from each client address' `CONNECTED_PORT`. */
+/** Listens on the VIPs' port 80 and the direct pool's, with one connection from each client address' `CONNECTED_PORT`. */
 export async function openSockets(): Promise<RealSockets> {
   const servers: Server[] = [];
   const sockets: Socket[] = [];
-  for (const [vip, client] of HOSTS) {
-    const server = createServer((socket) => sockets.push(socket));
-    servers.push(server);
-    server.listen(PORTS.http, vip);
-    await once(server, "listening");
-    sockets.push(await connected(vip, client, CONNECTED_PORT));
+  for (const [host, localAddress] of HOSTS) {
+    for (const port of [PORTS.http, PORTS.direct]) {
+      const server = createServer((socket) => sockets.push(socket));
+      servers.push(server);
+      server.listen(port, host);
+      await once(server, "listening");
+      const socket = connect({ host, port, localAddress, localPort: CONNECTED_PORT });
+      await once(socket, "connect");
+      sockets.push(socket);
+    }
   }
   return {
     close: async () => {
@@ -68,12 +72,6 @@ export async function openSockets(): Promise<RealSockets> {
       for (const server of servers) await new Promise((done) => server.close(done));
     },
   };
-}
-
-async function connected(host: string, localAddress: string, localPort: number): Promise<Socket> {
-  const socket = connect({ host, port: PORTS.http, localAddress, localPort });
-  await once(socket, "connect");
-  return socket;
 }
 
 /** A connection of each family that the server's side has closed first: the kernel keeps it in TIME_WAIT for a minute. */

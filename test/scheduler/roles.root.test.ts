@@ -173,7 +173,7 @@ test("an operator has another node take over, and hears how it went", { timeout:
   const [one, two, three] = nodes;
   await assert.rejects(command(one, "handover"), /no other node can take over now/);
   await assert.rejects(command(two, "handover"), /node1 is the scheduler; run it there/);
-  for (const node of [two, three]) withLease(node, (lease) => lease.setStands(true));
+  for (const node of [two, three]) withLease(node, (lease) => lease.tell({ stands: true, side: 0 }));
   await until("the scheduler knows that others stand", async () => {
     const answer = await command(one, "handover node1").catch(String);
     assert.match(answer, /node1 can't take over: it is the scheduler already/);
@@ -192,7 +192,7 @@ test("an operator has another node take over, and hears how it went", { timeout:
   page.close();
   await allUp(running, 1);
   assert.deepEqual(ownersOf(await asks[1]("buckets")), before);
-  withLease(one, (lease) => lease.setStands(true));
+  withLease(one, (lease) => lease.tell({ stands: true, side: 0 }));
   const back = openControlPage(two.pinDir, 0);
   const peers = openPeersPage(two.pinDir, 0, 1);
   await until("the best node is known to stand", () => (peers.flags(1) & HEARTBEAT_STANDS) !== 0);

@@ -1,6 +1,7 @@
 /**
  * Rows of the packet table about second chance: frames of buckets that have moved, on a node that doesn't schedule and
- * on the scheduler itself. Client port `CONNECTED_PORT` has a connection to port 80 of this machine, port 5000 has none.
+ * on the scheduler itself. Client port `CONNECTED_PORT` has connections to this machine's ports 80 and of the direct pool,
+ * port 5000 has none.
  */
 import { NOBODY } from "../../conf/limits.ts";
 import * as f from "./frames.ts";
@@ -309,4 +310,127 @@ const atScheduler: readonly Row[] = [
   },
 ];
 
-export const secondChanceRows: readonly Row[] = [...atReceiver, ...atScheduler];
+/** Frames that no member sent, of another node's bucket that was this node's before. `id` is the first of ten fragments'. */
+const atFormerOwner = (who: string, role: Pick<Row, "isScheduling">, id: number): Row[] => {
+  const moved = { ...role, bucket: [2, 3, 1] } as const;
+  const stays = { ...moved, verdict: PASS, node: 1 } as const;
+  const leaves = { ...moved, verdict: TX, node: 2 } as const;
+  // A scheduler trusts its table; whose clients' frames come by an old ARP entry has its own connections first.
+  const ofOthers =
+    role.isScheduling === true
+      ? ({ what: "sends the owner", end: leaves } as const)
+      : ({ what: "keeps", end: stays } as const);
+  const rows: Row[] = [
+    { name: "keeps the segment of a connection that it still has", packet: v4(6, own), ...stays },
+    { name: "keeps it over IPv6, too", packet: v6(6, own), ...stays },
+    { name: "keeps it whatever the table is said to hold", packet: v4(6, own), ...stays, hasPrevious: false },
+    {
+      name: "keeps it when a dead owner's bucket is followed",
+      packet: v4(6, own),
+      ...stays,
+      bucket: [4, 3, 1],
+      after: [3, 3, 1],
+      counts: ["followed"],
+    },
+    {
+      name: "keeps it when the bucket is claimed",
+      packet: v4(6, own),
+      ...stays,
+      bucket: [NOBODY, 3, 1],
+      after: [3, 3, 1],
+      counts: ["claimed"],
+    },
+    { name: "sends a segment of no connection here to the owner", packet: v4(6, stray), ...leaves },
+    { name: "sends it over IPv6, too", packet: v6(6, stray), ...leaves },
+    {
+      name: "sends a SYN to the owner, though its connection is still here",
+      packet: v4(6, f.tcp(CONNECTED_PORT, PORTS.http)),
+      ...leaves,
+    },
+    {
+      name: "sends UDP to the owner",
+      packet: v4(17, f.udp(CONNECTED_PORT, PORTS.dns)),
+      ...leaves,
+      vserver: VSERVERS.dns,
+    },
+    {
+      name: `${ofOthers.what} what is a connection's here, when another node had the bucket before`,
+      packet: v4(6, own),
+      ...ofOthers.end,
+      bucket: [2, 3, 3],
+    },
+    {
+      name: `${ofOthers.what} what is a connection's here, when nobody had the bucket before`,
+      packet: v4(6, own),
+      ...ofOthers.end,
+      bucket: [2, 3],
+    },
+    {
+      name: "sends a direct pool's frame to its host, whatever is here",
+      packet: v4(6, f.tcp(CONNECTED_PORT, PORTS.direct, ACK)),
+      ...leaves,
+      isDirect: true,
+      vserver: VSERVERS.direct,
+    },
+    {
+      name: "keeps an ICMP error about a connection that it still has",
+      packet: v4(1, f.icmpError(3, quoted(CONNECTED_PORT))),
+      ...stays,
+      counts: ["icmp_error"],
+    },
+    {
+      name: "keeps an ICMPv6 error about a connection that it still has",
+      packet: v6(58, f.icmpError(2, quoted6(CONNECTED_PORT))),
+      ...stays,
+      counts: ["icmp_error"],
+    },
+    {
+      name: "sends an ICMP error about no connection here to the owner",
+      packet: v4(1, f.icmpError(3, quoted(5000))),
+      ...leaves,
+      counts: ["icmp_error"],
+    },
+    {
+      name: "keeps a connection's first fragment, though it ends within the TCP header",
+      packet: v4(6, own.subarray(0, 12), { offset: 0x2000, id }),
+      ...stays,
+      counts: ["first_fragment"],
+    },
+    {
+      name: "keeps a later fragment after its first",
+      packet: part(id + 1),
+      before: [v4(6, own, { offset: 0x2000, id: id + 1 })],
+      ...stays,
+    },
+    {
+      name: "keeps an IPv6 later fragment after its first",
+      packet: v6(44, f.fragment6(6, Buffer.alloc(64), 9, false, id + 2)),
+      before: [v6(44, f.fragment6(6, own, 0, true, id + 2))],
+      ...stays,
+    },
+    {
+      name: "sends a later fragment to the owner after its first",
+      packet: part(id + 3),
+      before: [v4(6, stray, { offset: 0x2000, id: id + 3 })],
+      ...leaves,
+      counts: ["later_fragment"],
+    },
+  ];
+  return rows.map((row) => Object.assign(row, { name: `${who} that had the bucket before ${row.name}` }));
+};
+
+export const secondChanceRows: readonly Row[] = [
+  ...atReceiver,
+  ...atScheduler,
+  ...atFormerOwner("the scheduler", { isScheduling: true }, 50),
+  ...atFormerOwner("a node with a table", { isScheduling: false }, 60),
+  {
+    name: "a node without a table passes what no member sent, though it had the bucket before",
+    packet: v4(6, own),
+    isScheduling: false,
+    hasTable: false,
+    bucket: [2, 3, 1],
+    verdict: PASS,
+    counts: ["standby"],
+  },
+];

@@ -1,0 +1,195 @@
+/**
+ * A node's kernel as far as the election goes: the lease page, the peers page, the program's rules for heartbeats and for
+ * frames. The rules are those of `scheduler/bpf/`, a few lines each.
+ */
+import { schedulerIn } from "../../conf/epoch.ts";
+import { NOBODY } from "../../conf/limits.ts";
+import type { PeerRow } from "../../failover/elector.ts";
+import { newSentTimes } from "../../net/heartbeat-memory.ts";
+import {
+  HEARTBEAT_HEARS,
+  HEARTBEAT_LEASED,
+  HEARTBEAT_OFFER,
+  HEARTBEAT_SCHEDULING,
+  HEARTBEAT_SIDE_SHIFT,
+  HEARTBEAT_STANDS,
+} from "../../net/heartbeat.ts";
+import {
+  clear,
+  nextOf,
+  ownerOf,
+  previousOf,
+  readWord,
+  swapWord,
+  WORDS_PER_BUCKET,
+  wordOf,
+} from "../../scheduler/table.ts";
+
+export const BUCKETS = 64;
+export const UP = 1;
+export const REACHABLE = 2;
+const HEARS_NS = 30_000_000;
+
+export type Row = { -readonly [Key in keyof PeerRow]: PeerRow[Key] } & { heard_ns: number };
+
+export interface Kernel {
+  readonly number: number;
+  readonly page: {
+    until_ns: number;
+    epoch: number;
+    former: number;
+    offered: number;
+    stands: boolean;
+    side: number;
+  };
+  readonly control: {
+    table_version: number;
+    hasTable: boolean;
+    turned_ns: number;
+    handOverTo: number | undefined;
+  };
+  /** By number, then slot. */
+  readonly rows: ReadonlyMap<number, readonly Row[]>;
+  /** UP and REACHABLE, by number. */
+  readonly flags: Uint8Array;
+  readonly table: Int32Array;
+  /** Buckets that the program has given away since user space looked. */
+  readonly moved: number[];
+}
+
+export function createKernel(number: number, others: readonly number[], slots: number): Kernel {
+  const table = new Int32Array(BUCKETS * WORDS_PER_BUCKET);
+  clear(table);
+  const rows = new Map(others.map((other) => [other, Array.from({ length: slots }, newRow)]));
+  const flags = new Uint8Array(256);
+  flags[number] = UP | REACHABLE;
+  return {
+    number,
+    page: { until_ns: 0, epoch: 0, former: 0, offered: 0, stands: false, side: 0 },
+    control: { table_version: 0, hasTable: false, turned_ns: 0, handOverTo: undefined },
+    rows,
+    flags,
+    table,
+    moved: [],
+  };
+}
+
+const newRow = (): Row => ({
+  sent: newSentTimes(),
+  knowsMac: false,
+  answered_ns: 0,
+  heard_ns: 0,
+  epoch: 0,
+  flags: 0,
+  table_version: 0,
+});
+
+export interface Question {
+  readonly asker: number;
+  readonly epoch: number;
+  readonly flags: number;
+  readonly sent_ns: number;
+}
+export interface Answer {
+  readonly epoch: number;
+  readonly flags: number;
+  readonly table_version: number;
+  readonly sent_ns: number;
+}
+
+/** Lists the program's rules that a broken array may have others of. */
+export interface KernelRules {
+  takeNews(kernel: Kernel, question: Question): void;
+  isAnswering(kernel: Kernel, now_ns: number): boolean;
+}
+
+export const isScheduling = ({ page, number }: Kernel): boolean => schedulerIn(page.epoch) === number;
+
+export const kernelRules: KernelRules = {
+  takeNews: ({ page }, { asker, epoch, flags }) => {
+    if (asker !== schedulerIn(epoch)) return;
+    if ((flags & HEARTBEAT_LEASED) !== 0 && epoch > page.epoch) {
+      page.former = page.epoch;
+      page.epoch = epoch;
+    }
+    if ((flags & HEARTBEAT_OFFER) !== 0 && epoch === page.epoch) page.offered = epoch;
+  },
+  isAnswering: (kernel, now_ns) => isScheduling(kernel) && now_ns < kernel.page.until_ns,
+};
+
+/** The answer to a question on a slot, at this node's time. */
+export function answer(
+  rules: KernelRules,
+  kernel: Kernel,
+  question: Question,
+  { slot, now_ns }: { slot: number; now_ns: number },
+): Answer {
+  rules.takeNews(kernel, question);
+  const { page, control } = kernel;
+  let flags = (page.stands ? HEARTBEAT_STANDS : 0) | (page.side << HEARTBEAT_SIDE_SHIFT);
+  if (isScheduling(kernel)) {
+    flags |= HEARTBEAT_SCHEDULING | HEARTBEAT_HEARS;
+    if (now_ns < page.until_ns) flags |= HEARTBEAT_LEASED;
+  } else if (hearsScheduler(kernel, slot, now_ns)) flags |= HEARTBEAT_HEARS;
+  return { epoch: page.epoch, flags, table_version: control.table_version, sent_ns: question.sent_ns };
+}
+
+function hearsScheduler({ page, rows }: Kernel, slot: number, now_ns: number): boolean {
+  const row = rows.get(schedulerIn(page.epoch) ?? NOBODY)?.[slot];
+  return row !== undefined && now_ns < row.heard_ns + HEARS_NS;
+}
+
+/** Notes an answer, once. */
+export function hear(row: Row, { epoch, flags, table_version, sent_ns }: Answer, now_ns: number): void {
+  if (sent_ns <= row.answered_ns) return;
+  Object.assign(row, { answered_ns: sent_ns, heard_ns: now_ns, epoch, flags, table_version });
+}
+
+/** A frame of a bucket. */
+export interface Frame {
+  readonly bucket: number;
+  /** Whether it begins a connection. */
+  readonly isSyn: boolean;
+  /** Whether the node that asks has its connection. */
+  readonly hasConnection: (number: number) => boolean;
+}
+/** Where a frame goes from a node: a number; itself: up its own stack. Undefined: it is dropped. */
+export type Way = number | undefined;
+
+/** What the program does with a frame that `from` has handed on; undefined: a client's. */
+export function wayOf(kernel: Kernel, frame: Frame, from: number | undefined): Way {
+  const { page, control, number } = kernel;
+  if (from === undefined) {
+    return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : number;
+  }
+  const isFromScheduler = from === schedulerIn(page.epoch) || from === schedulerIn(page.former);
+  return isScheduling(kernel) || !isFromScheduler ? number : receive(kernel, frame);
+}
+
+function schedule(kernel: Kernel, frame: Frame): Way {
+  const { table, flags, number } = kernel;
+  const word = readWord(table, frame.bucket);
+  const isUp = (of: number): boolean => of !== NOBODY && (flags[of]! & UP) !== 0;
+  let target = ownerOf(word);
+  if (!isUp(target)) {
+    const next = nextOf(word);
+    if (!isUp(next)) return undefined;
+    const former = previousOf(word) === NOBODY ? target : previousOf(word);
+    swapWord(table, frame.bucket, word, wordOf(next, next, former === next ? NOBODY : former));
+    kernel.moved.push(frame.bucket);
+    target = next;
+  }
+  const previous = previousOf(readWord(table, frame.bucket));
+  return target === number ? secondChance(kernel, frame, previous) : target;
+}
+
+function receive(kernel: Kernel, frame: Frame): Way {
+  const word = readWord(kernel.table, frame.bucket);
+  const previous = previousOf(word);
+  return secondChance(kernel, frame, previous === kernel.number ? ownerOf(word) : previous);
+}
+
+function secondChance({ flags, number }: Kernel, frame: Frame, other: number): Way {
+  if (other === NOBODY || other === number || frame.isSyn || (flags[other]! & REACHABLE) === 0) return number;
+  return frame.hasConnection(number) ? number : other;
+}

@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { epochOf } from "../../conf/epoch.ts";
 import { NOBODY } from "../../conf/limits.ts";
 import type { BucketsReport, SchedulerReport } from "../../conf/messages.ts";
@@ -84,6 +85,19 @@ const idleOf = ({ idle_s }: BucketsReport): number[] => {
   return Array.from({ length: bytes.length / 4 }, (_, bucket) => bytes.readUInt32LE(bucket * 4));
 };
 
+/** All have what the first node has told, and for a while it has told no more: its plans are carried out. */
+async function allInStep({ asks }: Awaited<ReturnType<typeof start>>): Promise<void> {
+  let last = -1;
+  let calm = 0;
+  while (calm < 5) {
+    const { nodes, table_version: version } = await asks[0]("scheduler");
+    const isCalm = version === last && nodes.every((node) => node.table_version === version);
+    calm = isCalm ? calm + 1 : 0;
+    last = version;
+    await sleep(20);
+  }
+}
+
 test(
   "another node takes over and gives back, without a copy of the table, and no bucket moves",
   { timeout: 120_000 },
@@ -101,6 +115,7 @@ test(
     );
     lines.length = 0;
 
+    await allInStep(running);
     claim(array, 2, 2);
     const second = await allUp(running, 1);
     assert.equal(second.epoch, epochOf(2, 2));

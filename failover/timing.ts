@@ -6,7 +6,7 @@ export const MS = 1_000_000;
  * After two schedulers have met, the one that goes on waits so long before it announces the VIPs to the other one's clients:
  * by then its table knows which node has their connections.
  */
-export const MERGE_NS = 300 * MS;
+export const MERGE_NS = 1000 * MS;
 export const LEASE_NS = LEASE_MS * MS;
 export const PEER_HEARTBEAT_NS = PEER_HEARTBEAT_MS * MS;
 /** How long a node that knows nothing looks round before it takes for dead whoever it has not heard. */

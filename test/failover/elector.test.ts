@@ -38,14 +38,14 @@ describe("at the start", () => {
   test("another one waits for the first, but not for long", () => {
     const desk = deskOf({ number: 2, others: [1, 3] });
     dies(desk, 1);
-    const after_ms = turns(desk, 1000, isClaim);
+    const after_ms = turns(desk, 2000, isClaim);
     assert.ok(after_ms >= 300 && after_ms <= 340, `${after_ms} ms`);
   });
 
   test("who can't be asked counts as dead after the same time", () => {
     const desk = deskOf();
     for (const { rows } of desk.peers) rows[0]!.knowsMac = false;
-    const after_ms = turns(desk, 1000, isClaim);
+    const after_ms = turns(desk, 2000, isClaim);
     assert.ok(after_ms >= 300 && after_ms <= 340, `${after_ms} ms`);
   });
 
@@ -161,7 +161,7 @@ describe("a follower", () => {
     const desk = followingDesk();
     dies(desk, 2);
     dies(desk, 3);
-    const after_ms = turns(desk, 1000, isClaim);
+    const after_ms = turns(desk, 2000, isClaim);
     assert.ok(after_ms >= 230 && after_ms <= 270, `${after_ms} ms`);
   });
 
@@ -341,9 +341,9 @@ describe("a scheduler", () => {
     );
     peerOf(desk, 2).isHeard.fill(true);
     says(desk, 2, { epoch: desk.input.page.epoch, flags: STANDS });
-    const after_ms = turns(desk, 1000, ({ announce }) => announce);
+    const after_ms = turns(desk, 2000, ({ announce }) => announce);
     // By then its table knows the other one's connections.
-    assert.ok(after_ms >= 300 && after_ms <= 330, `${after_ms} ms`);
+    assert.ok(after_ms >= 1000 && after_ms <= 1030, `${after_ms} ms`);
   });
 
   test("answers a foreign claim at most once a second", () => {
@@ -393,7 +393,7 @@ describe("a scheduler", () => {
     const desk = schedulingDesk();
     desk.input.own.hasCarrier = false;
     assert.equal(turn(desk).offerTo, 2);
-    const after_ms = turns(desk, 1000, ({ until_ns }) => until_ns === 0);
+    const after_ms = turns(desk, 2000, ({ until_ns }) => until_ns === 0);
     assert.ok(after_ms <= 210, `${after_ms} ms`);
     const only = schedulingDesk();
     says(only, 2, { flags: HEARS });

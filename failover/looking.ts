@@ -10,6 +10,8 @@ import type { Turn } from "./turn.ts";
 export function lookRound(turn: Turn, since_ns: number): void {
   const { input, settings, state } = turn;
   const { seen } = state;
+  // A look takes a tick at least, even where nobody can be asked.
+  if (since_ns === input.now_ns && input.peers.length > 0) return;
   const scheduler = schedulerAmong(input.peers, seen);
   if (scheduler !== undefined && hasAnswered(scheduler, since_ns)) return startFollowing(turn, seen);
   // A node that does not stand can do nothing; once it does, only what it finds out from then on counts.

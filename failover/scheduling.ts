@@ -63,6 +63,8 @@ function stepDown(turn: Turn, epoch: number): void {
     return startFollowing(turn, seen);
   }
   if (turn.input.page.epoch !== epoch) return startLooking(turn, "its data plane was made anew");
+  if (!turn.state.stands)
+    return startLooking(turn, "an epoch of its own is still known, and it is not fit to claim another one");
   // Nobody schedules in that one, but all others wait for this node to do so.
   claim(turn, "an epoch of its own that it had forgotten is still known");
 }

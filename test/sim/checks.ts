@@ -235,7 +235,7 @@ export function checkTakeover(
 
 /** All has been well for some time: there is one scheduler, all know it, and so do the clients. */
 export function checkSettled(world: World): void {
-  const { machines, clients } = world;
+  const { machines } = world;
   const answering = machines.filter((machine) => answersArp(world, machine));
   const [scheduler] = answering;
   if (scheduler === undefined || answering.length !== 1) {
@@ -254,8 +254,14 @@ export function checkSettled(world: World): void {
   if (schedulerIn(epoch) !== scheduler.number || !isScheduling(scheduler.kernel)) {
     fail(world, "unsettled", "who answers does not schedule");
   }
+}
+
+/** No client sends to another node than the one that answers. */
+export function checkCaches(world: World): void {
+  const { machines, clients } = world;
+  const scheduler = machines.find((machine) => answersArp(world, machine));
   for (const { index, arp } of clients) {
-    if (arp !== undefined && arp !== scheduler) {
+    if (scheduler !== undefined && arp !== undefined && arp !== scheduler) {
       fail(world, "stale-cache", `client ${index} sends to node ${arp.number}, not to the scheduler`);
     }
   }

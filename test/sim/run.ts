@@ -1,6 +1,7 @@
 /** One run: an array is started, its plan's faults happen, and once all is well again it has to be one array. */
 import { createElector, tick } from "../../failover/elector.ts";
-import { checkSettled, SETTLE_NS, startMonitor } from "./checks.ts";
+import { MERGE_NS } from "../../failover/timing.ts";
+import { checkCaches, checkSettled, SETTLE_NS, startMonitor } from "./checks.ts";
 import { startClients } from "./clients.ts";
 import { boot, placeFaults } from "./faults.ts";
 import { kernelRules } from "./kernel.ts";
@@ -30,6 +31,9 @@ export function run(plan: Plan, rules: Rules = soundRules, hasTranscript = false
     // Machines that are switched on last need some time to start.
     world.timeline.run(wholeFrom_ms(plan) * MS + SETTLE_NS + 60 * MS);
     checkSettled(world);
+    // Clients of a scheduler that lost are told of the other one only then.
+    world.timeline.run(wholeFrom_ms(plan) * MS + SETTLE_NS + MERGE_NS + 60 * MS);
+    checkCaches(world);
   } catch (error) {
     violation = violationOf(error);
   }

@@ -89,3 +89,37 @@ export async function agreement(
     await sleep(POLL_MS);
   }
 }
+
+/**
+ * Waits until nodes agree and go on agreeing on the same scheduler for `stable_ms`. `took_ms` is when that began: two
+ * schedulers that meet may agree on one of them for an instant, and on the other one from then on.
+ */
+export async function stableAgreement(
+  pages: LeasePages,
+  nodes: readonly string[],
+  { within_ms, stable_ms }: { readonly within_ms: number; readonly stable_ms: number },
+): Promise<Agreement> {
+  const started_ms = monotonicNow_ms();
+  for (;;) {
+    const left_ms = within_ms - (monotonicNow_ms() - started_ms);
+    const found = await agreement(pages, nodes, left_ms);
+    const took_ms = monotonicNow_ms() - started_ms;
+    if (found.wrong !== "" || (await lasts(pages, nodes, found.epoch, stable_ms)))
+      return { ...found, took_ms };
+  }
+}
+
+async function lasts(
+  pages: LeasePages,
+  nodes: readonly string[],
+  epoch: number,
+  for_ms: number,
+): Promise<boolean> {
+  const until_ms = monotonicNow_ms() + for_ms;
+  while (monotonicNow_ms() < until_ms) {
+    const facts = pages.read(nodes);
+    if (facts[0]?.epoch !== epoch || disagreement(facts, monotonicNow_ms()) !== "") return false;
+    await sleep(POLL_MS);
+  }
+  return true;
+}

@@ -20,7 +20,7 @@ import { labDown, labShow } from "../../lab/lab.ts";
 import { labSchedulerSoon } from "../../lab/scheduler.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
-import { agreement, openLeasePages } from "./leases.ts";
+import { agreement, openLeasePages, stableAgreement } from "./leases.ts";
 import { type Levels, levelsOf, risen } from "./levels.ts";
 import { takeoverPlan, writeConfig } from "./load.ts";
 import { type ChaosArray, inflict, type Inflicted } from "./takeover-faults.ts";
@@ -29,7 +29,7 @@ import { type Fault, FAULTS, planFaults } from "./takeover-rounds.ts";
 /** After healing, one node schedules so soon. A pulled cable is noticed to be back only after up to a second. */
 const AGREE_WITHIN_MS = 5000;
 /** And stays it: a lease that nobody renews any more lasts for 150 ms. */
-const STABLE_MS = 250;
+const STABLE = { within_ms: AGREE_WITHIN_MS, stable_ms: 250 };
 const ALL_UP_WITHIN_MS = 30_000;
 const LEVELS_EVERY = 50;
 const ROUND_MOST_S = 40;
@@ -63,25 +63,6 @@ function countOf(name: "rounds" | "seed" | "nodes", least: number, most: number)
   process.exit(2);
 }
 
-/** Waits until all agree and go on agreeing on the same for a while. */
-async function stableAgreement({ pages, nodes }: ChaosArray): Promise<{ agreed_ms: number; wrong: string }> {
-  const started_ms = monotonicNow_ms();
-  for (;;) {
-    const left_ms = AGREE_WITHIN_MS - (monotonicNow_ms() - started_ms);
-    const { epoch, wrong } = await agreement(pages, nodes, left_ms);
-    const agreed_ms = monotonicNow_ms() - started_ms;
-    if (wrong !== "") return { agreed_ms, wrong };
-    const until_ms = monotonicNow_ms() + STABLE_MS;
-    let isSame = true;
-    while (isSame && monotonicNow_ms() < until_ms) {
-      const now = await agreement(pages, nodes, 0);
-      isSame = now.wrong === "" && now.epoch === epoch;
-      await sleep(2);
-    }
-    if (isSame) return { agreed_ms, wrong: "" };
-  }
-}
-
 /** Waits until the scheduler's table says that all nodes are up: then each has the whole bucket table. */
 async function allUp(lab: string): Promise<{ allUp_ms: number; wrong: string }> {
   const started_ms = monotonicNow_ms();
@@ -111,7 +92,7 @@ async function runRound(array: ChaosArray, fault: Fault): Promise<RoundReport> {
   const started_ms = monotonicNow_ms();
   const before = await agreement(array.pages, array.nodes, AGREE_WITHIN_MS);
   const inflicted = await inflict(array, fault, before.scheduler);
-  const { agreed_ms, wrong } = await stableAgreement(array);
+  const { took_ms: agreed_ms, wrong } = await stableAgreement(array.pages, array.nodes, STABLE);
   const up = await allUp(array.state.name);
   const all = [before.wrong, inflicted.wrong, wrong, up.wrong].filter((text) => text !== "");
   return {

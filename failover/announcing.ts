@@ -3,7 +3,7 @@
  * learnt another node's address. Pure.
  */
 import { ANNOUNCE_AT_MS } from "../conf/limits.ts";
-import { MERGE_NS, MS } from "./timing.ts";
+import { MERGE_MOST_NS, MERGE_NS, MS } from "./timing.ts";
 
 /** A foreign claim is answered at most this often: two that both insist must not flood the segment. */
 const FOREIGN_NS = 1000 * MS;
@@ -13,6 +13,8 @@ const MEMBER_NS = 100 * MS;
 export interface Announcing {
   /** The series counts from here. */
   readonly from_ns: number;
+  /** Till then it waits for a merge of tables that is under way. */
+  readonly latest_ns: number;
   /** How many of its announcements have been made. */
   readonly made: number;
   /** When a foreign claim was answered last. */
@@ -21,21 +23,23 @@ export interface Announcing {
 
 export const newAnnouncing = (now_ns: number): Announcing => ({
   from_ns: now_ns,
+  latest_ns: now_ns,
   made: 0,
   foreign_ns: -Infinity,
 });
 
-/** The series begins anew. */
-export const announceAgain = (before: Announcing, now_ns: number): Announcing => ({
+/** The series begins anew, when the table knows the connections of whoever has scheduled, too. */
+export const announceMerged = (before: Announcing, now_ns: number): Announcing => ({
   ...before,
-  from_ns: now_ns,
+  from_ns: now_ns + MERGE_NS,
+  latest_ns: now_ns + MERGE_MOST_NS,
   made: 0,
 });
 
 /** Somebody else claims a VIP: undefined when that was answered just now. */
 export function answerForeign(before: Announcing, now_ns: number): Announcing | undefined {
   if (now_ns - before.foreign_ns < FOREIGN_NS) return undefined;
-  return { from_ns: now_ns, made: 0, foreign_ns: now_ns };
+  return { ...newAnnouncing(now_ns), foreign_ns: now_ns };
 }
 
 /**
@@ -43,14 +47,17 @@ export function answerForeign(before: Announcing, now_ns: number): Announcing | 
  * settle that.
  */
 export function answerMember(before: Announcing, now_ns: number): Announcing | undefined {
-  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceAgain(before, now_ns + MERGE_NS);
+  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceMerged(before, now_ns);
 }
 
 /** What is due. Announcements that were missed while the process was held up are made up for by one. */
 export function announceDue(
   before: Announcing,
   now_ns: number,
+  isMerging: boolean,
 ): { readonly announcing: Announcing; readonly isDue: boolean } {
+  const waits = isMerging && before.made === 0 && before.from_ns <= now_ns && now_ns < before.latest_ns;
+  if (waits) return { announcing: { ...before, from_ns: now_ns }, isDue: false };
   const passed_ns = now_ns - before.from_ns;
   let due = before.made;
   while (due < ANNOUNCE_AT_MS.length && ANNOUNCE_AT_MS[due]! * MS <= passed_ns) due++;

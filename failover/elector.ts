@@ -6,7 +6,7 @@
 import { counterOf, schedulerIn } from "../conf/epoch.ts";
 import { PEER_HEARTBEAT_MS } from "../conf/limits.ts";
 import type { ElectorActions } from "./actions.ts";
-import { announceAgain, newAnnouncing } from "./announcing.ts";
+import { announceMerged, newAnnouncing } from "./announcing.ts";
 import type { ElectorInput, ElectorSettings } from "./facts.ts";
 import { follow } from "./following.ts";
 import { newHandOver } from "./hand-over.ts";
@@ -14,7 +14,7 @@ import { lookRound } from "./looking.ts";
 import { latestOf } from "./peers.ts";
 import { schedule } from "./scheduling.ts";
 import { NO_SIDE } from "./sides.ts";
-import { MERGE_NS, MS } from "./timing.ts";
+import { MS } from "./timing.ts";
 import { startLooking } from "./transitions.ts";
 import { beginTurn, tell, type Elector, type Paces, type Turn } from "./turn.ts";
 
@@ -99,7 +99,7 @@ function noteReturns(turn: Turn): void {
   }
   state.answers = answers;
   if (back === undefined || role.kind !== "scheduling") return;
-  state.announcing = announceAgain(state.announcing, input.now_ns + MERGE_NS);
+  state.announcing = announceMerged(state.announcing, input.now_ns);
   tell(turn, "announces-again", { peer: back, reason: "that node is back" });
 }
 

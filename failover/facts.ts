@@ -58,6 +58,8 @@ export interface OwnFacts {
   readonly schedulerTurned_ns: number;
   /** control.hand_over_to: whom an operator wants to schedule. Only this node's own wish counts, while it schedules. */
   readonly handOverTo: number | undefined;
+  /** control.is_merging: its table does not know all connections yet of nodes that another one has scheduled. */
+  readonly isMerging: boolean;
 }
 
 /** Somebody else has said by ARP or neighbour advertisement that a VIP is his. */

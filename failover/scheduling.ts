@@ -1,9 +1,9 @@
 /** The step of a node that schedules: it renews its lease as long as nothing speaks against it. */
 import { schedulerIn } from "../conf/epoch.ts";
-import { announceDue, answerForeign, answerMember, newAnnouncing } from "./announcing.ts";
+import { announceDue, announceMerged, answerForeign, answerMember } from "./announcing.ts";
 import { stepHandOver, type Fitness, type HandOver } from "./hand-over.ts";
 import { countSide, judgeRival } from "./sides.ts";
-import { LEASE_NS, MERGE_NS } from "./timing.ts";
+import { LEASE_NS } from "./timing.ts";
 import { claim, startFollowing, startLooking } from "./transitions.ts";
 import { tell, type Turn } from "./turn.ts";
 
@@ -51,7 +51,7 @@ function goOn(turn: Turn): void {
   const { side } = state;
   claim(turn, `the scheduler that it has met has fewer nodes on its side than ${side.nodes}`);
   state.side = { ...side, disputed_ns: undefined };
-  state.announcing = newAnnouncing(input.now_ns + MERGE_NS);
+  state.announcing = announceMerged(state.announcing, input.now_ns);
   actions.announce = false;
 }
 
@@ -97,7 +97,7 @@ function announceWhatIsDue(turn: Turn): void {
     if (isForeign) tell(turn, "foreign-claim", { mac: one.mac });
     else tell(turn, "announces-again", { peer: one.number, reason: "it has announced the VIPs, too" });
   }
-  const { announcing, isDue } = announceDue(state.announcing, input.now_ns);
+  const { announcing, isDue } = announceDue(state.announcing, input.now_ns, input.own.isMerging);
   state.announcing = announcing;
   actions.announce = isDue;
 }

@@ -138,6 +138,7 @@ function ownFacts({ controls }: Pages, hasProgram: boolean, hasCarrier: boolean)
     table_version: control?.table_version() ?? 0,
     schedulerTurned_ns: Number(control?.turned_ns() ?? 0n),
     handOverTo: control?.handOverTo(),
+    isMerging: control?.isMerging() ?? false,
     hasCarrier,
     hasProgram,
   };

@@ -53,7 +53,7 @@ function beginScheduling({ state, actions, input }: Turn, epoch: number): void {
   state.handOver = newHandOver(own.handOverTo);
   state.objection = "";
   state.side = OWN_SIDE;
-  state.announcing = announceDue(newAnnouncing(now_ns), now_ns).announcing;
+  state.announcing = announceDue(newAnnouncing(now_ns), now_ns, false).announcing;
   actions.until_ns = now_ns + LEASE_NS;
   actions.askNow = true;
   actions.announce = true;

@@ -1,6 +1,6 @@
 /**
- * What the scheduler process of a node tells its failover process: that it is alive, how far its table is, and whom it
- * wants to schedule instead. It stands in the page by which it also steers the program of an interface.
+ * What the scheduler process of a node tells its failover process: that it is alive, how far its table is, whom it
+ * wants to schedule instead, and whether it is merging tables. It stands in the page by which it also steers the program of an interface.
  */
 import { join } from "node:path";
 import { NOBODY } from "../conf/limits.ts";
@@ -8,7 +8,13 @@ import { mapShared } from "./ffi.ts";
 import { usePinned } from "./libbpf.ts";
 
 /** Offsets of `struct control` (scheduler/bpf/layout.h). */
-export const CONTROL_LAYOUT = { size: 232, table_version: 64, turned_ns: 72, hand_over_to: 100 } as const;
+export const CONTROL_LAYOUT = {
+  size: 248,
+  table_version: 64,
+  turned_ns: 72,
+  hand_over_to: 108,
+  is_merging: 112,
+} as const;
 const at = CONTROL_LAYOUT;
 
 /** Name of the map's pin; `slot` is the interface's place in the node's list. */
@@ -21,6 +27,8 @@ export interface ControlPage {
   table_version(): number;
   /** The node that shall take over; undefined: none. */
   handOverTo(): number | undefined;
+  /** Tables of schedulers that lost are being taken in. */
+  isMerging(): boolean;
   close(): void;
 }
 
@@ -36,6 +44,7 @@ export function openControlPage(pinDir: string, slot: number): ControlPage {
       const number = Atomics.load(words, at.hand_over_to / 4);
       return number === NOBODY ? undefined : number;
     },
+    isMerging: () => Atomics.load(words, at.is_merging / 4) !== 0,
     close: mapping.unmap,
   };
 }

@@ -34,6 +34,8 @@ export const HEARTBEAT_SCHEDULING = 1;
 export const HEARTBEAT_LEASED = 2;
 /** It schedules, or the scheduler of its epoch has just answered it. */
 export const HEARTBEAT_HEARS = 4;
+/** An answer of the scheduler is that young: three heartbeats of the failover process, and no busy machine's delay. */
+export const hearsFor_ns = (heartbeat_ms: number): number => Math.max(30, 3 * heartbeat_ms) * 1_000_000;
 /** It would take over. */
 export const HEARTBEAT_STANDS = 8;
 /** In questions only: the asked is to take over. */

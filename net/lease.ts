@@ -12,13 +12,15 @@ import { usePinned } from "./libbpf.ts";
 export const LEASE_PIN = "lease";
 /** Offsets of `struct lease` (scheduler/bpf/layout.h). */
 export const LEASE_LAYOUT = {
-  size: 24,
+  size: 40,
   until_ns: 0,
   epoch: 8,
   former: 12,
   epochs: 8,
   offered: 16,
   told: 20,
+  offer_ns: 24,
+  offer_epoch: 32,
 } as const;
 const at = LEASE_LAYOUT;
 

@@ -49,13 +49,12 @@ function noteEmpty({ members, steering, emptySince }: Deciding): void {
  * after the time that makes a bucket idle it is not waited for any more.
  */
 function forgetSilent(deciding: Deciding, now_ns: bigint): void {
-  const { members, steering, settings } = deciding;
-  const now_ms = Number(now_ns / 1_000_000n);
-  const timeout_ms = settings.bucket_timeout_s * 1000;
-  for (const { config, complaint_since_ms, isInStep } of members) {
-    const isFailed = judgementOn(deciding, config.number).state === "failed";
+  const { members, steering, settings, failedSince_ns } = deciding;
+  const timeout_ns = BigInt(settings.bucket_timeout_s) * 1_000_000_000n;
+  for (const { config, isInStep } of members) {
     const isAwaited = nodesTable(steering).policy.plan.previous[config.number]! > 0;
-    if (!isFailed || !isAwaited || isInStep || now_ms - complaint_since_ms < timeout_ms) continue;
+    const since_ns = failedSince_ns.get(config.number);
+    if (since_ns === undefined || !isAwaited || isInStep || now_ns - since_ns < timeout_ns) continue;
     release(steering, config.number, makeMark(steering), () => false);
   }
 }

@@ -25,6 +25,8 @@ export interface Effects {
   writeHost(host: DirectHost, isUp: boolean): void;
   /** Whether some bucket has a previous node. */
   setHasPrevious(hasPrevious: boolean): void;
+  /** Whether tables of schedulers that lost are being taken in. */
+  setMerging(isMerging: boolean): void;
   /** The feed has something new, or others are living. */
   feedChanged(): void;
   /** Some node may serve by now: the sweep is to ask soon. */
@@ -45,6 +47,8 @@ export interface DecidingOptions {
 export interface Deciding extends Omit<DecidingOptions, "eventsLost"> {
   readonly judgements: Map<number, Judgement>;
   readonly merging: Merging;
+  /** Since when a node has failed, by number. */
+  readonly failedSince_ns: Map<number, bigint>;
   /** The version from which on a leaving node has nothing any more, by number. */
   readonly emptySince: Map<number, number>;
   balance: BalanceState;
@@ -68,6 +72,7 @@ export function createDeciding(options: DecidingOptions): Deciding {
     ...options,
     judgements: new Map(),
     merging: createMerging(),
+    failedSince_ns: new Map(),
     emptySince: new Map(),
     balance: noBalance,
     weights: new Map(options.members.map(({ config }) => [config.number, config.weight])),
@@ -98,6 +103,7 @@ export function judge(deciding: Deciding, now_ns: bigint): void {
       noteStep(member, former, versionOf(steering.feed, number), steering.feed.version);
     const judgement = judgeMember(member, bucketsOf(policy, number), msOf(now_ns));
     judgements.set(number, judgement);
+    noteFailure(deciding, number, judgement, now_ns);
     if (former !== undefined && isSame(former, judgement)) continue;
     hasChanged = true;
     if (judgement.condition === "up") member.hasBeenUp = true;
@@ -110,6 +116,16 @@ export function judge(deciding: Deciding, now_ns: bigint): void {
   steerNodes(steering, "", policyNodes(deciding), dead);
   effects.wantMacs();
   takeTurn(deciding, now_ns);
+}
+
+function noteFailure(
+  { failedSince_ns }: Deciding,
+  number: number,
+  { state }: Judgement,
+  now_ns: bigint,
+): void {
+  if (state !== "failed") failedSince_ns.delete(number);
+  else if (!failedSince_ns.has(number)) failedSince_ns.set(number, now_ns);
 }
 
 const isSame = (a: Judgement, b: Judgement): boolean =>
@@ -185,8 +201,9 @@ export function judgeHosts(deciding: Deciding, now_ns: bigint): void {
 /** Plans and settles what is due. To be called every few milliseconds. */
 export function takeTurn({ steering, merging, effects }: Deciding, now_ns: bigint): void {
   const before = steering.feed.version;
-  mergeTurn(merging, steering, now_ns);
-  if (turn(steering, now_ns) || steering.feed.version !== before) effects.feedChanged();
+  const hasMerged = mergeTurn(merging, steering, now_ns);
+  if (hasMerged) effects.setMerging(merging.merges.length > 0);
+  if (turn(steering, now_ns) || steering.feed.version !== before || hasMerged) effects.feedChanged();
 }
 
 /** A node's kernel has fallen silent on a segment, or is back. `judge` has to follow. */
@@ -236,9 +253,11 @@ export function takeHeld(
 
 /** A node that was scheduling at the same time, and lost, tells who owned the array's buckets in its table. */
 export function takeOwners(deciding: Deciding, number: number, owners: Uint8Array, now_ns: bigint): void {
+  const { effects, merging } = deciding;
   const peer = memberOf(deciding, number)?.config.name ?? number;
-  deciding.effects.log.info({ peer }, "a node that was scheduling, too, hands its connections over");
-  addMerge(deciding.merging, owners, now_ns);
+  effects.log.info({ peer }, "a node that was scheduling, too, hands its connections over");
+  addMerge(merging, { number, owners }, now_ns);
+  effects.setMerging(true);
   takeTurn(deciding, now_ns);
 }
 

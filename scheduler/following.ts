@@ -47,11 +47,16 @@ export function startFollowing(machine: Machine, { epoch, scheduler, left }: Fol
   // The program tells of what it does by itself; that is no news to anybody here.
   const drain = setInterval(() => machine.plane.consumeEvents(() => undefined), JUDGE_EVERY_MS);
   apply();
+  if (follow.lost !== undefined) machine.plane.setHasPrevious(true);
+  machine.plane.setMerging(false);
   return {
     kind: "following",
     scheduler,
     follow,
-    tableVersion: () => (follow.isWhole && follow.position.epoch === epoch ? follow.position.version : 0),
+    tableVersion: () => {
+      const isInUse = follow.isWhole && follow.lost === undefined;
+      return isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
+    },
     changed: apply,
     stateOf: (number) => toldState(follow, scheduler, number),
     stop: async () => {
@@ -98,7 +103,8 @@ function toldOf(follow: Follow, group: string, number: number): NodeState {
 
 function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => void): void {
   if (taken.hasFlags === true || taken.isOpening === true) apply();
-  plane.setHasPrevious(withPrevious(follow, "") > 0);
+  // A table that is held back may have others than what has been told.
+  plane.setHasPrevious(withPrevious(follow, "") > 0 || follow.lost !== undefined);
   if (taken.isOpening === true) plane.setHasTable(true);
 }
 

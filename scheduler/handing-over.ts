@@ -7,7 +7,7 @@ import { HEARTBEAT_STANDS } from "../net/heartbeat.ts";
 import type { Judgement, Member } from "./nodes/members.ts";
 
 /** The other node has this long to acknowledge the table, and then this long to take over. */
-const PREPARE_NS = 500_000_000n;
+const PREPARE_NS = 2_000_000_000n;
 const TAKE_NS = 1_000_000_000n;
 
 /** A node that might take over. */

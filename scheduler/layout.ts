@@ -100,28 +100,32 @@ export const HELD = {
 } as const;
 
 export const CONTROL = {
-  size: 232,
+  size: 248,
   hash_key: 0,
   heartbeat_key: 48,
   table_version: 64,
   turned_ns: 72,
-  mac: 80,
-  number: 86,
-  layout: 88,
-  has_table: 92,
-  has_previous: 96,
-  hand_over_to: 100,
-  member_filter: 104,
+  hears_ns: 80,
+  mac: 88,
+  number: 94,
+  layout: 96,
+  has_table: 100,
+  has_previous: 104,
+  hand_over_to: 108,
+  is_merging: 112,
+  member_filter: 120,
 } as const;
 
 export const LEASE = {
-  size: 24,
+  size: 40,
   until_ns: 0,
   epoch: 8,
   former: 12,
   epochs: 8,
   offered: 16,
   told: 20,
+  offer_ns: 24,
+  offer_epoch: 32,
 } as const;
 
 export const HEARTBEAT = {
@@ -184,7 +188,6 @@ export const CHANNEL_COUNT = 2;
 
 export const ETHERTYPE_HEARTBEAT = 34997;
 export const HEARTBEAT_VERSION = 1;
-export const HEARTBEAT_HEARS_NS = 30000000;
 
 /** The counters, in the map's order. */
 export const REASONS = [

@@ -10,7 +10,7 @@ import { NOBODY } from "../conf/limits.ts";
 import type { ProcessOptions } from "../conf/process-options.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
-import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
+import { HEARTBEAT_KEY_BYTES, hearsFor_ns } from "../net/heartbeat.ts";
 import { readInterface } from "../net/interface.ts";
 import type { Logger } from "../status/log.ts";
 import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
@@ -133,6 +133,7 @@ function writeFacts({ plane, node, segments, arrayKey, hashKey, config, areas, p
   plane.setNumber(node.number);
   plane.setHashKey(hashKey);
   plane.setHeartbeatKey(deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES));
+  plane.setHears(hearsFor_ns(config.failover.heartbeat_ms));
   segments.forEach(({ mac }, i) => plane.planes[i]!.setOwnMac(mac));
   plane.setVips(vipsOf(config));
   plane.setServices(servicesOf(config, areas, places));

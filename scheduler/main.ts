@@ -70,6 +70,7 @@ function start(machine: Machine): Running {
     finders.push(createNeighbourFinder({ interface: name, ifindex, mac, address, log, onNeighbour }));
   });
   plane.setHandOverTo(undefined);
+  plane.setMerging(false);
   wantMacs(running);
   turn(running);
   return running;

@@ -18,13 +18,14 @@ import {
   judgementOn,
   setDraining,
   takeLiveness,
+  takeOwners,
   takeTurn,
   writeNodes,
   type Deciding,
 } from "./deciding.ts";
 import { startDirectChecks } from "./direct/direct-checks.ts";
 import { versionOf, waitingCount } from "./feed/feed.ts";
-import type { Follow } from "./feed/follow.ts";
+import { takeLost, type Follow } from "./feed/follow.ts";
 import { beginHandOver, stepHandOver, type HandOver } from "./handing-over.ts";
 import { forgetJudgements, writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
 import type { Judgement, Member } from "./nodes/members.ts";
@@ -143,6 +144,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
   const { bucket_timeout_s, fill_s } = config.scheduler;
   const now_ns = now();
   forgetJudgements(machine, monotonic_ms());
+  const lost = takeLost(left.follow);
   renewAccesses(areas, unitsOf(now_ns));
   const steering = takeOver({
     number: node.number,
@@ -164,6 +166,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
       writeNode: (member, state) => writeNode(machine, member, state),
       writeHost: (host, isUp) => writeHost(machine, host, isUp),
       setHasPrevious: (hasPrevious) => plane.setHasPrevious(hasPrevious),
+      setMerging: (isMerging) => plane.setMerging(isMerging),
       feedChanged: () => running.serving?.changed(),
       hurrySweep: () => running.edge?.sweeper.hurry(),
       wantMacs,
@@ -182,6 +185,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
   writeMembers(machine);
   judge(deciding, now_ns);
   judgeHosts(deciding, now_ns);
+  if (lost !== undefined) takeOwners(deciding, node.number, lost, now_ns);
   plane.setHasPrevious(bucketsWithPrevious(steering) > 0);
   plane.setTableVersion(steering.feed.version);
   plane.setHasTable(true);

@@ -7,7 +7,7 @@ import type { TableArea } from "./arrangement.ts";
 import { createFeed, positionOf, record, type Change, type Feed } from "./feed/feed.ts";
 import { baseOf, createFollow, type Follow } from "./feed/follow.ts";
 import { createPolicy } from "./policy/policy.ts";
-import { createSteering, nodesTable, type SteeredTable, type Steering, type Told } from "./steering.ts";
+import { createSteering, type SteeredTable, type Steering, type Told } from "./steering.ts";
 import { ownerOf, readWord, sizeOf, WORDS_PER_BUCKET } from "./table.ts";
 
 /** A process that is started again in its epoch tells of versions so much later than any that it may have told of. */
@@ -83,22 +83,19 @@ export function renewAccesses(areas: readonly TableArea[], now_units: number): v
 }
 
 /**
- * Another node schedules: from here on the tables are followed. They become what all others were told, so that a
- * scheduler that has gone on from there need not send a copy; and who owned the array's buckets is kept for one that
- * was scheduling at the same time.
+ * Another node schedules: from here on the tables are followed. What all others were told is kept, so that a scheduler that
+ * has gone on from there need not send a copy. The array's own table stays in use until it is known whether the other one has:
+ * if it was scheduling at the same time, it has to be told of the connections that are by this table.
  */
 export function giveUp(steering: Steering): Follow {
   const { feed, tables } = steering;
-  const { table: array } = nodesTable(steering).policy.plan;
-  const lost = new Uint8Array(sizeOf(array));
-  for (let bucket = 0; bucket < lost.length; bucket++) lost[bucket] = ownerOf(readWord(array, bucket));
   const groups = tables.map(({ name, policy }) => {
     const { words, flags } = feed.groups.find((group) => group.name === name)!;
     const { table } = policy.plan;
-    writeWords(table, words);
+    if (name !== "") writeWords(table, words);
     return { name, table, words, flags };
   });
-  return createFollow({ number: feed.number, groups, position: positionOf(feed), lost });
+  return createFollow({ number: feed.number, groups, position: positionOf(feed), hasScheduled: true });
 }
 
 function writeWords(table: Int32Array, words: Int32Array): void {

@@ -158,10 +158,19 @@ static __always_inline __u64 tag_of(const struct heartbeat *beat) {
   return sip_hash(words[0], words[1], words[2], words[3]);
 }
 
+/* A scheduler's clock goes on as long as its epoch: what is not later has been heard before. */
+static __always_inline void take_offer(const struct heartbeat *beat) {
+  if (lease.offer_epoch == beat->epoch && beat->sent_ns <= lease.offer_ns)
+    return;
+  lease.offer_epoch = beat->epoch;
+  lease.offer_ns = beat->sent_ns;
+  lease.offered = beat->epoch;
+}
+
 /*
  * Who asks tells who schedules. The scheduler of a later epoch is believed at once, so that one that was taken for dead
  * falls silent whatever its processes do; nobody else's word counts. What was told before, or is told again, changes
- * nothing: the epoch only grows, and offers hold for the present one. When another CPU is faster, the next question
+ * nothing: the epoch only grows, and an offer holds for the present one and counts once. When another CPU is faster, the next question
  * comes soon.
  */
 static __always_inline void take_news(const struct heartbeat *beat) {
@@ -172,7 +181,7 @@ static __always_inline void take_news(const struct heartbeat *beat) {
   if (beat->flags & HEARTBEAT_LEASED && epoch > (__u32)known)
     __sync_val_compare_and_swap(&lease.epochs, known, epoch | known << 32);
   if (beat->flags & HEARTBEAT_OFFER && epoch == known_epoch())
-    lease.offered = epoch;
+    take_offer(beat);
 }
 
 /* Whether the scheduler has answered this node lately: by the kernel's own stamps. */
@@ -181,7 +190,7 @@ static __always_inline int hears_scheduler(__u32 epoch, __u64 now_ns) {
   const struct peer *peer = bpf_map_lookup_elem(&peers, &row);
   if (!peer) /* never: for the verifier */
     return 0;
-  return epoch && now_ns < *(volatile __u64 *)&peer->heard_ns + HEARTBEAT_HEARS_NS;
+  return epoch && now_ns < *(volatile __u64 *)&peer->heard_ns + control.hears_ns;
 }
 
 static __always_inline __u32 flags_told(__u32 epoch) {

@@ -140,8 +140,6 @@ static __always_inline int admit(struct flow *flow, const struct ethernet *eth) 
   }
   if (is_from_member(eth))
     return pass(REASON_FROM_MEMBER);
-  if (!control.has_table)
-    return pass(REASON_STANDBY);
   flow->is_stray = 1;
   return CONTINUE;
 }

@@ -16,7 +16,7 @@ enum reason {
   REASON_TRUNCATED,           /* passed: ends before its headers do, or a header contradicts itself */
   REASON_NOT_IP,              /* passed: neither IP nor an ARP request for a VIP that is answered here */
   REASON_OTHER_MAC,           /* passed: not addressed to our own MAC (broadcast, multicast, flooded) */
-  REASON_STANDBY,             /* passed: this node neither schedules nor has a table; no member sent the frame */
+  REASON_STANDBY,             /* dropped: this node neither schedules nor has a table; no member sent the frame */
   REASON_OTHER_PROTOCOL,      /* passed: neither TCP, UDP nor an ICMP error that quotes one */
   REASON_NO_VSERVER,          /* passed: no virtual server has this address and port */
   REASON_FROM_SCHEDULER,      /* passed: the scheduler, or the one before it, has given it to this node */
@@ -164,12 +164,14 @@ struct control {
   __u64 heartbeat_key[2];
   __u64 table_version; /* told in heartbeats; 0: the table is not whole, or not of this epoch */
   __u64 turned_ns;     /* CLOCK_MONOTONIC of the scheduler process's latest turn: for the failover process */
+  __u64 hears_ns;      /* an answer of the scheduler counts for so long: see HEARS */
   __u8 mac[6];
   __u16 number; /* this node's */
   enum layout_version layout;
   __u32 has_table;    /* whole: frames that no member sent are scheduled by it, whoever the scheduler is */
   __u32 has_previous; /* some bucket has a previous node: the scheduler's frames are looked at */
   __u32 hand_over_to; /* the node that shall schedule instead of this one, or NODE_NOBODY: for the failover process */
+  __u32 is_merging;   /* tables of schedulers that lost are being taken in: for the failover process, too */
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };
@@ -190,6 +192,9 @@ struct lease {
   };
   __u32 offered; /* the epoch in which its scheduler asked this node to take over; 0: none */
   __u32 told;    /* flags of its answers to heartbeats that are user space's to say: STANDS and SIDE */
+  /* The program's own: the scheduler's sent_ns of the latest offer, and its epoch. An offer counts once. */
+  __u64 offer_ns;
+  __u32 offer_epoch;
 };
 
 /*
@@ -197,7 +202,7 @@ struct lease {
  * answer is the question with its kind, epoch, table_version, flags and tag replaced, and the MAC addresses swapped.
  *
  * SCHEDULING: who tells it schedules. LEASED: and its lease lasts. HEARS: it schedules, or the scheduler of its epoch has
- * answered it within HEARTBEAT_HEARS_NS. STANDS: it would take over. OFFER, in questions only: the asked is to take over.
+ * answered it within `hears_ns`. STANDS: it would take over. OFFER, in questions only: the asked is to take over.
  * SIDE is a number: how many nodes follow who tells it, itself included; 0 when it doesn't schedule.
  */
 enum heartbeat_kind { HEARTBEAT_ASK = 1, HEARTBEAT_ANSWER = 2 };
@@ -211,7 +216,7 @@ enum heartbeat_flag {
 };
 /* Which process asks: each has its own row of a peer's answers. */
 enum channel { CHANNEL_FAILOVER = 0, CHANNEL_SCHEDULER = 1, CHANNEL_COUNT = 2 };
-enum heartbeat_bounds { ETHERTYPE_HEARTBEAT = 0x88b5, HEARTBEAT_VERSION = 1, HEARTBEAT_HEARS_NS = 30000000 };
+enum heartbeat_bounds { ETHERTYPE_HEARTBEAT = 0x88b5, HEARTBEAT_VERSION = 1 };
 struct heartbeat {
   __u8 version;
   __u8 kind;

@@ -240,6 +240,14 @@ static __noinline int hold(struct xdp_md *ctx, const struct flow *flow) {
   return drop(REASON_FRAGMENT_HELD);
 }
 
+/*
+ * A host with an old ARP entry sends to this node, which has no table yet. The own stack would reset connections that are
+ * other nodes'; without an answer the host asks for the address again.
+ */
+static __always_inline int is_standby(const struct flow *flow) {
+  return flow->is_stray && !control.has_table;
+}
+
 /* A later fragment has no ports: it goes where its first one went. */
 static __always_inline int take_later_fragment(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow) {
   struct fragment_key key = {};
@@ -249,6 +257,8 @@ static __always_inline int take_later_fragment(struct xdp_md *ctx, struct ethern
     return hand_on(ctx, eth, first->handed_on_to, first->traffic_base);
   if (flow->is_given)
     return pass(REASON_FROM_SCHEDULER);
+  if (is_standby(flow))
+    return is_vip(flow) ? drop(REASON_STANDBY) : pass(REASON_NO_VSERVER);
   if (!first)
     return hold(ctx, flow);
   struct place place = {first->bucket, first->vserver_index, first->node_base, first->traffic_base};
@@ -364,6 +374,8 @@ static __always_inline int take_flow(struct xdp_md *ctx, struct ethernet *eth, c
   struct vserver *vserver = find_vserver(flow);
   if (!vserver)
     return pass_unknown(flow);
+  if (is_standby(flow))
+    return drop(REASON_STANDBY);
   struct place place = {bucket_of(flow, vserver), vserver->index, vserver->node_base, vserver->traffic_base};
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &place.bucket);
   if (!bucket) /* never: for the verifier */

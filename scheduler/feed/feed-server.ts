@@ -40,7 +40,7 @@ export interface FeedServerOptions<Token> {
   readonly onChange: (number: number) => void;
   /** A node tells which buckets it, as their previous node, still has connections of. */
   readonly onHeld?: (number: number, held: Held) => void;
-  /** A node that was scheduling, too, has told who owned the array's buckets there; once for each node. */
+  /** A node that was scheduling, too, has told who owned the array's buckets there. It waits for `tellMerged`. */
   readonly onOwners?: (number: number, owners: Uint8Array) => void;
   readonly log: Logger;
 }
@@ -72,8 +72,6 @@ interface Serving {
   readonly current: Map<number, Connection>;
   /** What was last logged against a node: a refused one comes back twice a second. */
   readonly complaints: Map<number, string>;
-  /** Nodes whose table that lost has been taken whole: it makes work once. */
-  readonly merged: Set<number>;
   turn: NodeJS.Immediate | undefined;
   isClosed: boolean;
 }
@@ -89,7 +87,6 @@ export async function startFeedServer<Token>(options: FeedServerOptions<Token>):
     connections: new Set(),
     current: new Map(),
     complaints: new Map(),
-    merged: new Set(),
     turn: undefined,
     isClosed: false,
   };
@@ -193,9 +190,9 @@ function checkHeld(feed: Feed<unknown>, { group, version, bits }: Held): void {
   }
 }
 
-/** Parts of a table that lost come in order, and fill no more than one table. */
+/** Parts of a table that lost come in order, and fill no more than one table at a time. */
 function takeOwners(
-  { options, merged }: Serving,
+  { options }: Serving,
   connection: Connection,
   number: number,
   { first, owners }: Owners,
@@ -208,9 +205,8 @@ function takeOwners(
   lost.owners.set(owners, first);
   lost.count += owners.length;
   if (lost.count < size) return;
-  if (!merged.has(number)) options.onOwners?.(number, lost.owners);
-  merged.add(number);
-  connection.stream.send(encodeFeedMessage({ kind: "merged" }));
+  connection.lost = undefined;
+  options.onOwners?.(number, lost.owners);
 }
 
 function greet(serving: Serving, connection: Connection, hello: Hello): void {

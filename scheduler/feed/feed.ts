@@ -54,6 +54,8 @@ interface FeedFollower {
   copy: { group: number; row: number } | undefined;
   /** The version at the end of its full copy: an older acknowledgement does not count. */
   wholeFrom: number;
+  /** It has to hear that its table that lost has been taken in. */
+  isMerged: boolean;
 }
 export interface Feed<Token> {
   /** Number of the node that sends. */
@@ -221,6 +223,7 @@ export function welcome(feed: Feed<unknown>, hello: Hello, now_ms: number): Welc
     sent: hello.version,
     copy: undefined,
     wholeFrom: Infinity,
+    isMerged: false,
   });
   return { kind };
 }
@@ -293,7 +296,10 @@ export function due(feed: Feed<unknown>, number: number): FeedMessage | undefine
   if (follower.sent < oldest(feed)) beginCopy(follower);
   if (follower.opening !== undefined) return open(feed, follower, follower.opening);
   if (follower.sent < feed.version) return nextChanges(feed, follower);
-  return follower.copy === undefined ? undefined : nextOfCopy(feed, follower, follower.copy);
+  if (follower.copy !== undefined) return nextOfCopy(feed, follower, follower.copy);
+  if (!follower.isMerged) return undefined;
+  follower.isMerged = false;
+  return { kind: "merged" };
 }
 
 function open(feed: Feed<unknown>, follower: FeedFollower, kind: "full" | "continue"): FeedMessage {
@@ -372,6 +378,15 @@ export function versionOf(feed: Feed<unknown>, number: number): number | null {
 export function lastHeard(feed: Feed<unknown>, number: number): number | null {
   return feed.followers.get(number)?.heard_ms ?? null;
 }
+
+/** A follower's table that lost has been taken in: it hears so once it has been sent what came of that. */
+export function tellMerged(feed: Feed<unknown>, number: number): void {
+  const follower = feed.followers.get(number);
+  if (follower !== undefined) follower.isMerged = true;
+}
+
+/** Whether every living node has the table of a version. */
+export const allHave = (feed: Feed<unknown>, version: number): boolean => everywhere(feed) >= version;
 
 /** The version that every living node has; -1 when one of them is not in step. */
 function everywhere(feed: Feed<unknown>): number {

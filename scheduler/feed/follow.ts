@@ -17,7 +17,7 @@ import {
   type Opening,
   type Position,
 } from "./feed-message.ts";
-import { previousOf, readWord, sizeOf, WORDS_PER_BUCKET } from "../table.ts";
+import { ownerOf, previousOf, readWord, sizeOf, WORDS_PER_BUCKET } from "../table.ts";
 
 const FLAG_ROWS = 256;
 
@@ -30,7 +30,24 @@ interface FollowGroup {
   /** By node number. */
   readonly flags: Int32Array;
   withPrevious: number;
+  /** The table stays as it is, whatever is told. */
+  isHeldBack: boolean;
 }
+/**
+ * A table by which this node scheduled while another one did, too, and which has lost. The program keeps it until the
+ * other scheduler's table knows of its connections: old ARP entries still bring clients' frames here.
+ */
+interface LostTable {
+  /** Who owns the array's buckets in it: what the other scheduler has to be told. */
+  owners: Uint8Array;
+  /** Who owned them when that was looked up. */
+  looked: Uint8Array;
+  rounds: number;
+  /** Of the position that the table had. */
+  readonly history: string;
+}
+/** What this node's program gives away meanwhile has to be told, too, and again, as often. */
+const MOST_ROUNDS = 3;
 /** What is known of the sender since it has opened the connection. */
 interface Link {
   readonly epoch: number;
@@ -51,8 +68,8 @@ export interface Follow {
   isWhole: boolean;
   /** Whether the sender has had all groups that are here. */
   hasAll: boolean;
-  /** Who owned the array's buckets in a table that lost; undefined when there is none, or the sender has it. */
-  lost: Uint8Array | undefined;
+  /** Undefined when there is none, or its connections are known to the sender. */
+  lost: LostTable | undefined;
   /** The highest epoch met: a sender with a lower one is refused. */
   seen: number;
   link: Link | undefined;
@@ -68,27 +85,38 @@ export interface FollowOptions {
    * history is "" when they may differ from what others were told.
    */
   readonly position?: Position;
-  /** Who owned the array's buckets, to be told to a scheduler that has been scheduling at the same time. */
-  readonly lost?: Uint8Array;
+  /** This node was the scheduler. Another one may have been, at the same time. */
+  readonly hasScheduled?: boolean;
 }
 
 /** A follower that has met no sender yet. */
-export function createFollow({ number, groups, position, lost }: FollowOptions): Follow {
+export function createFollow({ number, groups, position, hasScheduled }: FollowOptions): Follow {
   const rows = groups.map(({ name, table, flags, ...told }): [string, FollowGroup] => {
     const words = told.words?.slice() ?? wordsOf(table);
-    const withPrevious = countPrevious(words);
-    return [name, { name, table, words, flags: flags?.slice() ?? new Int32Array(FLAG_ROWS), withPrevious }];
+    const isHeldBack = hasScheduled === true && name === "";
+    const rest = { flags: flags?.slice() ?? new Int32Array(FLAG_ROWS), withPrevious: countPrevious(words) };
+    return [name, { name, table, words, isHeldBack, ...rest }];
   });
+  const lost = rows.find(([, { isHeldBack }]) => isHeldBack)?.[1];
   return {
     number,
     groups: new Map(rows),
     position: position ?? { epoch: 0, version: 0, history: "" },
     isWhole: position !== undefined,
     hasAll: true,
-    lost,
+    lost: lost === undefined ? undefined : lostTable(lost.table, position?.history ?? ""),
     seen: position?.epoch ?? 0,
     link: undefined,
   };
+}
+
+function lostTable(table: Int32Array, history: string): LostTable {
+  const owners = ownersOf(table);
+  return { owners, looked: owners, rounds: 0, history };
+}
+
+function ownersOf(table: Int32Array): Uint8Array {
+  return Uint8Array.from({ length: sizeOf(table) }, (_, bucket) => ownerOf(readWord(table, bucket)));
 }
 
 const hasPrevious = (word: number): number => Number(previousOf(word) !== NOBODY);
@@ -144,9 +172,42 @@ export function poolsOnOneSide(follow: Follow): string[] {
   return [...ours.symmetricDifference(theirs)];
 }
 
-/** Whether the table is kept in step now: the connection is open, and its copy complete. */
-export function isFollowing({ link, isWhole }: Follow): boolean {
-  return link !== undefined && isWhole && !link.isLost;
+/** Whether the table is kept in step now: the connection is open, its copy complete, and what was told is what is here. */
+export function isFollowing({ link, isWhole, lost }: Follow): boolean {
+  return link !== undefined && isWhole && !link.isLost && lost === undefined;
+}
+
+/** From here on the table is what has been told. */
+function endHoldingBack(follow: Follow): void {
+  follow.lost = undefined;
+  for (const group of follow.groups.values()) {
+    if (!group.isHeldBack) continue;
+    group.isHeldBack = false;
+    for (let bucket = 0; bucket < group.words.length; bucket++) showWord(group, bucket);
+  }
+}
+
+/**
+ * This node is to schedule. Returns who owned the buckets in a table that lost, as far as the table that takes its place may
+ * not know of their connections; undefined when there is none.
+ */
+export function takeLost(follow: Follow): Uint8Array | undefined {
+  const { lost, position, isWhole, groups } = follow;
+  if (lost === undefined) return undefined;
+  if (isWhole && position.history === lost.history) {
+    // Nothing has taken its place: the program knows best.
+    for (const group of groups.values()) group.isHeldBack = false;
+    follow.lost = undefined;
+    return undefined;
+  }
+  const owners = ownersOf(groups.get("")!.table);
+  endHoldingBack(follow);
+  return owners;
+}
+
+function showWord({ table, words, isHeldBack }: FollowGroup, bucket: number): void {
+  const word = words[bucket]!;
+  if (!isHeldBack && readWord(table, bucket) !== word) Atomics.store(table, bucket * WORDS_PER_BUCKET, word);
 }
 
 export interface Taken {
@@ -160,8 +221,8 @@ export interface Taken {
   readonly hasFlags?: boolean;
   /** The table has become whole, or is going on from where it was. */
   readonly isOpening?: boolean;
-  /** A full copy begins. */
-  readonly isCopy?: boolean;
+  /** The sender has to be told of the table that lost, from the first bucket on. */
+  readonly tellsLost?: boolean;
 }
 const NOTHING: Taken = { reply: undefined };
 
@@ -186,8 +247,7 @@ export function take(follow: Follow, message: FeedMessage): Taken {
     case "end":
       return endCopy(follow, message.version);
     case "merged":
-      follow.lost = undefined;
-      return NOTHING;
+      return takeMerged(follow);
     case "tick":
       return { reply: isFollowing(follow) ? "acknowledge" : "tick" };
     case "refused":
@@ -219,7 +279,22 @@ function beginCopy(follow: Follow, opening: Opening): Taken {
   follow.seen = opening.epoch;
   follow.isWhole = false;
   follow.link = { ...linkOf(opening), copy: { group: 0, first: 0, hasFlags: false } };
-  return { reply: "tick", isCopy: true };
+  return { reply: "tick", tellsLost: tellLost(follow) };
+}
+
+/** The sender's table knows of all connections that it was told of; what has been given away here since is told as well. */
+function takeMerged(follow: Follow): Taken {
+  const { lost, groups, isWhole } = follow;
+  if (lost === undefined) return NOTHING;
+  if (!isWhole) throw invalid("word of a table that it has not told yet");
+  const looked = ownersOf(groups.get("")!.table);
+  const owners = looked.map((owner, bucket) => (owner === lost.looked[bucket] ? NOBODY : owner));
+  if (lost.rounds < MOST_ROUNDS && owners.some((owner) => owner !== NOBODY)) {
+    follow.lost = { ...lost, owners, looked, rounds: lost.rounds + 1 };
+    return { reply: undefined, tellsLost: true };
+  }
+  endHoldingBack(follow);
+  return OPENED;
 }
 
 function goOn(follow: Follow, opening: Opening): Taken {
@@ -230,12 +305,21 @@ function goOn(follow: Follow, opening: Opening): Taken {
   }
   follow.seen = opening.epoch;
   follow.link = linkOf(opening);
+  // The sender has gone on from this very table: what it knows of is all there is.
+  if (follow.lost?.history === position.history) endHoldingBack(follow);
   follow.position = { epoch: opening.epoch, version: opening.version, history: opening.history };
   follow.hasAll = hasAllOf(follow, opening.groups);
-  // The sender has gone on from this very table.
-  follow.lost = undefined;
-  return { reply: "acknowledge", isOpening: true };
+  return tellLost(follow) ? { reply: "tick", tellsLost: true } : OPENED;
 }
+
+/** A sender that knows nothing yet of the table that lost is told all of it. */
+function tellLost(follow: Follow): boolean {
+  const { lost } = follow;
+  if (lost !== undefined) follow.lost = lostTable(follow.groups.get("")!.table, lost.history);
+  return lost !== undefined;
+}
+
+const OPENED: Taken = { reply: "acknowledge", isOpening: true };
 
 const hasAllOf = ({ groups }: Follow, theirs: Layout): boolean =>
   new Set(groups.keys()).isSubsetOf(new Set(theirs.map(({ name }) => name)));
@@ -288,7 +372,8 @@ function endCopy(follow: Follow, version: number): Taken {
   follow.isWhole = true;
   follow.hasAll = hasAllOf(follow, link.groups);
   follow.position = { epoch: link.epoch, version, history: link.history };
-  return { reply: "acknowledge", isOpening: true };
+  // One that is held back is not in use yet.
+  return follow.lost === undefined ? OPENED : { reply: "tick" };
 }
 
 interface Changes {
@@ -315,7 +400,7 @@ function takeChanges(
   const buckets = set(follow.groups.get(group), pairs);
   link.version = version;
   if (link.copy === undefined) follow.position = { ...follow.position, version };
-  const reply = link.copy === undefined ? "acknowledge" : undefined;
+  const reply = isFollowing(follow) ? "acknowledge" : undefined;
   return { reply, group, ...(kind === "delta" ? { buckets } : { hasFlags: true }) };
 }
 
@@ -344,7 +429,7 @@ function setFlags(own: FollowGroup | undefined, pairs: Int32Array): number[] {
 function writeWord(own: FollowGroup, bucket: number, word: number, changed: number[]): void {
   const before = own.words[bucket]!;
   own.words[bucket] = word;
-  if (readWord(own.table, bucket) !== word) Atomics.store(own.table, bucket * WORDS_PER_BUCKET, word);
+  showWord(own, bucket);
   if (before === word) return;
   own.withPrevious += hasPrevious(word) - hasPrevious(before);
   changed.push(bucket);

@@ -127,7 +127,7 @@ function hear(following: Following, stream: ControlStream, line: string): void {
     const taken = take(follow, decodeFeedMessage(line));
     if (taken.isOpening === true) noteOpening(following);
     onTaken?.(taken);
-    if (taken.isCopy === true && !following.isTellingLost) tellLost(following, stream, 0);
+    if (taken.tellsLost === true && !following.isTellingLost) tellLost(following, stream, 0);
     if (taken.reply === "again") send(stream, { kind: "again", reason: "a gap between two versions" });
     else if (taken.reply !== undefined) following.reply ??= setImmediate(() => reply(following, stream));
   } catch (error) {
@@ -169,10 +169,11 @@ function send(stream: ControlStream, message: FollowerMessage): void {
 
 /** Tells part by part who owned the buckets of a table that lost: each when the system has taken the one before. */
 function tellLost(following: Following, stream: ControlStream, first: number): void {
+  if (following.stream !== stream) return;
   const { lost } = following.options.follow;
-  if (lost === undefined || first >= lost.length || following.stream !== stream) return;
-  following.isTellingLost = true;
-  const owners = lost.subarray(first, first + FEED_PART_BUCKETS);
+  following.isTellingLost = lost !== undefined && first < lost.owners.length;
+  if (lost === undefined || first >= lost.owners.length) return;
+  const owners = lost.owners.subarray(first, first + FEED_PART_BUCKETS);
   const message = encodeFollowerMessage({ kind: "owners", first, owners });
   stream.send(message, () => tellLost(following, stream, first + owners.length));
 }

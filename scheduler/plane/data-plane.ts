@@ -127,11 +127,13 @@ function toAll(planes: readonly NodeWriters[]): NodeWriters {
   return {
     setHashKey: each((plane, key) => plane.setHashKey(key)),
     setHeartbeatKey: each((plane, key) => plane.setHeartbeatKey(key)),
+    setHears: each((plane, hears_ns) => plane.setHears(hears_ns)),
     setNumber: each((plane, number) => plane.setNumber(number)),
     setHasTable: each((plane, hasTable) => plane.setHasTable(hasTable)),
     setHasPrevious: each((plane, hasPrevious) => plane.setHasPrevious(hasPrevious)),
     setTableVersion: each((plane, version) => plane.setTableVersion(version)),
     setTurned: each((plane, turned_ns) => plane.setTurned(turned_ns)),
     setHandOverTo: each((plane, number) => plane.setHandOverTo(number)),
+    setMerging: each((plane, isMerging) => plane.setMerging(isMerging)),
   };
 }

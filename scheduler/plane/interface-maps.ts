@@ -48,6 +48,8 @@ export interface NodeWriters {
   setHashKey(key: Uint8Array): void;
   /** 16 bytes. Throws RangeError. */
   setHeartbeatKey(key: Uint8Array): void;
+  /** How long an answer of the scheduler's counts, in whole ns: see hearsFor_ns. */
+  setHears(hears_ns: number): void;
   /** This node's number. */
   setNumber(number: number): void;
   /** Whether the table is whole: frames that no member sent are scheduled by it, whoever the scheduler is. */
@@ -60,6 +62,8 @@ export interface NodeWriters {
   setTurned(turned_ns: number): void;
   /** The node that shall schedule instead of this one; undefined: none. */
   setHandOverTo(number: number | undefined): void;
+  /** Whether tables of schedulers that lost are being taken in. */
+  setMerging(isMerging: boolean): void;
 }
 /** What an earlier process wrote last. */
 export interface NodeFacts {
@@ -114,12 +118,14 @@ function nodeWriters({ buffer }: SharedMapping): NodeWriters {
   return {
     setHashKey: (key) => setKey(CONTROL.hash_key, key, HASH_KEY_BYTES),
     setHeartbeatKey: (key) => setKey(CONTROL.heartbeat_key, key, HEARTBEAT_KEY_BYTES),
+    setHears: (hears_ns) => setLong(CONTROL.hears_ns, hears_ns),
     setNumber: (number) => view.setUint16(CONTROL.number, number, true),
     setHasTable: (hasTable) => setFlag(CONTROL.has_table, hasTable),
     setHasPrevious: (hasPrevious) => setFlag(CONTROL.has_previous, hasPrevious),
     setTableVersion: (version) => setLong(CONTROL.table_version, version),
     setTurned: (turned_ns) => setLong(CONTROL.turned_ns, turned_ns),
     setHandOverTo: (number) => view.setUint32(CONTROL.hand_over_to, number ?? NODE_NOBODY, true),
+    setMerging: (isMerging) => setFlag(CONTROL.is_merging, isMerging),
   };
 }
 

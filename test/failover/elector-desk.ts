@@ -89,6 +89,7 @@ export function deskOf({ others = [2, 3], slots = 1, ...settings }: DeskOptions 
       hasProgram: true,
       schedulerTurned_ns: 1_000_000 * MS,
       handOverTo: undefined,
+      isMerging: false,
     },
     echoes: new Map(),
     vipClaims: [],

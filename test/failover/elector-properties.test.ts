@@ -36,6 +36,7 @@ const happenings = fc.record({
     hasCarrier: fc.boolean(),
     hasProgram: fc.boolean(),
     handOverTo: fc.constantFrom(undefined, ...PEERS),
+    isMerging: fc.boolean(),
   }),
   /** The kernel hears of a scheduler so much later. */
   kernelRaises: fc.option(fc.tuple(fc.integer({ min: 1, max: 3 }), fc.constantFrom(...PEERS)), {

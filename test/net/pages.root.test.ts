@@ -41,17 +41,18 @@ test("the failover process reads what the scheduler process says of itself, on a
   const { plane, pinDir } = planeOn(t, ["eth0", "eth1"]);
   const pages = [0, 1].map((slot) => openControlPage(pinDir, slot));
   const read = (): unknown[] =>
-    pages.map((page) => [page.turned_ns(), page.table_version(), page.handOverTo()]);
+    pages.map((page) => [page.turned_ns(), page.table_version(), page.handOverTo(), page.isMerging()]);
   assert.deepEqual(read(), [
-    [0n, 0, undefined],
-    [0n, 0, undefined],
+    [0n, 0, undefined, false],
+    [0n, 0, undefined, false],
   ]);
   plane.setTurned(2 ** 53);
   plane.setTableVersion(2 ** 40);
   plane.setHandOverTo(0);
+  plane.setMerging(true);
   assert.deepEqual(read(), [
-    [2n ** 53n, 2 ** 40, 0],
-    [2n ** 53n, 2 ** 40, 0],
+    [2n ** 53n, 2 ** 40, 0, true],
+    [2n ** 53n, 2 ** 40, 0, true],
   ]);
   plane.setHandOverTo(undefined);
   assert.deepEqual(

@@ -146,7 +146,7 @@ test("maps of another layout are replaced", async (t) => {
   const pin = join(place.pinDir, "control-0");
   const [entry] = JSON.parse(sh("bpftool", ["-j", "map", "dump", "pinned", pin]));
   const value = [...entry.value];
-  value[88] = "0x63";
+  value[CONTROL.layout] = "0x63";
   sh("bpftool", ["map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", ...value]);
   const { child, said } = await open(t, place);
   assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 3" });
@@ -182,7 +182,10 @@ test("a lease page of another layout is not taken over, with other maps or alone
   sh("rm", [pin]);
   makeOld();
   const { child, said } = await open(t, place);
-  assert.deepEqual(said.adoption, { kind: "replaced", reason: "lease entries have 8 bytes, not 24" });
+  assert.deepEqual(said.adoption, {
+    kind: "replaced",
+    reason: `lease entries have 8 bytes, not ${LEASE.size}`,
+  });
   assert.deepEqual([said.first, said.epoch], [0xffffff, 0]);
   await kill(child);
   detachDataPlane(place.pinDir);
@@ -400,8 +403,8 @@ function countOf(plane: ReturnType<typeof loadUnattached>, map: string): number 
 
 test("pages that other processes map have the layout that they expect", () => {
   assert.deepEqual({ ...LEASE }, LEASE_LAYOUT);
-  const { size, table_version, turned_ns, hand_over_to } = CONTROL;
-  assert.deepEqual({ size, table_version, turned_ns, hand_over_to }, CONTROL_LAYOUT);
+  const { size, table_version, turned_ns, hand_over_to, is_merging } = CONTROL;
+  assert.deepEqual({ size, table_version, turned_ns, hand_over_to, is_merging }, CONTROL_LAYOUT);
   assert.deepEqual(PEERS_LAYOUT.peer, PEER);
   const { size: nodeSize, mac, flags } = NODE;
   assert.deepEqual(PEERS_LAYOUT.node, { size: nodeSize, mac, flags, up: NODE_UP, reachable: NODE_REACHABLE });

@@ -75,6 +75,7 @@ function worldOf(balance: Config["scheduler"]["balance"] = "groups"): World {
         ),
       writeHost: note("host"),
       setHasPrevious: note("previous"),
+      setMerging: (isMerging) => done.push(isMerging ? "merging" : "merged"),
       feedChanged: note("feed"),
       hurrySweep: note("hurry"),
       wantMacs: note("macs"),
@@ -196,6 +197,8 @@ test("the connections of a scheduler that lost are handed on to its nodes", () =
   const before = Array.from({ length: SIZE }, (_, bucket) => readWord(world.table, bucket));
   takeOwners(world.deciding, 2, new Uint8Array(SIZE).fill(2), world.now_ns);
   run(world, 10);
+  const told = world.done.filter((what) => what.startsWith("merg"));
+  assert.deepEqual(told, ["merging", "merged"], "the failover process waits for that");
   before.forEach((word, bucket) => {
     const now = readWord(world.table, bucket);
     assert.deepEqual([ownerOf(now), nextOf(now)], [ownerOf(word), nextOf(word)]);
@@ -203,6 +206,31 @@ test("the connections of a scheduler that lost are handed on to its nodes", () =
   });
   const { merged, lost } = world.deciding.merging;
   assert.deepEqual([merged, lost], [SIZE - owned(world, 2), 0]);
+});
+
+test("a failed node that does not tell of its connections is waited for as long as idle buckets are", () => {
+  const world = claimed();
+  const { deciding } = world;
+  takeOwners(deciding, 2, new Uint8Array(SIZE).fill(2), world.now_ns);
+  run(world, 10);
+  const waiting = (): number =>
+    Array.from({ length: SIZE }, (_, bucket) => previousOf(readWord(world.table, bucket))).filter(
+      (previous) => previous === 2,
+    ).length;
+  deciding.members[1]!.isInStep = false;
+  // What was complained of long ago, and has been well since, is no reason to hurry.
+  takeSweep(deciding, { node: 2, failed: true, reason: "refused" }, world.now_ns);
+  deciding.members[1]!.complaint_since_ms = -Infinity;
+  const calm = (): void => calmTurn(deciding, { now_ns: world.now_ns, eventsLost: 0, sweep: undefined });
+  calm();
+  world.now_ns += 59_000n * MS;
+  calm();
+  run(world, 10);
+  assert.equal(waiting(), SIZE, "its own buckets have gone to others, too");
+  world.now_ns += 1000n * MS;
+  calm();
+  run(world, 10);
+  assert.equal(waiting(), 0);
 });
 
 /** Node 1's clients keep four times as many connections per bucket as those of the others. */

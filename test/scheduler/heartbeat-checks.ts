@@ -11,7 +11,6 @@ import {
   HEARTBEAT_ANSWER,
   HEARTBEAT_ASK,
   HEARTBEAT_HEARS,
-  HEARTBEAT_HEARS_NS,
   HEARTBEAT_LEASED,
   HEARTBEAT_OFFER,
   HEARTBEAT_SCHEDULING,
@@ -19,7 +18,7 @@ import {
   HEARTBEAT as LAYOUT,
 } from "../../scheduler/layout.ts";
 import * as f from "./frames.ts";
-import { OTHER_EPOCH, OWN_EPOCH, setEpochs, type PacketPlane } from "./packet-plane.ts";
+import { HEARS_NS, OTHER_EPOCH, OWN_EPOCH, setEpochs, type PacketPlane } from "./packet-plane.ts";
 import { DROP, PASS, TX } from "./packet-rows.ts";
 
 const PEER = { from: f.macOfNode(3) };
@@ -77,9 +76,9 @@ function answerTo(plane: PacketPlane, question: f.HeartbeatFields): { epoch: num
 function isQuick(act: () => void): boolean {
   const from_ns = now();
   act();
-  return now() - from_ns < BigInt(HEARTBEAT_HEARS_NS);
+  return now() - from_ns < BigInt(HEARS_NS);
 }
-const past = async (): Promise<void> => sleep(HEARTBEAT_HEARS_NS / 1e6 + 5);
+const past = async (): Promise<void> => sleep(HEARS_NS / 1e6 + 5);
 
 const known = ({ lease }: PacketPlane): number[] => [lease.epoch(), lease.former(), lease.offered()];
 
@@ -193,12 +192,20 @@ export function heartbeatTests(planeOf: () => PacketPlane): void {
       answerTo(plane, question);
       assert.deepEqual(known(plane), [epoch, BEFORE, 0], what);
     }
-    answerTo(plane, claimOf(epoch, HEARTBEAT_OFFER));
+    const offerAt = (sent_ns: bigint): f.HeartbeatFields => ({ ...claimOf(epoch, HEARTBEAT_OFFER), sent_ns });
+    answerTo(plane, offerAt(500n));
     assert.deepEqual(known(plane), [epoch, BEFORE, epoch]);
     answerTo(plane, claimOf(epoch));
     assert.deepEqual(known(plane), [epoch, BEFORE, epoch], "it stays");
     plane.lease.clearOffered();
-    answerTo(plane, claimOf(later, offer));
+    for (const sent_ns of [500n, 499n]) {
+      answerTo(plane, offerAt(sent_ns));
+      assert.deepEqual(known(plane), [epoch, BEFORE, 0], "told again by somebody who listened");
+    }
+    answerTo(plane, offerAt(501n));
+    assert.deepEqual(known(plane), [epoch, BEFORE, epoch], "another one");
+    plane.lease.clearOffered();
+    answerTo(plane, { ...claimOf(later, offer), sent_ns: 7n });
     assert.deepEqual(known(plane), [later, epoch, later]);
     plane.lease.clearOffered();
   });

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FOLLOW_GRACE_MS, NOBODY, STEER_CHANGES } from "../../conf/limits.ts";
-import { createFeed, ready, setLiving } from "../../scheduler/feed/feed.ts";
+import { acknowledged, createFeed, due, ready, setLiving, welcome } from "../../scheduler/feed/feed.ts";
+import type { Hello } from "../../scheduler/feed/feed-message.ts";
 import { addMerge, createMerging, mergeTurn } from "../../scheduler/merging.ts";
 import { createPolicy, type Condition } from "../../scheduler/policy/policy.ts";
 import {
@@ -48,7 +49,7 @@ const withPrevious = ({ tables }: Steering, number: number): number => {
 test("a turn looks at no more buckets than it may, and in the end all are merged", () => {
   const steering = steeringOf();
   const merging = createMerging();
-  addMerge(merging, new Uint8Array(SIZE).fill(3), 0n);
+  addMerge(merging, { number: 3, owners: new Uint8Array(SIZE).fill(3) }, 0n);
   const counts: number[] = [];
   while (merging.merges.length > 0) {
     mergeTurn(merging, steering, 1n);
@@ -69,7 +70,7 @@ test("nodes that are just coming back are waited for, those that don't come are 
   const owners = new Uint8Array(SIZE).fill(NOBODY);
   owners.fill(3, 0, 10);
   owners.fill(200, 10, 15);
-  addMerge(merging, owners, 0n);
+  addMerge(merging, { number: 3, owners }, 0n);
   for (let turn = 0; turn < 20; turn++) mergeTurn(merging, steering, 10n * MS);
   assert.deepEqual([merging.merged, merging.lost, merging.merges.length], [0, 0, 1]);
   setConditions(steering, "leaving");
@@ -82,7 +83,7 @@ test("nodes that are just coming back are waited for, those that don't come are 
 test("nothing is merged while another node is about to take over, or too much is under way", () => {
   const steering = steeringOf();
   const merging = createMerging();
-  addMerge(merging, new Uint8Array(SIZE).fill(3), 0n);
+  addMerge(merging, { number: 3, owners: new Uint8Array(SIZE).fill(3) }, 0n);
   steering.isFrozen = true;
   mergeTurn(merging, steering, 1n);
   assert.equal(merging.merged, 0);
@@ -91,4 +92,51 @@ test("nothing is merged while another node is about to take over, or too much is
   for (let turn = 0; turn < 4; turn++) mergeTurn(merging, steering, 1n);
   assert.equal(merging.merged, SIZE);
   assert.equal(withPrevious(steering, 3), 0, "node 2 has not acknowledged it");
+});
+
+test("who has told hears of the end when all living nodes have what came of it", () => {
+  const steering = steeringOf();
+  const merging = createMerging();
+  const { feed } = steering;
+  const helloOf = (number: number): Hello => ({
+    kind: "hello",
+    number,
+    epoch: 257,
+    version: feed.version,
+    history: "aa",
+    seen: 257,
+    groups: [{ name: "", size: SIZE }],
+  });
+  const kinds = (number: number): string[] => {
+    const all: string[] = [];
+    for (let told = due(feed, number); told !== undefined; told = due(feed, number)) all.push(told.kind);
+    return all;
+  };
+  for (const number of [2, 3]) welcome(feed, helloOf(number), 0);
+  setLiving(feed, new Set([2]));
+  addMerge(merging, { number: 3, owners: new Uint8Array(SIZE).fill(3) }, 0n);
+  for (let turn = 0; turn < 6; turn++) assert.equal(mergeTurn(merging, steering, 1n), false);
+  assert.equal(merging.merges.length, 1);
+  assert.ok(!kinds(3).includes("merged"), "node 2 has not acknowledged it");
+  kinds(2);
+  assert.ok(acknowledged(feed, 2, feed.version));
+  assert.equal(mergeTurn(merging, steering, 1n), true);
+  assert.deepEqual(kinds(3), ["merged"], "once");
+  assert.deepEqual(kinds(2), []);
+});
+
+test("what a node tells again takes the place of what it told before", () => {
+  const steering = steeringOf();
+  const merging = createMerging();
+  for (const owner of [2, 3]) addMerge(merging, { number: 3, owners: new Uint8Array(SIZE).fill(owner) }, 0n);
+  addMerge(merging, { number: 2, owners: new Uint8Array(SIZE).fill(NOBODY) }, 0n);
+  assert.deepEqual(
+    merging.merges.map(({ number }) => number),
+    [3, 2],
+  );
+  while (merging.merges.length > 0) {
+    mergeTurn(merging, steering, 1n);
+    settleReady(steering, ready(steering.feed));
+  }
+  assert.equal(withPrevious(steering, 3), SIZE);
 });

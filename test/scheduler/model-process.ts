@@ -149,14 +149,14 @@ const modelVservers = new Map(
 const senderToStandby = ({ epochs }: World): string =>
   pick(random, [f.macOfNode(epochs.epoch % 256 || 2), f.macOfNode(epochs.former % 256 || 3), f.CLIENT_MAC]);
 
-function randomEpochs(): World["epochs"] {
+function randomEpochs(offer: World["epochs"]["offer"]): World["epochs"] {
   const counter = 2 + random(100);
   const scheduler = pick(random, [OWN, OWN, ...NODES]);
   const epoch = chance(12) ? 0 : epochOf(counter, scheduler);
   const former = chance(4) ? 0 : epochOf(counter - 1, pick(random, NODES));
   setEpochs(plane.lease, epoch, former);
   plane.lease.clearOffered();
-  return { epoch, former, offered: 0 };
+  return { epoch, former, offered: 0, offer };
 }
 
 /** The times of answers to the failover process: long ago, or to come, so that the frames may take their time. */
@@ -184,7 +184,7 @@ function nextWorld(former: World | undefined): World {
   return {
     ownMac: f.mac(f.OWN_MAC),
     ownNumber: OWN,
-    epochs: randomEpochs(),
+    epochs: randomEpochs(former?.epochs.offer ?? { epoch: 0, sent_ns: 0n }),
     hasTable,
     hasPrevious,
     hasTime,
@@ -285,8 +285,9 @@ function runFrame(world: World, index: number): void {
   note(outcome, frame);
   for (const number of world.heard) stampHeard(number, true);
   const { lease } = plane;
+  const { epoch, former, offered } = world.epochs;
   const epochs = { epoch: lease.epoch(), former: lease.former(), offered: lease.offered() };
-  compare("epochs", index, frame, epochs, world.epochs);
+  compare("epochs", index, frame, epochs, { epoch, former, offered });
   // These take a system call each; a disagreement among them is found by running with a stride of 1.
   if (index % stride === stride - 1) compare("counters", index, frame, plane.counters(), counted);
   const events: unknown[] = [];

@@ -45,6 +45,8 @@ export interface Epochs {
   epoch: number;
   former: number;
   offered: number;
+  /** The latest one that counted. */
+  offer: { readonly epoch: number; readonly sent_ns: bigint };
 }
 
 export interface World {
@@ -202,6 +204,7 @@ function heartbeat(way: Way): End {
   const body = frame.subarray(14, 54);
   const [version, kind, asker, asked] = body;
   const channel = body.readUInt32LE(20);
+  const sent_ns = body.readBigUInt64LE(24);
   if (
     version !== 1 ||
     asker === asked ||
@@ -211,7 +214,12 @@ function heartbeat(way: Way): End {
     return refuse();
   }
   if (kind === 1 && asked === world.ownNumber) {
-    takeNews(world, asker!, body.readUInt32LE(4), body.readUInt32LE(16));
+    takeNews(world, {
+      asker: asker!,
+      epoch: body.readUInt32LE(4),
+      flags: body.readUInt32LE(16),
+      sent_ns,
+    });
     swapMacs(way);
     body[1] = 2;
     body.writeUInt32LE(world.epochs.epoch, 4);
@@ -221,7 +229,6 @@ function heartbeat(way: Way): End {
     way.counts.push("heartbeat_answered");
     return { verdict: TX };
   }
-  const sent_ns = body.readBigUInt64LE(24);
   const row = channel * 256 + asked!;
   const isNew = sent_ns > (world.answered_ns.get(row) ?? 0n) && sent_ns <= world.now_ns;
   if (kind !== 2 || asker !== world.ownNumber || !isNew) return refuse();
@@ -232,15 +239,25 @@ function heartbeat(way: Way): End {
 }
 
 /** What who asks tells of itself: it is believed when it is the scheduler of the epoch that it tells. */
-function takeNews({ epochs }: World, asker: number, epoch: number, flags: number): void {
+function takeNews(
+  { epochs }: World,
+  { asker, epoch, flags, sent_ns }: { asker: number; epoch: number; flags: number; sent_ns: bigint },
+): void {
   if (asker !== epoch % 256) return;
   const [isLeased, isOffer] = [(flags & 2) !== 0, (flags & 16) !== 0];
   if (isLeased && epoch > epochs.epoch) {
     epochs.former = epochs.epoch;
     epochs.epoch = epoch;
   }
-  if (isOffer && epoch === epochs.epoch) epochs.offered = epoch;
+  if (!isOffer || epoch !== epochs.epoch) return;
+  // Told again, it is nothing new.
+  const { offer } = epochs;
+  if (offer.epoch === epoch && sent_ns <= offer.sent_ns) return;
+  epochs.offer = { epoch, sent_ns };
+  epochs.offered = epoch;
 }
+
+const isStandby = ({ world }: Way, { isStray }: Flow): boolean => isStray && !world.hasTable;
 
 function flagsOf(world: World): number {
   const scheduler = schedulerIn(world.epochs.epoch);
@@ -279,7 +296,7 @@ function admit(way: Way): End | "schedule" | "given" {
   if (!isToUs(way)) return pass(way, "other_mac");
   if (!isScheduling(world) && isGiven(way)) return world.hasPrevious ? "given" : pass(way, "from_scheduler");
   if (isFromMember(way)) return pass(way, "from_member");
-  return isScheduling(world) || world.hasTable ? "schedule" : pass(way, "standby");
+  return "schedule";
 }
 
 function ipv4(way: Way, at: number): End {
@@ -465,6 +482,8 @@ function laterFragment(way: Way, flow: Flow): End {
     return handOn(way, first.vserver!, world.nodes.get(first.handedOnTo)!, first.handedOnTo);
   }
   if (flow.isGiven) return pass(way, "from_scheduler");
+  if (isStandby(way, flow))
+    return world.vips.has(flow.vip.toString("hex")) ? drop(way, "standby") : pass(way, "no_vserver");
   if (first === undefined) return unknownFragment(way, flow);
   if (first.vserver === undefined) return pass(way, "no_vserver");
   const owner = ownerAfter(way, first.vserver, first.bucket!);
@@ -495,6 +514,7 @@ function schedule(way: Way, flow: Flow): End {
     if (isRemembered) remember(way, flow, undefined, undefined, undefined);
     return pass(way, "no_vserver");
   }
+  if (isStandby(way, flow)) return drop(way, "standby");
   const bucket = bucketOf(world, flow, vserver);
   return flow.isGiven ? onNode(way, flow, vserver, bucket) : scheduleBucket(way, flow, vserver, bucket);
 }

@@ -40,6 +40,9 @@ export function setEpochs(lease: Omit<Lease, "close">, epoch: number, former: nu
   lease.setFormer(former);
 }
 
+/** For so long an answer of the scheduler counts. */
+export const HEARS_NS = 30_000_000;
+
 export type PacketPlane = ReturnType<typeof loadPacketPlane>;
 
 /** Loads a program and fills its maps. Sockets are looked for in the network namespace of who runs it. */
@@ -49,6 +52,7 @@ export function loadPacketPlane(objectFile: string) {
   plane.setNumber(1);
   plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 73 + 41) & 255)));
   plane.setHeartbeatKey(f.HEARTBEAT_KEY);
+  plane.setHears(HEARS_NS);
   plane.setVips([f.VIP, f.VIP6]);
   plane.setServices(services());
   plane.setMembers(Object.keys(NODES).map((number) => f.mac(f.macOfNode(Number(number)))));

@@ -89,6 +89,7 @@ function answer6(target: string, option: Buffer, padding = 0): Buffer {
 }
 /** Another node schedules, and its table is this one's, too. */
 const standby = { isScheduling: false, hasTable: true } as const;
+const without = { isScheduling: false, hasTable: false } as const;
 const targetOption = Buffer.concat([Buffer.of(2, 1), f.mac(f.OWN_MAC)]);
 
 export const rows: readonly Row[] = [
@@ -609,12 +610,39 @@ export const rows: readonly Row[] = [
     counts: ["from_member"],
   },
   {
-    name: "a node that neither schedules nor has a table passes what a client sends",
+    name: "a node that neither schedules nor has a table drops what a client sends to a virtual server",
     packet: v4(6, syn),
-    isScheduling: false,
-    hasTable: false,
-    verdict: PASS,
+    ...without,
+    verdict: DROP,
     counts: ["standby"],
+  },
+  {
+    name: "over IPv6 without a table, too",
+    packet: v6(6, syn),
+    ...without,
+    verdict: DROP,
+    counts: ["standby"],
+  },
+  {
+    name: "without a table another port of the VIP is passed",
+    packet: v4(6, f.tcp(5000, 81)),
+    ...without,
+    verdict: PASS,
+    counts: ["no_vserver"],
+  },
+  {
+    name: "without a table a later fragment is dropped",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 23 }),
+    ...without,
+    verdict: DROP,
+    counts: ["standby"],
+  },
+  {
+    name: "without a table a later fragment to no VIP is passed",
+    packet: v4(17, Buffer.alloc(64), { offset: 9, id: 24, to: f.OTHER }),
+    ...without,
+    verdict: PASS,
+    counts: ["no_vserver"],
   },
   {
     name: "the scheduler needs nobody's word that its table is whole",

@@ -5,7 +5,7 @@
  */
 import { NOBODY } from "../../conf/limits.ts";
 import * as f from "./frames.ts";
-import { CONNECTED_PORT, PASS, PORTS, syn, TX, v4, v6, VSERVERS, type Row } from "./packet-rows.ts";
+import { CONNECTED_PORT, DROP, PASS, PORTS, syn, TX, v4, v6, VSERVERS, type Row } from "./packet-rows.ts";
 
 /** The scheduler, and the one before it, as senders. */
 const SCHEDULER = { from: f.macOfNode(2) };
@@ -138,6 +138,7 @@ const atReceiver: readonly Row[] = [
     packet: v4(6, stray),
     ...given,
     hasTable: false,
+    verdict: DROP,
     counts: ["standby"],
   },
   {
@@ -425,12 +426,12 @@ export const secondChanceRows: readonly Row[] = [
   ...atFormerOwner("the scheduler", { isScheduling: true }, 50),
   ...atFormerOwner("a node with a table", { isScheduling: false }, 60),
   {
-    name: "a node without a table passes what no member sent, though it had the bucket before",
+    name: "a node without a table drops what no member sent, though it had the bucket before",
     packet: v4(6, own),
     isScheduling: false,
     hasTable: false,
     bucket: [2, 3, 1],
-    verdict: PASS,
+    verdict: DROP,
     counts: ["standby"],
   },
 ];

@@ -4,7 +4,15 @@ import { test } from "node:test";
 import { epochOf } from "../../conf/epoch.ts";
 import { NOBODY } from "../../conf/limits.ts";
 import type { TableArea } from "../../scheduler/arrangement.ts";
-import { acknowledged, due, positionOf, record, recordFlags, welcome } from "../../scheduler/feed/feed.ts";
+import {
+  acknowledged,
+  due,
+  positionOf,
+  record,
+  recordFlags,
+  tellMerged,
+  welcome,
+} from "../../scheduler/feed/feed.ts";
 import {
   baseOf,
   createFollow,
@@ -12,6 +20,7 @@ import {
   hello,
   isFollowing,
   take,
+  takeLost,
   type Follow,
 } from "../../scheduler/feed/follow.ts";
 import { kernelMoved, nodesTable, type Steering } from "../../scheduler/steering.ts";
@@ -41,18 +50,28 @@ let histories = 0;
 function schedule({ number, areas, follow }: TestNode, epoch: number, toldVersion = 0): Steering {
   const history = `${++histories}`.padStart(32, "0");
   const settings = { timeout_units: 9, fill_s: 0 };
+  takeLost(follow);
   return takeOver({ number, epoch, history, areas, follow, toldVersion, seed: 1, settings });
 }
 
 /** A node follows all there is to be told; returns how it began. */
-function followAll(node: TestNode, { feed }: Steering): string {
-  const { kind } = welcome(feed, hello(node.follow), 0);
+function followAll(node: TestNode, steering: Steering): string {
+  const kind = follow(node, steering);
+  assert.ok(isFollowing(node.follow));
+  return kind;
+}
+
+function follow(node: TestNode, steering: Steering): string {
+  const { kind } = welcome(steering.feed, hello(node.follow), 0);
+  followOn(node, steering);
+  return kind;
+}
+
+function followOn(node: TestNode, { feed }: Steering): void {
   for (let message = due(feed, node.number); message !== undefined; message = due(feed, node.number)) {
     if (take(node.follow, message).reply === "acknowledge")
       assert.ok(acknowledged(feed, node.number, node.follow.position.version));
   }
-  assert.ok(isFollowing(node.follow));
-  return kind;
 }
 
 const tableOf = ({ areas }: TestNode): number[] =>
@@ -141,7 +160,7 @@ test("a scheduler that gives up after all have had all needs no copy of its succ
   assert.equal(one.follow.lost, undefined, "and nothing has been lost");
 });
 
-test("who gives up has the table that it told of, and keeps for the other side who owned each bucket", () => {
+test("who gives up keeps its table in use until the other side knows of its connections", () => {
   const { nodes, first } = arrayOf();
   const [one, second] = nodes;
   const { table } = one.areas[0]!;
@@ -150,13 +169,18 @@ test("who gives up has the table that it told of, and keeps for the other side w
   record(first.feed, "", [{ bucket: 7, word: wordOf(3, 1, 2) }]);
   swapWord(table, 8, readWord(table, 8), wordOf(1, 1, 3));
   one.follow = giveUp(first);
-  const owners = one.follow.lost!;
+  const { owners } = one.follow.lost!;
   assert.deepEqual([owners[7], owners[8], owners.length], [before & 0xff, 1, SIZE]);
-  assert.equal(readWord(table, 7), wordOf(3, 1, 2));
-  assert.notEqual(readWord(table, 8), wordOf(1, 1, 3));
+  assert.deepEqual([readWord(table, 7), readWord(table, 8)], [before, wordOf(1, 1, 3)], "it is still in use");
   assert.equal(flagsOf(one.follow, "")?.[2], 5);
-  assert.equal(followAll(one, schedule(second, epochOf(2, 2))), "full");
-  assert.equal(one.follow.lost, owners, "until the winner has it");
+  const winner = schedule(second, epochOf(2, 2));
+  assert.equal(follow(one, winner), "full");
+  assert.deepEqual(one.follow.lost?.owners, owners, "until the winner has it");
+  assert.deepEqual([readWord(table, 7), readWord(table, 8)], [before, wordOf(1, 1, 3)]);
+  tellMerged(winner.feed, 1);
+  followOn(one, winner);
+  assert.ok(isFollowing(one.follow));
+  assert.deepEqual(tableOf(one), tableOf(second));
 });
 
 test("a node that schedules again in a later epoch goes on from its own table", () => {

@@ -55,6 +55,7 @@ export function startFailover(world: World, machine: Machine): void {
         hasProgram: true,
         schedulerTurned_ns: 0,
         handOverTo: undefined,
+        isMerging: false,
       },
       echoes,
       vipClaims: [],
@@ -116,6 +117,7 @@ function fillInput(world: World, machine: Machine, process: FailoverProcess): vo
     hasProgram: machine.noProgram === 0,
     schedulerTurned_ns: control.turned_ns,
     handOverTo: control.handOverTo,
+    isMerging: control.isMerging,
   };
   input.vipClaims = process.vipClaims;
   if (process.vipClaims.length > 0) process.vipClaims = [];

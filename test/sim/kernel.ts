@@ -13,6 +13,7 @@ import {
   HEARTBEAT_SCHEDULING,
   HEARTBEAT_SIDE_SHIFT,
   HEARTBEAT_STANDS,
+  hearsFor_ns,
 } from "../../net/heartbeat.ts";
 import {
   clear,
@@ -28,7 +29,8 @@ import {
 export const BUCKETS = 64;
 export const UP = 1;
 export const REACHABLE = 2;
-const HEARS_NS = 30_000_000;
+/** With the heartbeats of failover-process.ts. */
+const HEARS_NS = hearsFor_ns(10);
 
 export type Row = { -readonly [Key in keyof PeerRow]: PeerRow[Key] } & { heard_ns: number };
 
@@ -47,6 +49,7 @@ export interface Kernel {
     hasTable: boolean;
     turned_ns: number;
     handOverTo: number | undefined;
+    isMerging: boolean;
   };
   /** By number, then slot. */
   readonly rows: ReadonlyMap<number, readonly Row[]>;
@@ -66,7 +69,7 @@ export function createKernel(number: number, others: readonly number[], slots: n
   return {
     number,
     page: { until_ns: 0, epoch: 0, former: 0, offered: 0, stands: false, side: 0 },
-    control: { table_version: 0, hasTable: false, turned_ns: 0, handOverTo: undefined },
+    control: { table_version: 0, hasTable: false, turned_ns: 0, handOverTo: undefined, isMerging: false },
     rows,
     flags,
     table,
@@ -160,7 +163,7 @@ export type Way = number | undefined;
 export function wayOf(kernel: Kernel, frame: Frame, from: number | undefined): Way {
   const { page, control, number } = kernel;
   if (from === undefined) {
-    return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : number;
+    return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : undefined;
   }
   const isFromScheduler = from === schedulerIn(page.epoch) || from === schedulerIn(page.former);
   return isScheduling(kernel) || !isFromScheduler ? number : receive(kernel, frame);

@@ -23,6 +23,7 @@ import {
   take,
   unlink,
   type Follow,
+  takeLost,
 } from "../../scheduler/feed/follow.ts";
 import { addMerge, createMerging, mergeTurn, type Merging } from "../../scheduler/merging.ts";
 import { createRoles, type Left, type Roles } from "../../scheduler/roles.ts";
@@ -51,12 +52,12 @@ interface Member {
 }
 interface Scheduling {
   readonly kind: "scheduling";
+  readonly machine: Machine;
   readonly epoch: number;
   readonly steering: Steering;
   readonly merging: Merging;
   readonly members: readonly Member[];
   readonly streams: Map<number, Stream>;
-  readonly merged: Set<number>;
   asked_ns: number;
   stop(): Promise<void>;
   giveUp(): Follow;
@@ -130,6 +131,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
   const { kernel, number } = machine;
   const area = areaOf(machine);
   const words = (): Int32Array => Int32Array.from({ length: BUCKETS }, (_, i) => readWord(kernel.table, i));
+  const lost = takeLost(follow);
   const before = words();
   const steering = takeOver({
     number,
@@ -157,12 +159,12 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
   });
   const role: Scheduling = {
     kind: "scheduling",
+    machine,
     epoch,
     steering,
     merging: createMerging(),
     members,
     streams: new Map(),
-    merged: new Set(),
     asked_ns: 0,
     stop: async () => {
       for (const stream of role.streams.values()) closeStream(stream);
@@ -176,7 +178,9 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     role,
     members.filter(({ isReachable }) => !isReachable).map((member) => member.number),
   );
-  turn(steering, BigInt(Math.floor(localTime(world, machine))));
+  const now_ns = BigInt(Math.floor(localTime(world, machine)));
+  if (lost !== undefined) addMerge(role.merging, { number, owners: lost }, now_ns);
+  turn(steering, now_ns);
   checkTakeover(world, machine, { before, after: words() });
   note(world, machine, `its process schedules, from version ${steering.feed.first}`);
   return role;
@@ -192,6 +196,7 @@ function takeTurn(world: World, machine: Machine, process: SchedulerProcess, rol
   mergeTurn(merging, steering, now_ns);
   turn(steering, now_ns);
   kernel.control.table_version = steering.feed.version;
+  kernel.control.isMerging = merging.merges.length > 0;
   for (const [number, stream] of role.streams) tellFollower(world, role, number, stream);
 }
 
@@ -281,8 +286,10 @@ function followingOf(epoch: number, scheduler: number | undefined, follow: Follo
 function followOn(world: World, machine: Machine, role: Following): void {
   const { follow, epoch } = role;
   machine.kernel.moved.length = 0;
-  const { isWhole, position } = follow;
-  machine.kernel.control.table_version = isWhole && position.epoch === epoch ? position.version : 0;
+  const { control } = machine.kernel;
+  const isInUse = follow.isWhole && follow.lost === undefined;
+  control.table_version = isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
+  control.isMerging = false;
   if (role.scheduler === undefined || role.stream !== undefined || world.timeline.now_ns < role.retry_ns)
     return;
   role.retry_ns = world.timeline.now_ns + (20 + world.chance() * 80) * MS;
@@ -334,13 +341,13 @@ function takeMessage(world: World, senders: Scheduling, stream: Stream, message:
   const before = follow.position;
   const { seen } = follow;
   try {
-    const { reply, hasFlags, isOpening, isCopy } = take(follow, message);
+    const { reply, hasFlags, isOpening, tellsLost } = take(follow, message);
     if (isLater(before, follow.position) || follow.seen < seen) {
       fail(world, "position", `node ${follower.number} goes back to version ${follow.position.version}`);
     }
     if (hasFlags === true || isOpening === true) applyFlags(follower, role);
     if (isOpening === true) follower.kernel.control.hasTable = true;
-    if (isCopy === true && follow.lost !== undefined) tellLost(world, senders, stream, follow.lost);
+    if (tellsLost === true) tellLost(world, senders, stream, follow.lost!.owners);
     const { version } = follow.position;
     if (reply === "again") hearFollower(world, senders, stream, { kind: "again", reason: "" });
     else if (reply === "acknowledge" && isFollowing(follow))
@@ -371,9 +378,8 @@ function hearFollower(world: World, senders: Scheduling, stream: Stream, message
 function tellLost(world: World, senders: Scheduling, stream: Stream, owners: Uint8Array): void {
   const { number } = stream.follower;
   say(world, stream, "sender", () => {
-    if (!senders.merged.has(number)) addMerge(senders.merging, owners, BigInt(world.timeline.now_ns | 0));
-    senders.merged.add(number);
-    say(world, stream, "follower", () => takeMessage(world, senders, stream, { kind: "merged" }));
+    const now_ns = BigInt(Math.floor(localTime(world, senders.machine)));
+    addMerge(senders.merging, { number, owners }, now_ns);
   });
 }
 

@@ -5,7 +5,13 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import { deriveKey } from "../../../conf/keys.ts";
-import { bitmapOf, encodeFollowerMessage, hasBit } from "../../../scheduler/feed/feed-message.ts";
+import { NOBODY } from "../../../conf/limits.ts";
+import {
+  bitmapOf,
+  encodeFollowerMessage,
+  hasBit,
+  type Position,
+} from "../../../scheduler/feed/feed-message.ts";
 import {
   createFeed,
   inStep,
@@ -13,9 +19,11 @@ import {
   positionOf,
   propose,
   record,
+  tellMerged,
   versionOf,
 } from "../../../scheduler/feed/feed.ts";
-import { isFollowing } from "../../../scheduler/feed/follow.ts";
+import { createFollow, isFollowing, type Follow } from "../../../scheduler/feed/follow.ts";
+import { wordOf } from "../../../scheduler/table.ts";
 import {
   ADDRESS,
   arrayKey,
@@ -237,11 +245,6 @@ const bad: Record<string, string[]> = {
     helloOf(1),
     encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE + 1) }),
   ],
-  "a second table's owners": [
-    helloOf(1),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE) }),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE) }),
-  ],
   "no owners at all": [
     helloOf(1),
     encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(0) }),
@@ -341,29 +344,57 @@ test("what a node holds as previous comes with its number", async (t) => {
   );
 });
 
-test("a node that was scheduling, too, tells who owned its buckets, in parts and once", async (t) => {
+/** A follower that was scheduling up to now. */
+function schedulerUpToNow(size: number, position: Position, ownerAt: (bucket: number) => number): Follow {
+  const table = new Int32Array(size * 2);
+  for (let bucket = 0; bucket < size; bucket++) table[bucket * 2] = wordOf(ownerAt(bucket), 1);
+  return createFollow({ number: 3, groups: [{ name: "", table }], position, hasScheduled: true });
+}
+
+test("a node that was scheduling, too, tells who owned its buckets, in parts, until that is merged", async (t) => {
   const size = 32_768;
+  const serving = await serve(t, { size, epoch: 2 });
+  const position = { epoch: 1, version: 7, history: "ab" };
+  const follow = schedulerUpToNow(size, position, (bucket) => (bucket * 7) % 256);
+  const { table } = follow.groups.get("")!;
   const owners = Uint8Array.from({ length: size }, (_, bucket) => (bucket * 7) % 256);
-  const serving = await serve(t, { size });
-  const lostFollow = () => Object.assign(followOf(3, size), { lost: owners });
-  const follow = lostFollow();
+  followAt(t, serving.server.port, follow);
+  await until("the owners have come", () => serving.owners.length === 1);
+  assert.deepEqual(serving.owners[0], [3, owners]);
+  await until("the copy is whole", () => follow.isWhole && follow.position.epoch === 2);
+  assert.equal(table[10], wordOf(35, 1), "its own table is still in use");
+  assert.ok(!isFollowing(follow) && !inStep(serving.feed, 3));
+  // Its program gives a bucket away by itself: that has to be told, too.
+  table[10] = wordOf(36, 1);
+  tellMerged(serving.feed, 3);
+  serving.server.changed();
+  await until("what was given away has come", () => serving.owners.length === 2);
+  const [, more] = serving.owners[1]!;
+  assert.equal(more[5], 36);
+  assert.equal(more.filter((owner) => owner !== NOBODY).length, 1);
+  tellMerged(serving.feed, 3);
+  serving.server.changed();
+  await until("it is in step", () => inStep(serving.feed, 3));
+  assert.equal(table[10], serving.feed.groups[0]!.words[5]);
+  assert.equal(serving.owners.length, 2);
+});
+
+test("what was not merged is told again on the next connection", async (t) => {
+  const serving = await serve(t, { epoch: 2 });
+  const position = { epoch: 1, version: 7, history: "ab" };
+  const follow = schedulerUpToNow(SIZE, position, () => 2);
   const { follower } = followAt(t, serving.server.port, follow);
   await until("the owners have come", () => serving.owners.length === 1);
-  await until("the node knows that", () => follow.lost === undefined);
-  assert.equal(serving.owners[0]![0], 3);
-  assert.deepEqual(serving.owners[0]![1], owners);
   follower.stop();
-  const again = lostFollow();
-  followAt(t, serving.server.port, again);
-  await until("it is told that they are here", () => again.lost === undefined);
-  assert.equal(serving.owners.length, 1, "they make work once");
+  followAt(t, serving.server.port, follow);
+  await until("they have come again", () => serving.owners.length === 2);
+  assert.deepEqual(serving.owners[1], serving.owners[0]);
 });
 
 test("a node that has gone on from the same table has nothing to tell", async (t) => {
   const base = { epoch: 1, version: 7, history: "ab" };
   const serving = await serve(t, { epoch: 2, base });
-  const follow = followOf(3);
-  Object.assign(follow, { position: base, isWhole: true, seen: 1, lost: new Uint8Array(SIZE) });
+  const follow = schedulerUpToNow(SIZE, base, () => 2);
   followAt(t, serving.server.port, follow);
   await until("it is in step", () => inStep(serving.feed, 3));
   assert.equal(follow.lost, undefined);

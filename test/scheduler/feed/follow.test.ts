@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { NOBODY } from "../../../conf/limits.ts";
 import type { FeedMessage } from "../../../scheduler/feed/feed-message.ts";
 import {
   baseOf,
@@ -9,6 +10,7 @@ import {
   isFollowing,
   poolsOnOneSide,
   take,
+  takeLost,
   unlink,
   withPrevious,
   type Follow,
@@ -339,18 +341,84 @@ test("a feed may begin where the table stands only if it is whole, has all group
   assert.equal(baseOf(followOf()), undefined);
 });
 
-test("a table that lost is kept for a sender until that has it, or has gone on from it", () => {
-  const lost = Uint8Array.of(1, 2, 3, 255);
-  const lostFollow = (): Follow => {
-    const position = { epoch: 4, version: 10, history: "a" };
-    return { ...followOf(position), lost };
-  };
-  const told = lostFollow();
-  takeAll(told, [...copy, end(10)]);
-  assert.equal(told.lost, lost);
-  assert.equal(take(told, { kind: "merged" }).reply, undefined);
-  assert.equal(told.lost, undefined);
-  const succeeded = lostFollow();
-  take(succeeded, { ...opening, kind: "continue" });
-  assert.equal(succeeded.lost, undefined);
+/** A node that was the scheduler up to now, as far as position 4/10: node 1 owns its buckets, but for one. */
+function formerScheduler(): Follow {
+  const table = Int32Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? wordOf(1, 2) : 100 + i));
+  table[6] = BLANK;
+  const position = { epoch: 4, version: 10, history: "a" };
+  const words = Int32Array.from([wordOf(1, 2), wordOf(1, 2), wordOf(1, 3), BLANK]);
+  const groups = [
+    { name: "", table, words },
+    { name: "dns", table: new Int32Array(4) },
+  ];
+  return createFollow({ number: 3, groups, position, hasScheduled: true });
+}
+const given = [wordOf(1, 2), wordOf(1, 2), wordOf(1, 2), BLANK];
+const copied = [wordOf(5, 6), wordOf(5, 6), wordOf(5, 6), wordOf(5, 6)];
+const copyOfOther = [full, nodes(""), part("", 0, copied), nodes("dns"), part("dns", 0, [7, 8]), end(10)];
+
+test("a table that lost stays in use until the sender knows of its connections", () => {
+  const follow = formerScheduler();
+  assert.equal(take(follow, full).tellsLost, true);
+  assert.deepEqual(follow.lost?.owners, Uint8Array.of(1, 1, 1, NOBODY));
+  const last = copyOfOther.slice(1).map((message) => take(follow, message));
+  assert.deepEqual(last.at(-1), { reply: "tick" });
+  take(follow, delta(11, "", [0, wordOf(6, 5)]));
+  assert.deepEqual([wordsOf(follow), isFollowing(follow)], [given, false]);
+  assert.deepEqual(wordsOf(follow, "dns"), [7, 8], "pools have no connections here");
+  assert.deepEqual(take(follow, { kind: "merged" }), { reply: "acknowledge", isOpening: true });
+  assert.deepEqual(wordsOf(follow), [wordOf(6, 5), ...copied.slice(1)]);
+  assert.ok(isFollowing(follow));
+  assert.equal(take(follow, { kind: "merged" }).reply, undefined);
+});
+
+test("what the program gives away meanwhile is told as well, but not for ever", () => {
+  const follow = formerScheduler();
+  for (const message of copyOfOther) take(follow, message);
+  for (let round = 0; round < 3; round++) {
+    tableOf(follow)[6] = wordOf(round, 9);
+    assert.deepEqual(take(follow, { kind: "merged" }), { reply: undefined, tellsLost: true });
+    assert.deepEqual(follow.lost?.owners, Uint8Array.of(NOBODY, NOBODY, NOBODY, round));
+  }
+  tableOf(follow)[6] = wordOf(9, 9);
+  assert.equal(take(follow, { kind: "merged" }).isOpening, true);
+  assert.deepEqual(wordsOf(follow), copied);
+});
+
+test("on another connection all owners are told anew", () => {
+  const follow = formerScheduler();
+  for (const message of copyOfOther) take(follow, message);
+  tableOf(follow)[6] = wordOf(2, 9);
+  take(follow, { kind: "merged" });
+  hello(follow);
+  assert.equal(take(follow, { ...opening, kind: "continue" }).tellsLost, true);
+  assert.deepEqual(follow.lost?.owners, Uint8Array.of(1, 1, 1, 2));
+  assert.ok(!isFollowing(follow), "a sender that has gone on from the other one's table has to know, too");
+});
+
+test("a sender that has gone on from the very table knows all: what was told is in use", () => {
+  const follow = formerScheduler();
+  const { reply, tellsLost } = take(follow, { ...opening, kind: "continue" });
+  assert.deepEqual([reply, tellsLost, follow.lost], ["acknowledge", undefined, undefined]);
+  assert.deepEqual(wordsOf(follow), [wordOf(1, 2), wordOf(1, 2), wordOf(1, 3), BLANK]);
+});
+
+test("a sender that speaks of a merge before its table is here is refused", () => {
+  const follow = formerScheduler();
+  take(follow, full);
+  assert.throws(() => take(follow, { kind: "merged" }), { code: "FEED_INVALID" });
+});
+
+test("who schedules again before it was told anything goes on by its table; later it merges what it had", () => {
+  const again = formerScheduler();
+  assert.equal(takeLost(again), undefined);
+  assert.deepEqual([wordsOf(again), again.lost], [given, undefined]);
+  const later = formerScheduler();
+  for (const message of copyOfOther) take(later, message);
+  assert.deepEqual(takeLost(later), Uint8Array.of(1, 1, 1, NOBODY));
+  assert.deepEqual([wordsOf(later), later.lost], [copied, undefined]);
+  const half = formerScheduler();
+  for (const message of [full, nodes(""), part("", 0, copied.slice(0, 2))]) take(half, message);
+  assert.deepEqual(takeLost(half), Uint8Array.of(1, 1, 1, NOBODY));
+  assert.deepEqual(wordsOf(half), [...copied.slice(0, 2), wordOf(1, 3), BLANK]);
 });

@@ -25,7 +25,7 @@ export interface Effects {
   writeHost(host: DirectHost, isUp: boolean): void;
   /** Whether some bucket has a previous node. */
   setHasPrevious(hasPrevious: boolean): void;
-  /** Whether tables of schedulers that lost are being taken in. */
+  /** Whether nodes' connections are being taken in that the table does not lead to yet. */
   setMerging(isMerging: boolean): void;
   /** The feed has something new, or others are living. */
   feedChanged(): void;
@@ -199,11 +199,24 @@ export function judgeHosts(deciding: Deciding, now_ns: bigint): void {
 }
 
 /** Plans and settles what is due. To be called every few milliseconds. */
-export function takeTurn({ steering, merging, effects }: Deciding, now_ns: bigint): void {
+export function takeTurn(deciding: Deciding, now_ns: bigint): void {
+  const { steering, merging, effects } = deciding;
   const before = steering.feed.version;
-  const hasMerged = mergeTurn(merging, steering, now_ns);
-  if (hasMerged) effects.setMerging(merging.merges.length > 0);
+  const hasMerged = mergeTurn(merging, steering, { now_ns, behind: behindOf(deciding) });
+  steering.isMerging = merging.merges.length > 0;
+  if (hasMerged) effects.setMerging(steering.isMerging);
   if (turn(steering, now_ns) || steering.feed.version !== before || hasMerged) effects.feedChanged();
+}
+
+/** Nodes that may be about to tell of their connections. */
+function behindOf(deciding: Deciding): number[] {
+  if (deciding.merging.merges.length === 0) return [];
+  return deciding.members
+    .filter(
+      ({ config, isSelf, isInStep }) =>
+        !isSelf && !isInStep && judgementOn(deciding, config.number).isReachable,
+    )
+    .map(({ config }) => config.number);
 }
 
 /** A node's kernel has fallen silent on a segment, or is back. `judge` has to follow. */
@@ -251,13 +264,10 @@ export function takeHeld(
   deciding.effects.feedChanged();
 }
 
-/** A node that was scheduling at the same time, and lost, tells who owned the array's buckets in its table. */
-export function takeOwners(deciding: Deciding, number: number, owners: Uint8Array, now_ns: bigint): void {
-  const { effects, merging } = deciding;
-  const peer = memberOf(deciding, number)?.config.name ?? number;
-  effects.log.info({ peer }, "a node that was scheduling, too, hands its connections over");
-  addMerge(merging, { number, owners }, now_ns);
-  effects.setMerging(true);
+/** A node tells which buckets it has connections of: the table may not lead there yet. */
+export function takeConnected(deciding: Deciding, number: number, bits: Uint8Array, now_ns: bigint): void {
+  addMerge(deciding.merging, number, bits, now_ns);
+  deciding.effects.setMerging(true);
   takeTurn(deciding, now_ns);
 }
 

@@ -8,7 +8,7 @@ import type { NodeConfig } from "../conf/schema.ts";
 import { JUDGE_EVERY_MS } from "../net/heartbeat-watch.ts";
 import { flagsOf, isFollowing, withPrevious, type Follow, type Taken } from "./feed/follow.ts";
 import { startFollower, type Follower } from "./feed/follower.ts";
-import { startHeldRounds } from "./held/held-rounds.ts";
+import { listConnected, startHeldRounds } from "./held/held-rounds.ts";
 import { writeHost, writeMacs, writeMembers, writeNode, type Machine } from "./machine.ts";
 import { stateOf, type NodeState } from "./plane/interface-maps.ts";
 import type { Left } from "./roles.ts";
@@ -47,14 +47,14 @@ export function startFollowing(machine: Machine, { epoch, scheduler, left }: Fol
   // The program tells of what it does by itself; that is no news to anybody here.
   const drain = setInterval(() => machine.plane.consumeEvents(() => undefined), JUDGE_EVERY_MS);
   apply();
-  if (follow.lost !== undefined) machine.plane.setHasPrevious(true);
+  if (follow.keeps !== undefined) machine.plane.setHasPrevious(true);
   machine.plane.setMerging(false);
   return {
     kind: "following",
     scheduler,
     follow,
     tableVersion: () => {
-      const isInUse = follow.isWhole && follow.lost === undefined;
+      const isInUse = follow.isWhole && follow.keeps === undefined;
       return isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
     },
     changed: apply,
@@ -76,6 +76,7 @@ function followerOf(machine: Machine, scheduler: NodeConfig, follow: Follow, app
     arrayKey,
     follow,
     after_ms: FOLLOW_AFTER_MS,
+    listConnected: () => listConnected(machine),
     onTaken: (taken) => take(machine, follow, taken, apply),
     log,
   });
@@ -104,7 +105,7 @@ function toldOf(follow: Follow, group: string, number: number): NodeState {
 function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => void): void {
   if (taken.hasFlags === true || taken.isOpening === true) apply();
   // A table that is held back may have others than what has been told.
-  plane.setHasPrevious(withPrevious(follow, "") > 0 || follow.lost !== undefined);
+  plane.setHasPrevious(withPrevious(follow, "") > 0 || follow.keeps !== undefined);
   if (taken.isOpening === true) plane.setHasTable(true);
 }
 

@@ -1,11 +1,12 @@
 /**
- * Has the steering take in the tables of schedulers that lost, a piece with every turn: however many buckets there are,
- * a turn stays short, and no more is under way than the other nodes can follow.
+ * Has the steering take in which connections nodes have that followed another table up to now, a piece with every turn:
+ * however many they are, a turn stays short, and no more is under way than the other nodes can follow.
  */
 import { FOLLOW_GRACE_MS, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
 import { allHave, tellMerged, waitingCount } from "./feed/feed.ts";
+import { hasBit } from "./feed/feed-message.ts";
 import type { Change } from "./policy/choice.ts";
-import { mergeOwner } from "./policy/merge.ts";
+import { mergeConnection } from "./policy/merge.ts";
 import { nodesTable, tellAll, type Steering } from "./steering.ts";
 
 /**
@@ -13,74 +14,84 @@ import { nodesTable, tellAll, type Steering } from "./steering.ts";
  * connections any more: a bucket waits so long for that.
  */
 const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * 1_000_000n;
+/** A node whose connections are known waits so long for those of others that were with it on the other side. */
+const OTHERS_NS = 1_000_000_000n;
 
 interface Merge {
-  /** The node that has told of it. */
+  /** The node that has these connections. */
   readonly number: number;
-  readonly owners: Uint8Array;
-  /** Buckets before this one have been looked at; some of them have to be once more. */
-  at: number;
+  /** Still to be looked at. */
+  buckets: number[];
+  /** Those that have to be looked at once more. */
   later: number[];
   readonly until_ns: bigint;
-  /** The version with all that has come of it; undefined while there is something to look at. */
-  doneAt: number | undefined;
+  /** The version with all that has come of it, and since when; undefined while there is something to look at. */
+  done: { readonly version: number; readonly at_ns: bigint } | undefined;
 }
 export interface Merging {
-  /** Oldest first. */
-  readonly merges: Merge[];
-  /** Buckets whose connections of the other side live on, and those for which there is no room. */
+  /** One for each node at most, oldest first. */
+  merges: Merge[];
+  /** Buckets whose connections are known by now, and those for which there is no room. */
   merged: number;
   lost: number;
+}
+export interface MergeInput {
+  readonly now_ns: bigint;
+  /** Nodes that can be reached and do not follow the table yet. */
+  readonly behind: readonly number[];
 }
 
 /** Nothing to merge yet. */
 export const createMerging = (): Merging => ({ merges: [], merged: 0, lost: 0 });
 
-/** A scheduler that lost has told who owned the array's buckets in its table. What it told before counts no more. */
-export function addMerge(
-  merging: Merging,
-  { number, owners }: Pick<Merge, "number" | "owners">,
-  now_ns: bigint,
-): void {
-  const before = merging.merges.findIndex((merge) => merge.number === number);
-  if (before >= 0) merging.merges.splice(before, 1);
-  const rest = { at: 0, later: [], until_ns: now_ns + WAIT_NS, doneAt: undefined };
-  merging.merges.push({ number, owners, ...rest });
+/** A node has told which buckets it has connections of. What it told before counts no more. */
+export function addMerge(merging: Merging, number: number, bits: Uint8Array, now_ns: bigint): void {
+  const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
+  const merge: Merge = {
+    number,
+    buckets: all.filter((bucket) => hasBit(bits, bucket)),
+    later: [],
+    until_ns: now_ns + WAIT_NS,
+    done: undefined,
+  };
+  merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
 }
 
 /**
- * Merges what one turn may. Who has told hears of the end when all living nodes have what came of it. Returns whether a
- * merge has ended.
+ * Merges what one turn may. A node hears of the end when all living nodes know of its connections, and those of others that
+ * are still behind are known, too. Returns whether one has heard.
  */
-export function mergeTurn(merging: Merging, steering: Steering, now_ns: bigint): boolean {
-  const [merge] = merging.merges;
-  if (merge === undefined || steering.isFrozen) return false;
-  if (merge.doneAt === undefined) look(merging, merge, steering, now_ns);
-  if (merge.doneAt === undefined || !allHave(steering.feed, merge.doneAt)) return false;
-  merging.merges.shift();
-  tellMerged(steering.feed, merge.number);
-  return true;
+export function mergeTurn(merging: Merging, steering: Steering, input: MergeInput): boolean {
+  if (merging.merges.length === 0 || steering.isFrozen) return false;
+  const at = merging.merges.find(({ done }) => done === undefined);
+  if (at !== undefined) look(merging, at, steering, input.now_ns);
+  const told = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
+  merging.merges = merging.merges.filter((merge) => !told.includes(merge));
+  for (const { number } of told) tellMerged(steering.feed, number);
+  return told.length > 0;
 }
 
 function look(merging: Merging, merge: Merge, steering: Steering, now_ns: bigint): void {
   if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
+  if (merge.buckets.length === 0) [merge.buckets, merge.later] = [merge.later, []];
   const changes: Change[] = [];
-  for (const bucket of takeBuckets(merge)) {
-    const merged = mergeOwner(nodesTable(steering).policy, bucket, merge.owners[bucket]!);
+  for (const bucket of merge.buckets.splice(0, STEER_CHANGES)) {
+    const merged = mergeConnection(nodesTable(steering).policy, bucket, merge.number);
     if (merged.kind === "kept") changes.push(merged.change);
     else if (merged.kind === "later" && now_ns < merge.until_ns) merge.later.push(bucket);
     else if (merged.kind === "later") merging.lost++;
   }
   merging.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);
-  const isOver = merge.at === merge.owners.length && merge.later.length === 0;
-  if (isOver) merge.doneAt = steering.feed.version;
+  if (merge.buckets.length + merge.later.length > 0) return;
+  merge.done = { version: steering.feed.version, at_ns: now_ns };
 }
 
-/** The buckets that a turn looks at: first each once, then those that had to wait. */
-function takeBuckets(merge: Merge): number[] {
-  const { at, owners } = merge;
-  if (at === owners.length) return merge.later.splice(0, STEER_CHANGES);
-  merge.at = Math.min(at + STEER_CHANGES, owners.length);
-  return Array.from({ length: merge.at - at }, (_, i) => at + i);
+/** Who waits for this himself has not got the table yet. */
+function isOver({ merges }: Merging, { done }: Merge, { feed }: Steering, input: MergeInput): boolean {
+  const waiting = new Set(merges.map(({ number }) => number));
+  if (done === undefined || !allHave(feed, done.version, waiting)) return false;
+  const isComplete =
+    input.behind.every((number) => waiting.has(number)) && merges.every((one) => one.done !== undefined);
+  return isComplete || input.now_ns - done.at_ns >= OTHERS_NS;
 }

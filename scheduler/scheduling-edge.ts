@@ -9,7 +9,7 @@ import { FEED_RETRY_MAX_MS } from "../conf/limits.ts";
 import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
 import { startHeartbeats, type HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { createWatch, type Watch } from "../net/heartbeat-watch.ts";
-import { takeHeld, takeOwners, takeStep, takeSweep, type Deciding } from "./deciding.ts";
+import { takeConnected, takeHeld, takeStep, takeSweep, type Deciding } from "./deciding.ts";
 import { startFeedServer, type FeedServer } from "./feed/feed-server.ts";
 import { startHeldRounds } from "./held/held-rounds.ts";
 import { CHANNEL_SCHEDULER } from "./layout.ts";
@@ -148,7 +148,7 @@ function listen({ machine, deciding, isOver }: ServingOptions): Promise<FeedServ
     },
     onChange: (number) => takeStep(deciding, number, now()),
     onHeld: (number, held) => takeHeld(deciding, number, held, now()),
-    onOwners: (number, owners) => takeOwners(deciding, number, owners, now()),
+    onConnected: (number, bits) => takeConnected(deciding, number, bits, now()),
     log,
   });
 }

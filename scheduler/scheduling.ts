@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { monotonic_ms } from "../conf/clock.ts";
-import { DlbaError } from "../conf/errors.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
 import { deriveKey } from "../conf/keys.ts";
 import type { NodeStatus } from "../conf/messages.ts";
 import type { HeartbeatCounts } from "../net/heartbeat-memory.ts";
@@ -18,15 +18,16 @@ import {
   judgementOn,
   setDraining,
   takeLiveness,
-  takeOwners,
+  takeConnected,
   takeTurn,
   writeNodes,
   type Deciding,
 } from "./deciding.ts";
 import { startDirectChecks } from "./direct/direct-checks.ts";
 import { versionOf, waitingCount } from "./feed/feed.ts";
-import { takeLost, type Follow } from "./feed/follow.ts";
+import { endKeeping, type Follow } from "./feed/follow.ts";
 import { beginHandOver, stepHandOver, type HandOver } from "./handing-over.ts";
+import { listConnected } from "./held/held-rounds.ts";
 import { forgetJudgements, writeHost, writeMembers, writeNode, type Machine } from "./machine.ts";
 import type { Judgement, Member } from "./nodes/members.ts";
 import type { Sweeper } from "./nodes/sweeper.ts";
@@ -144,7 +145,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
   const { bucket_timeout_s, fill_s } = config.scheduler;
   const now_ns = now();
   forgetJudgements(machine, monotonic_ms());
-  const lost = takeLost(left.follow);
+  const isOther = endKeeping(left.follow);
   renewAccesses(areas, unitsOf(now_ns));
   const steering = takeOver({
     number: node.number,
@@ -185,11 +186,22 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
   writeMembers(machine);
   judge(deciding, now_ns);
   judgeHosts(deciding, now_ns);
-  if (lost !== undefined) takeOwners(deciding, node.number, lost, now_ns);
   plane.setHasPrevious(bucketsWithPrevious(steering) > 0);
   plane.setTableVersion(steering.feed.version);
   plane.setHasTable(true);
+  if (isOther) void mergeOwn(running);
   return running;
+}
+
+/** The table that was kept up to now led to connections here, which the one that took its place may not. */
+async function mergeOwn(running: Running): Promise<void> {
+  const { machine, deciding } = running;
+  try {
+    const bits = await listConnected(machine);
+    if (!isOver(running)) takeConnected(deciding, machine.node.number, bits, now());
+  } catch (error) {
+    machine.log.warn({ reason: describeError(error) }, "this node's connections could not be listed");
+  }
 }
 
 function startEdge(running: Running): Edge {

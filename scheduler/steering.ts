@@ -27,6 +27,9 @@ import { nextOf, ownerOf } from "./table.ts";
  */
 const URGENT_NS = 100_000_000n;
 
+/** No bucket has been idle for so long. */
+const NEVER_UNITS = 2 ** 31;
+
 export interface SteeredTable {
   /** "" for the array's nodes, else the direct pool's name. */
   readonly name: string;
@@ -57,6 +60,8 @@ export interface Steering {
   marks: Mark[];
   /** Nothing new is planned: somebody else is about to take over. */
   isFrozen: boolean;
+  /** Connections are being taken in that need the buckets' previous nodes: only what has to move does. */
+  isMerging: boolean;
   /** Told changes of buckets that nobody living would get, oldest first. */
   urgent: { readonly told: Told; readonly at_ns: bigint }[];
 }
@@ -75,6 +80,7 @@ export function createSteering(
     turnedAt_ns: undefined,
     marks: [],
     isFrozen: false,
+    isMerging: false,
     urgent: [],
   };
 }
@@ -141,10 +147,11 @@ export function turn(steering: Steering, now_ns: bigint): boolean {
 
 function plan(steering: Steering, table: SteeredTable, now_ns: bigint, passed_s: number): void {
   if (steering.isFrozen || waitingCount(steering.feed) > STEER_PROPOSALS) return;
-  const { fill_s, timeout_units } = steering;
-  const perSecond = fill_s === 0 ? 0 : table.policy.plan.size / fill_s;
+  const { fill_s, isMerging } = steering;
+  const timeout_units = isMerging ? NEVER_UNITS : steering.timeout_units;
+  const perSecond = fill_s === 0 || isMerging ? 0 : table.policy.plan.size / fill_s;
   // What was not used is not saved up: moves come evenly.
-  table.fill = Math.min(table.fill + perSecond * passed_s, Math.max(1, perSecond / 10));
+  table.fill = Math.min(table.fill + perSecond * passed_s, Math.max(isMerging ? 0 : 1, perSecond / 10));
   const fillBudget = Math.floor(table.fill);
   const limits = { timeout_units, fillBudget, most: STEER_CHANGES };
   const changes = propose(table.policy, Number(now_ns >> 30n), limits);

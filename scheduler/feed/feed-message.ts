@@ -68,7 +68,7 @@ export type FeedMessage =
       readonly group: string;
       readonly pairs: Int32Array;
     }
-  /** All owners that the follower has told of as a scheduler that lost (see `Owners`) are here. */
+  /** Every living node knows of the connections that the follower has told of (see `Connected`). */
   | { readonly kind: "merged" }
   /** Keep-alive. */
   | { readonly kind: "tick" }
@@ -94,19 +94,18 @@ export interface Held {
   readonly connections: number;
 }
 /**
- * A part of a table by which the follower was scheduling while it didn't know of this scheduler: who owned the array's
- * buckets from `first` on, a number each. The connections of these buckets are there. All parts come in order.
+ * Which buckets the follower has connections of, a bit for each: it gets a copy, and the sender's table may have been another one
+ * than its own up to now.
  */
-export interface Owners {
-  readonly kind: "owners";
-  readonly first: number;
-  readonly owners: Uint8Array;
+export interface Connected {
+  readonly kind: "connected";
+  readonly bits: Uint8Array;
 }
 export type FollowerMessage =
   | Hello
   | { readonly kind: "acknowledged"; readonly version: number }
   | Held
-  | Owners
+  | Connected
   /** It has missed something, and needs a full copy. */
   | { readonly kind: "again"; readonly reason: string }
   | { readonly kind: "tick" }
@@ -201,8 +200,8 @@ export function encodeFollowerMessage(message: FollowerMessage): string {
       const { version, group, connections, bits } = message;
       return lineOf(kind, { version, group, connections, bits: packed(bits) });
     }
-    case "owners":
-      return lineOf(kind, { first: message.first, owners: packed(message.owners) });
+    case "connected":
+      return lineOf(kind, { bits: packed(message.bits) });
     case "tick":
       return lineOf(kind, {});
     case "again":
@@ -334,8 +333,8 @@ export function decodeFollowerMessage(line: string): FollowerMessage {
         bits: bytesIn(body, "bits"),
         connections: numberIn(body, "connections"),
       };
-    case "owners":
-      return { kind, first: numberIn(body, "first"), owners: bytesIn(body, "owners") };
+    case "connected":
+      return { kind, bits: bytesIn(body, "bits") };
     case "tick":
       return { kind };
     case "again":

@@ -9,7 +9,6 @@ import {
   FEED_TICK_MS,
   FOLLOWER_LINE_BYTES,
   MAX_NODES,
-  NOBODY,
 } from "../../conf/limits.ts";
 import { controlStreamServer, type ControlStream, type StreamEvents } from "../../net/control-tls.ts";
 import type { Logger } from "../../status/log.ts";
@@ -19,7 +18,6 @@ import {
   type FollowerMessage,
   type Held,
   type Hello,
-  type Owners,
 } from "./feed-message.ts";
 import { acknowledged, due, gone, heard, inStep, ready, sendAgain, welcome, type Feed } from "./feed.ts";
 
@@ -40,8 +38,8 @@ export interface FeedServerOptions<Token> {
   readonly onChange: (number: number) => void;
   /** A node tells which buckets it, as their previous node, still has connections of. */
   readonly onHeld?: (number: number, held: Held) => void;
-  /** A node that was scheduling, too, has told who owned the array's buckets there. It waits for `tellMerged`. */
-  readonly onOwners?: (number: number, owners: Uint8Array) => void;
+  /** A node has told which buckets it has connections of, and waits for `tellMerged`. */
+  readonly onConnected?: (number: number, bits: Uint8Array) => void;
   readonly log: Logger;
 }
 export interface FeedServer {
@@ -57,8 +55,6 @@ interface Connection {
   /** Who it says it is. */
   number: number | undefined;
   isInStep: boolean;
-  /** What has come of a table that lost, and how many buckets these are. */
-  lost: { readonly owners: Uint8Array; count: number } | undefined;
   /** Since it was last heard, and since the system last took something. */
   silentTicks: number;
   stuckTicks: number;
@@ -117,7 +113,6 @@ function accept(serving: Serving, stream: ControlStream): StreamEvents {
     stream,
     number: undefined,
     isInStep: false,
-    lost: undefined,
     silentTicks: 0,
     stuckTicks: 0,
   };
@@ -153,7 +148,7 @@ function complain({ options, complaints }: Serving, connection: Connection, reas
 }
 
 function hear(serving: Serving, connection: Connection, message: FollowerMessage): void {
-  const { feed, onHeld } = serving.options;
+  const { feed, onHeld, onConnected } = serving.options;
   connection.silentTicks = 0;
   if (message.kind === "hello") return greet(serving, connection, message);
   const { number } = connection;
@@ -170,8 +165,9 @@ function hear(serving: Serving, connection: Connection, message: FollowerMessage
     case "held":
       checkHeld(feed, message);
       return onHeld?.(number, message);
-    case "owners":
-      return takeOwners(serving, connection, number, message);
+    case "connected":
+      checkBits(feed, "", message.bits);
+      return onConnected?.(number, message.bits);
     case "refused":
       throw new DlbaError("FEED_REFUSED", `node ${number} refuses this scheduler: ${message.reason}`);
     case "tick":
@@ -182,31 +178,16 @@ const unsent = (version: number): DlbaError =>
   new DlbaError("FEED_INVALID", `a follower speaks of version ${version}, which it has not been sent`);
 
 function checkHeld(feed: Feed<unknown>, { group, version, bits }: Held): void {
+  checkBits(feed, group, bits);
+  if (version > feed.version) throw unsent(version);
+}
+
+function checkBits(feed: Feed<unknown>, group: string, bits: Uint8Array): void {
   const size = feed.groups.find(({ name }) => name === group)?.words.length;
   if (size === undefined) throw new DlbaError("FEED_INVALID", `a follower speaks of an unknown group`);
-  if (version > feed.version) throw unsent(version);
   if (bits.length !== Math.ceil(size / 8)) {
     throw new DlbaError("FEED_INVALID", `a follower tells ${bits.length * 8} bits for ${size} buckets`);
   }
-}
-
-/** Parts of a table that lost come in order, and fill no more than one table at a time. */
-function takeOwners(
-  { options }: Serving,
-  connection: Connection,
-  number: number,
-  { first, owners }: Owners,
-): void {
-  const size = options.feed.groups.find(({ name }) => name === "")!.words.length;
-  const lost = (connection.lost ??= { owners: new Uint8Array(size).fill(NOBODY), count: 0 });
-  if (first !== lost.count || owners.length === 0 || first + owners.length > size) {
-    throw new DlbaError("FEED_INVALID", "a follower tells of owners out of turn");
-  }
-  lost.owners.set(owners, first);
-  lost.count += owners.length;
-  if (lost.count < size) return;
-  connection.lost = undefined;
-  options.onOwners?.(number, lost.owners);
 }
 
 function greet(serving: Serving, connection: Connection, hello: Hello): void {

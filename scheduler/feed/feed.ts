@@ -54,7 +54,7 @@ interface FeedFollower {
   copy: { group: number; row: number } | undefined;
   /** The version at the end of its full copy: an older acknowledgement does not count. */
   wholeFrom: number;
-  /** It has to hear that its table that lost has been taken in. */
+  /** It has to hear that its connections are known. */
   isMerged: boolean;
 }
 export interface Feed<Token> {
@@ -379,19 +379,20 @@ export function lastHeard(feed: Feed<unknown>, number: number): number | null {
   return feed.followers.get(number)?.heard_ms ?? null;
 }
 
-/** A follower's table that lost has been taken in: it hears so once it has been sent what came of that. */
+/** All living nodes know of a follower's connections: it hears so once it has been sent what came of that. */
 export function tellMerged(feed: Feed<unknown>, number: number): void {
   const follower = feed.followers.get(number);
   if (follower !== undefined) follower.isMerged = true;
 }
 
-/** Whether every living node has the table of a version. */
-export const allHave = (feed: Feed<unknown>, version: number): boolean => everywhere(feed) >= version;
+/** Whether every living node but some has the table of a version. */
+export const allHave = (feed: Feed<unknown>, version: number, but: ReadonlySet<number>): boolean =>
+  everywhere(feed, feed.living.difference(but)) >= version;
 
-/** The version that every living node has; -1 when one of them is not in step. */
-function everywhere(feed: Feed<unknown>): number {
+/** The version that all of these have; -1 when one of them is not in step. */
+function everywhere(feed: Feed<unknown>, numbers: ReadonlySet<number> = feed.living): number {
   let least = feed.version;
-  for (const number of feed.living) least = Math.min(least, versionOf(feed, number) ?? -1);
+  for (const number of numbers) least = Math.min(least, versionOf(feed, number) ?? -1);
   return least;
 }
 

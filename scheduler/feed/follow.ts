@@ -17,7 +17,7 @@ import {
   type Opening,
   type Position,
 } from "./feed-message.ts";
-import { ownerOf, previousOf, readWord, sizeOf, WORDS_PER_BUCKET } from "../table.ts";
+import { previousOf, readWord, sizeOf, WORDS_PER_BUCKET } from "../table.ts";
 
 const FLAG_ROWS = 256;
 
@@ -33,21 +33,6 @@ interface FollowGroup {
   /** The table stays as it is, whatever is told. */
   isHeldBack: boolean;
 }
-/**
- * A table by which this node scheduled while another one did, too, and which has lost. The program keeps it until the
- * other scheduler's table knows of its connections: old ARP entries still bring clients' frames here.
- */
-interface LostTable {
-  /** Who owns the array's buckets in it: what the other scheduler has to be told. */
-  owners: Uint8Array;
-  /** Who owned them when that was looked up. */
-  looked: Uint8Array;
-  rounds: number;
-  /** Of the position that the table had. */
-  readonly history: string;
-}
-/** What this node's program gives away meanwhile has to be told, too, and again, as often. */
-const MOST_ROUNDS = 3;
 /** What is known of the sender since it has opened the connection. */
 interface Link {
   readonly epoch: number;
@@ -68,8 +53,13 @@ export interface Follow {
   isWhole: boolean;
   /** Whether the sender has had all groups that are here. */
   hasAll: boolean;
-  /** Undefined when there is none, or its connections are known to the sender. */
-  lost: LostTable | undefined;
+  /**
+   * The table in use is not the sender's, but one that was whole before: of the history that is named here. It leads to this
+   * side's connections until the sender's table does, too. Undefined when the sender's is in use.
+   */
+  keeps: string | undefined;
+  /** How often the connections here have been told since the copy began. */
+  tellings: number;
   /** The highest epoch met: a sender with a lower one is refused. */
   seen: number;
   link: Link | undefined;
@@ -97,26 +87,17 @@ export function createFollow({ number, groups, position, hasScheduled }: FollowO
     const rest = { flags: flags?.slice() ?? new Int32Array(FLAG_ROWS), withPrevious: countPrevious(words) };
     return [name, { name, table, words, isHeldBack, ...rest }];
   });
-  const lost = rows.find(([, { isHeldBack }]) => isHeldBack)?.[1];
   return {
     number,
     groups: new Map(rows),
     position: position ?? { epoch: 0, version: 0, history: "" },
     isWhole: position !== undefined,
     hasAll: true,
-    lost: lost === undefined ? undefined : lostTable(lost.table, position?.history ?? ""),
+    keeps: hasScheduled === true ? (position?.history ?? "") : undefined,
+    tellings: 0,
     seen: position?.epoch ?? 0,
     link: undefined,
   };
-}
-
-function lostTable(table: Int32Array, history: string): LostTable {
-  const owners = ownersOf(table);
-  return { owners, looked: owners, rounds: 0, history };
-}
-
-function ownersOf(table: Int32Array): Uint8Array {
-  return Uint8Array.from({ length: sizeOf(table) }, (_, bucket) => ownerOf(readWord(table, bucket)));
 }
 
 const hasPrevious = (word: number): number => Number(previousOf(word) !== NOBODY);
@@ -173,13 +154,13 @@ export function poolsOnOneSide(follow: Follow): string[] {
 }
 
 /** Whether the table is kept in step now: the connection is open, its copy complete, and what was told is what is here. */
-export function isFollowing({ link, isWhole, lost }: Follow): boolean {
-  return link !== undefined && isWhole && !link.isLost && lost === undefined;
+export function isFollowing({ link, isWhole, keeps }: Follow): boolean {
+  return link !== undefined && isWhole && !link.isLost && keeps === undefined;
 }
 
 /** From here on the table is what has been told. */
-function endHoldingBack(follow: Follow): void {
-  follow.lost = undefined;
+function showTold(follow: Follow): void {
+  follow.keeps = undefined;
   for (const group of follow.groups.values()) {
     if (!group.isHeldBack) continue;
     group.isHeldBack = false;
@@ -188,21 +169,20 @@ function endHoldingBack(follow: Follow): void {
 }
 
 /**
- * This node is to schedule. Returns who owned the buckets in a table that lost, as far as the table that takes its place may
- * not know of their connections; undefined when there is none.
+ * This node is to schedule, and the table that it kept gives way. Returns whether another one takes its place, which may not
+ * know of all connections here.
  */
-export function takeLost(follow: Follow): Uint8Array | undefined {
-  const { lost, position, isWhole, groups } = follow;
-  if (lost === undefined) return undefined;
-  if (isWhole && position.history === lost.history) {
-    // Nothing has taken its place: the program knows best.
-    for (const group of groups.values()) group.isHeldBack = false;
-    follow.lost = undefined;
-    return undefined;
+export function endKeeping(follow: Follow): boolean {
+  const { keeps, position, isWhole, groups } = follow;
+  if (keeps === undefined) return false;
+  if (!isWhole || position.history !== keeps) {
+    showTold(follow);
+    return true;
   }
-  const owners = ownersOf(groups.get("")!.table);
-  endHoldingBack(follow);
-  return owners;
+  // Nothing has been told since: the program knows best.
+  for (const group of groups.values()) group.isHeldBack = false;
+  follow.keeps = undefined;
+  return false;
 }
 
 function showWord({ table, words, isHeldBack }: FollowGroup, bucket: number): void {
@@ -221,8 +201,8 @@ export interface Taken {
   readonly hasFlags?: boolean;
   /** The table has become whole, or is going on from where it was. */
   readonly isOpening?: boolean;
-  /** The sender has to be told of the table that lost, from the first bucket on. */
-  readonly tellsLost?: boolean;
+  /** The sender has to be told of the connections here. */
+  readonly tellsConnected?: boolean;
 }
 const NOTHING: Taken = { reply: undefined };
 
@@ -277,24 +257,30 @@ function linkOf({ epoch, history, version, groups }: Opening): Link {
 function beginCopy(follow: Follow, opening: Opening): Taken {
   checkSender(follow, opening);
   follow.seen = opening.epoch;
+  keepTable(follow, opening);
   follow.isWhole = false;
   follow.link = { ...linkOf(opening), copy: { group: 0, first: 0, hasFlags: false } };
-  return { reply: "tick", tellsLost: tellLost(follow) };
+  follow.tellings = 1;
+  return { reply: "tick", tellsConnected: true };
 }
 
-/** The sender's table knows of all connections that it was told of; what has been given away here since is told as well. */
+/** Connections that have begun since the first telling are told before the table gives way, and the last ones after that. */
+const TELLINGS = 2;
+
+/** Every living node knows of the connections that were told. */
 function takeMerged(follow: Follow): Taken {
-  const { lost, groups, isWhole } = follow;
-  if (lost === undefined) return NOTHING;
-  if (!isWhole) throw invalid("word of a table that it has not told yet");
-  const looked = ownersOf(groups.get("")!.table);
-  const owners = looked.map((owner, bucket) => (owner === lost.looked[bucket] ? NOBODY : owner));
-  if (lost.rounds < MOST_ROUNDS && owners.some((owner) => owner !== NOBODY)) {
-    follow.lost = { ...lost, owners, looked, rounds: lost.rounds + 1 };
-    return { reply: undefined, tellsLost: true };
-  }
-  endHoldingBack(follow);
-  return OPENED;
+  if (follow.keeps === undefined) return NOTHING;
+  if (!follow.isWhole) throw invalid("word of a merge before the end of the copy");
+  if (follow.tellings++ < TELLINGS) return { reply: undefined, tellsConnected: true };
+  showTold(follow);
+  return { ...OPENED, tellsConnected: true };
+}
+
+/** Of a table that is whole, and another scheduler's: connections may be where the sender's does not lead. */
+function keepTable(follow: Follow, { epoch }: Opening): void {
+  if (!follow.isWhole || follow.keeps !== undefined || follow.position.epoch === epoch) return;
+  follow.keeps = follow.position.history;
+  follow.groups.get("")!.isHeldBack = true;
 }
 
 function goOn(follow: Follow, opening: Opening): Taken {
@@ -306,17 +292,12 @@ function goOn(follow: Follow, opening: Opening): Taken {
   follow.seen = opening.epoch;
   follow.link = linkOf(opening);
   // The sender has gone on from this very table: what it knows of is all there is.
-  if (follow.lost?.history === position.history) endHoldingBack(follow);
+  if (follow.keeps === position.history) showTold(follow);
   follow.position = { epoch: opening.epoch, version: opening.version, history: opening.history };
   follow.hasAll = hasAllOf(follow, opening.groups);
-  return tellLost(follow) ? { reply: "tick", tellsLost: true } : OPENED;
-}
-
-/** A sender that knows nothing yet of the table that lost is told all of it. */
-function tellLost(follow: Follow): boolean {
-  const { lost } = follow;
-  if (lost !== undefined) follow.lost = lostTable(follow.groups.get("")!.table, lost.history);
-  return lost !== undefined;
+  if (follow.keeps === undefined) return OPENED;
+  follow.tellings = 1;
+  return { reply: "tick", tellsConnected: true };
 }
 
 const OPENED: Taken = { reply: "acknowledge", isOpening: true };
@@ -373,7 +354,7 @@ function endCopy(follow: Follow, version: number): Taken {
   follow.hasAll = hasAllOf(follow, link.groups);
   follow.position = { epoch: link.epoch, version, history: link.history };
   // One that is held back is not in use yet.
-  return follow.lost === undefined ? OPENED : { reply: "tick" };
+  return follow.keeps === undefined ? OPENED : { reply: "tick" };
 }
 
 interface Changes {

@@ -5,7 +5,6 @@
 import {
   FEED_CONNECT_MS,
   FEED_LINE_BYTES,
-  FEED_PART_BUCKETS,
   FEED_PATIENCE_TICKS,
   FEED_RETRY_MAX_MS,
   FEED_RETRY_MIN_MS,
@@ -15,7 +14,13 @@ import {
 import { describeError, DlbaError } from "../../conf/errors.ts";
 import { controlStream, type ControlStream } from "../../net/control-tls.ts";
 import type { Logger } from "../../status/log.ts";
-import { decodeFeedMessage, encodeFollowerMessage, type FollowerMessage, type Held } from "./feed-message.ts";
+import {
+  bitmapOf,
+  decodeFeedMessage,
+  encodeFollowerMessage,
+  type FollowerMessage,
+  type Held,
+} from "./feed-message.ts";
 import { hello, isFollowing, poolsOnOneSide, take, unlink, type Follow, type Taken } from "./follow.ts";
 
 export interface FollowerOptions {
@@ -27,6 +32,8 @@ export interface FollowerOptions {
   readonly follow: Follow;
   /** From now to the first try to connect. */
   readonly after_ms?: number;
+  /** Buckets that this node has connections of: a bit for each. */
+  readonly listConnected?: () => Promise<Uint8Array>;
   /** After every message that was taken, before it is acknowledged. */
   readonly onTaken?: (taken: Taken) => void;
   readonly log: Logger;
@@ -48,8 +55,6 @@ interface Following {
   pause_ms: number;
   silentTicks: number;
   reply: NodeJS.Immediate | undefined;
-  /** Whether the owners of a table that lost are told on this connection. */
-  isTellingLost: boolean;
   /** What was last logged against the sender. */
   complaint: string;
   isStopped: boolean;
@@ -64,7 +69,6 @@ export function startFollower(options: FollowerOptions): Follower {
     pause_ms: FEED_RETRY_MIN_MS,
     silentTicks: 0,
     reply: undefined,
-    isTellingLost: false,
     complaint: "",
     isStopped: false,
   };
@@ -88,7 +92,6 @@ export function startFollower(options: FollowerOptions): Follower {
 function connect(following: Following): void {
   const { address, port, arrayKey, follow } = following.options;
   following.silentTicks = 0;
-  following.isTellingLost = false;
   const stream = controlStream(
     { address, port, arrayKey, line_bytes: FEED_LINE_BYTES, connect_timeout_ms: FEED_CONNECT_MS },
     {
@@ -127,7 +130,7 @@ function hear(following: Following, stream: ControlStream, line: string): void {
     const taken = take(follow, decodeFeedMessage(line));
     if (taken.isOpening === true) noteOpening(following);
     onTaken?.(taken);
-    if (taken.tellsLost === true && !following.isTellingLost) tellLost(following, stream, 0);
+    if (taken.tellsConnected === true) void tellConnected(following, stream);
     if (taken.reply === "again") send(stream, { kind: "again", reason: "a gap between two versions" });
     else if (taken.reply !== undefined) following.reply ??= setImmediate(() => reply(following, stream));
   } catch (error) {
@@ -167,15 +170,17 @@ function send(stream: ControlStream, message: FollowerMessage): void {
   else stream.send(encodeFollowerMessage(message));
 }
 
-/** Tells part by part who owned the buckets of a table that lost: each when the system has taken the one before. */
-function tellLost(following: Following, stream: ControlStream, first: number): void {
-  if (following.stream !== stream) return;
-  const { lost } = following.options.follow;
-  following.isTellingLost = lost !== undefined && first < lost.owners.length;
-  if (lost === undefined || first >= lost.owners.length) return;
-  const owners = lost.owners.subarray(first, first + FEED_PART_BUCKETS);
-  const message = encodeFollowerMessage({ kind: "owners", first, owners });
-  stream.send(message, () => tellLost(following, stream, first + owners.length));
+/** One that can't list them tells of none: nobody shall wait. */
+async function tellConnected({ options }: Following, stream: ControlStream): Promise<void> {
+  const { listConnected, follow, log } = options;
+  let bits = bitmapOf(follow.groups.get("")!.words.length, []);
+  try {
+    bits = (await listConnected?.()) ?? bits;
+  } catch (error) {
+    log.warn({ reason: describeError(error) }, "this node's connections could not be listed");
+  }
+  // A stream that has ended meanwhile sends nothing.
+  send(stream, { kind: "connected", bits });
 }
 
 function tick(following: Following): void {

@@ -25,17 +25,7 @@ export interface HeldRoundsOptions {
 /** Looks until stopped; it never keeps the process from ending. */
 export function startHeldRounds(options: HeldRoundsOptions): { stop(): void } {
   const { machine, isWanted, version, isPreviousOf, onHeld } = options;
-  const { services, hashes } = tcpServices(machine);
-  const mask = machine.plane.tableSize - 1;
-  const rounds = createSocketRounds({
-    tableSize: machine.plane.tableSize,
-    hashes,
-    isPreviousOf,
-    bucketOf: (address, family, port, hash) => {
-      const client = clientHash(machine.hashKey, address, family);
-      return hash === "address" ? client & mask : bucketOf(client, port, mask);
-    },
-  });
+  const look = lookerAt(machine, isPreviousOf);
   const stopping = new AbortController();
   const { signal } = stopping;
   const round = async (): Promise<void> => {
@@ -43,11 +33,9 @@ export function startHeldRounds(options: HeldRoundsOptions): { stop(): void } {
     // What was on its way to this node when it got that version is a connection by then.
     await sleep(HELD_SETTLE_MS, undefined, { ref: false });
     try {
-      await eachTcpSocket(services, rounds.take);
-      const held = rounds.end();
+      const held = await look();
       if (!signal.aborted) onHeld(held, began_at);
     } catch (error) {
-      rounds.drop();
       machine.log.warn({ reason: describeError(error) }, "this node's connections could not be listed");
     }
   };
@@ -59,6 +47,38 @@ export function startHeldRounds(options: HeldRoundsOptions): { stop(): void } {
   };
   void loop();
   return { stop: () => stopping.abort() };
+}
+
+/** The buckets that this node has connections of, now: a bit for each. Rejects with SysError. */
+export async function listConnected(machine: Machine): Promise<Uint8Array> {
+  const look = lookerAt(machine, () => true);
+  // One look may miss a connection.
+  await look();
+  return (await look()).bits!;
+}
+
+/** Looks at this node's connections once with every call. */
+function lookerAt(machine: Machine, isPreviousOf: (bucket: number) => boolean): () => Promise<HeldSockets> {
+  const { services, hashes } = tcpServices(machine);
+  const mask = machine.plane.tableSize - 1;
+  const rounds = createSocketRounds({
+    tableSize: machine.plane.tableSize,
+    hashes,
+    isPreviousOf,
+    bucketOf: (address, family, port, hash) => {
+      const client = clientHash(machine.hashKey, address, family);
+      return hash === "address" ? client & mask : bucketOf(client, port, mask);
+    },
+  });
+  return async () => {
+    try {
+      await eachTcpSocket(services, rounds.take);
+      return rounds.end();
+    } catch (error) {
+      rounds.drop();
+      throw error;
+    }
+  };
 }
 
 /** The TCP services of the array's own nodes, and what each hashes. */

@@ -12,7 +12,7 @@ import {
   setDraining,
   takeHeld,
   takeLiveness,
-  takeOwners,
+  takeConnected,
   takeSweep,
   takeTurn,
   type Deciding,
@@ -192,10 +192,10 @@ test("a node that drains keeps its connections until it tells that none is left"
   assert.equal(judgementOn(deciding, 2).state, "drained");
 });
 
-test("the connections of a scheduler that lost are handed on to its nodes", () => {
+test("a node that tells of connections gets their packets by second chance", () => {
   const world = claimed();
   const before = Array.from({ length: SIZE }, (_, bucket) => readWord(world.table, bucket));
-  takeOwners(world.deciding, 2, new Uint8Array(SIZE).fill(2), world.now_ns);
+  takeConnected(world.deciding, 2, new Uint8Array(SIZE / 8).fill(255), world.now_ns);
   run(world, 10);
   const told = world.done.filter((what) => what.startsWith("merg"));
   assert.deepEqual(told, ["merging", "merged"], "the failover process waits for that");
@@ -211,7 +211,7 @@ test("the connections of a scheduler that lost are handed on to its nodes", () =
 test("a failed node that does not tell of its connections is waited for as long as idle buckets are", () => {
   const world = claimed();
   const { deciding } = world;
-  takeOwners(deciding, 2, new Uint8Array(SIZE).fill(2), world.now_ns);
+  takeConnected(deciding, 2, new Uint8Array(SIZE / 8).fill(255), world.now_ns);
   run(world, 10);
   const waiting = (): number =>
     Array.from({ length: SIZE }, (_, bucket) => previousOf(readWord(world.table, bucket))).filter(

@@ -4,7 +4,12 @@
  */
 import { DlbaError } from "../../conf/errors.ts";
 import type { TableArea } from "../../scheduler/arrangement.ts";
-import { isLater, type FeedMessage, type FollowerMessage } from "../../scheduler/feed/feed-message.ts";
+import {
+  bitmapOf,
+  isLater,
+  type FeedMessage,
+  type FollowerMessage,
+} from "../../scheduler/feed/feed-message.ts";
 import {
   acknowledged,
   due,
@@ -14,6 +19,7 @@ import {
   setLiving,
   versionOf,
   welcome,
+  inStep,
 } from "../../scheduler/feed/feed.ts";
 import {
   createFollow,
@@ -23,7 +29,7 @@ import {
   take,
   unlink,
   type Follow,
-  takeLost,
+  endKeeping,
 } from "../../scheduler/feed/follow.ts";
 import { addMerge, createMerging, mergeTurn, type Merging } from "../../scheduler/merging.ts";
 import { createRoles, type Left, type Roles } from "../../scheduler/roles.ts";
@@ -131,7 +137,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
   const { kernel, number } = machine;
   const area = areaOf(machine);
   const words = (): Int32Array => Int32Array.from({ length: BUCKETS }, (_, i) => readWord(kernel.table, i));
-  const lost = takeLost(follow);
+  const isOther = endKeeping(follow);
   const before = words();
   const steering = takeOver({
     number,
@@ -179,7 +185,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     members.filter(({ isReachable }) => !isReachable).map((member) => member.number),
   );
   const now_ns = BigInt(Math.floor(localTime(world, machine)));
-  if (lost !== undefined) addMerge(role.merging, { number, owners: lost }, now_ns);
+  if (isOther) addMerge(role.merging, number, connectedAt(world, number), now_ns);
   turn(steering, now_ns);
   checkTakeover(world, machine, { before, after: words() });
   note(world, machine, `its process schedules, from version ${steering.feed.first}`);
@@ -193,7 +199,8 @@ function takeTurn(world: World, machine: Machine, process: SchedulerProcess, rol
   for (const bucket of kernel.moved.splice(0)) kernelMoved(steering, bucket);
   if (world.timeline.now_ns - role.asked_ns >= HEARTBEAT_NS) askAll(world, machine, role);
   judge(world, machine, process, role);
-  mergeTurn(merging, steering, now_ns);
+  const behind = role.members.filter((member) => member.isReachable && !inStep(steering.feed, member.number));
+  mergeTurn(merging, steering, { now_ns, behind: behind.map((member) => member.number) });
   turn(steering, now_ns);
   kernel.control.table_version = steering.feed.version;
   kernel.control.isMerging = merging.merges.length > 0;
@@ -287,7 +294,7 @@ function followOn(world: World, machine: Machine, role: Following): void {
   const { follow, epoch } = role;
   machine.kernel.moved.length = 0;
   const { control } = machine.kernel;
-  const isInUse = follow.isWhole && follow.lost === undefined;
+  const isInUse = follow.isWhole && follow.keeps === undefined;
   control.table_version = isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
   control.isMerging = false;
   if (role.scheduler === undefined || role.stream !== undefined || world.timeline.now_ns < role.retry_ns)
@@ -341,13 +348,13 @@ function takeMessage(world: World, senders: Scheduling, stream: Stream, message:
   const before = follow.position;
   const { seen } = follow;
   try {
-    const { reply, hasFlags, isOpening, tellsLost } = take(follow, message);
+    const { reply, hasFlags, isOpening, tellsConnected } = take(follow, message);
     if (isLater(before, follow.position) || follow.seen < seen) {
       fail(world, "position", `node ${follower.number} goes back to version ${follow.position.version}`);
     }
     if (hasFlags === true || isOpening === true) applyFlags(follower, role);
     if (isOpening === true) follower.kernel.control.hasTable = true;
-    if (tellsLost === true) tellLost(world, senders, stream, follow.lost!.owners);
+    if (tellsConnected === true) tellConnected(world, senders, stream);
     const { version } = follow.position;
     if (reply === "again") hearFollower(world, senders, stream, { kind: "again", reason: "" });
     else if (reply === "acknowledge" && isFollowing(follow))
@@ -375,13 +382,24 @@ function hearFollower(world: World, senders: Scheduling, stream: Stream, message
   });
 }
 
-function tellLost(world: World, senders: Scheduling, stream: Stream, owners: Uint8Array): void {
+function tellConnected(world: World, senders: Scheduling, stream: Stream): void {
   const { number } = stream.follower;
+  const bits = connectedAt(world, number);
   say(world, stream, "sender", () => {
     const now_ns = BigInt(Math.floor(localTime(world, senders.machine)));
-    addMerge(senders.merging, { number, owners }, now_ns);
+    addMerge(senders.merging, number, bits, now_ns);
   });
 }
+
+const connectedAt = ({ clients }: World, number: number): Uint8Array =>
+  bitmapOf(
+    BUCKETS,
+    clients.flatMap(({ connections }) =>
+      connections
+        .filter(({ at, life }) => at.number === number && at.life === life)
+        .map(({ bucket }) => bucket),
+    ),
+  );
 
 /** What the scheduler holds of all nodes; not once another one has taken over. */
 function applyFlags({ kernel, number }: Machine, { follow, epoch }: Following): void {

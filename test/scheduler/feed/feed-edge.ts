@@ -43,7 +43,7 @@ export interface Serving {
   readonly tokens: string[];
   readonly changes: number[];
   readonly held: [number, Held][];
-  readonly owners: [number, Uint8Array][];
+  readonly connected: [number, Uint8Array][];
   readonly lines: string[];
 }
 
@@ -59,7 +59,7 @@ export async function serve(
     tokens: [] as string[],
     changes: [] as number[],
     held: [] as [number, Held][],
-    owners: [] as [number, Uint8Array][],
+    connected: [] as [number, Uint8Array][],
   };
   const server = await startFeedServer<string>({
     address: ADDRESS,
@@ -70,7 +70,7 @@ export async function serve(
     onReady: (tokens) => heard.tokens.push(...tokens),
     onChange: (number) => heard.changes.push(number),
     onHeld: (number, held) => heard.held.push([number, held]),
-    onOwners: (number, owners) => heard.owners.push([number, owners]),
+    onConnected: (number, bits) => heard.connected.push([number, bits]),
     log,
   });
   t.after(() => server.close());

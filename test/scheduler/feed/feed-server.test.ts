@@ -5,7 +5,6 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
 import { deriveKey } from "../../../conf/keys.ts";
-import { NOBODY } from "../../../conf/limits.ts";
 import {
   bitmapOf,
   encodeFollowerMessage,
@@ -23,7 +22,7 @@ import {
   versionOf,
 } from "../../../scheduler/feed/feed.ts";
 import { createFollow, isFollowing, type Follow } from "../../../scheduler/feed/follow.ts";
-import { wordOf } from "../../../scheduler/table.ts";
+import { readWord, wordOf } from "../../../scheduler/table.ts";
 import {
   ADDRESS,
   arrayKey,
@@ -236,18 +235,9 @@ const bad: Record<string, string[]> = {
       bits: bitmapOf(SIZE, []),
     }),
   ],
-  "owners out of turn": [
+  "connections in more buckets than there are": [
     helloOf(1),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(8) }),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(8) }),
-  ],
-  "owners of more buckets than there are": [
-    helloOf(1),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(SIZE + 1) }),
-  ],
-  "no owners at all": [
-    helloOf(1),
-    encodeFollowerMessage({ kind: "owners", first: 0, owners: new Uint8Array(0) }),
+    encodeFollowerMessage({ kind: "connected", bits: bitmapOf(SIZE + 8, []) }),
   ],
   "buckets of a version that was not sent": [
     helloOf(1),
@@ -344,60 +334,66 @@ test("what a node holds as previous comes with its number", async (t) => {
   );
 });
 
-/** A follower that was scheduling up to now. */
-function schedulerUpToNow(size: number, position: Position, ownerAt: (bucket: number) => number): Follow {
-  const table = new Int32Array(size * 2);
-  for (let bucket = 0; bucket < size; bucket++) table[bucket * 2] = wordOf(ownerAt(bucket), 1);
+/** A follower that was scheduling up to now: each of its buckets has word 2/1. */
+function schedulerUpToNow(position: Position): Follow {
+  const table = new Int32Array(SIZE * 2).fill(wordOf(2, 1));
   return createFollow({ number: 3, groups: [{ name: "", table }], position, hasScheduled: true });
 }
+const BEFORE = { epoch: 1, version: 7, history: "ab" };
+const listing = (...buckets: number[]) => ({ listConnected: async () => bitmapOf(SIZE, buckets) });
 
-test("a node that was scheduling, too, tells who owned its buckets, in parts, until that is merged", async (t) => {
-  const size = 32_768;
-  const serving = await serve(t, { size, epoch: 2 });
-  const position = { epoch: 1, version: 7, history: "ab" };
-  const follow = schedulerUpToNow(size, position, (bucket) => (bucket * 7) % 256);
+test("a node that gets a copy tells of its connections; its own table is in use until they are known", async (t) => {
+  const serving = await serve(t, { epoch: 2 });
+  const follow = schedulerUpToNow(BEFORE);
   const { table } = follow.groups.get("")!;
-  const owners = Uint8Array.from({ length: size }, (_, bucket) => (bucket * 7) % 256);
-  followAt(t, serving.server.port, follow);
-  await until("the owners have come", () => serving.owners.length === 1);
-  assert.deepEqual(serving.owners[0], [3, owners]);
+  followAt(t, serving.server.port, follow, listing(5, 9));
+  const known = (): void => {
+    tellMerged(serving.feed, 3);
+    serving.server.changed();
+  };
+  await until("it has told of them", () => serving.connected.length === 1);
+  assert.deepEqual(serving.connected[0], [3, Buffer.from(bitmapOf(SIZE, [5, 9]))]);
   await until("the copy is whole", () => follow.isWhole && follow.position.epoch === 2);
-  assert.equal(table[10], wordOf(35, 1), "its own table is still in use");
+  known();
+  await until("it has told again", () => serving.connected.length === 2);
+  assert.equal(readWord(table, 5), wordOf(2, 1));
   assert.ok(!isFollowing(follow) && !inStep(serving.feed, 3));
-  // Its program gives a bucket away by itself: that has to be told, too.
-  table[10] = wordOf(36, 1);
-  tellMerged(serving.feed, 3);
-  serving.server.changed();
-  await until("what was given away has come", () => serving.owners.length === 2);
-  const [, more] = serving.owners[1]!;
-  assert.equal(more[5], 36);
-  assert.equal(more.filter((owner) => owner !== NOBODY).length, 1);
-  tellMerged(serving.feed, 3);
-  serving.server.changed();
+  known();
   await until("it is in step", () => inStep(serving.feed, 3));
-  assert.equal(table[10], serving.feed.groups[0]!.words[5]);
-  assert.equal(serving.owners.length, 2);
+  assert.equal(readWord(table, 5), serving.feed.groups[0]!.words[5]);
+  await until("it has told the last ones", () => serving.connected.length === 3);
+  known();
+  await sleep(50);
+  assert.equal(serving.connected.length, 3);
 });
 
-test("what was not merged is told again on the next connection", async (t) => {
+test("what is not known is told again on the next connection, and no list is as good as none", async (t) => {
   const serving = await serve(t, { epoch: 2 });
-  const position = { epoch: 1, version: 7, history: "ab" };
-  const follow = schedulerUpToNow(SIZE, position, () => 2);
-  const { follower } = followAt(t, serving.server.port, follow);
-  await until("the owners have come", () => serving.owners.length === 1);
+  const follow = schedulerUpToNow(BEFORE);
+  const { follower } = followAt(t, serving.server.port, follow, listing(5));
+  await until("it has told", () => serving.connected.length === 1);
   follower.stop();
-  followAt(t, serving.server.port, follow);
-  await until("they have come again", () => serving.owners.length === 2);
-  assert.deepEqual(serving.owners[1], serving.owners[0]);
+  const listConnected = async (): Promise<Uint8Array> => Promise.reject(new Error("no netlink"));
+  const { lines } = followAt(t, serving.server.port, follow, { listConnected });
+  await until("it has told again", () => serving.connected.length === 2);
+  assert.deepEqual(serving.connected[1], [3, Buffer.from(bitmapOf(SIZE, []))]);
+  assert.match(lines.join(), /no netlink/);
+});
+
+test("a node without a table takes the copy at once", async (t) => {
+  const serving = await serve(t);
+  const { follow } = followAt(t, serving.server.port, followOf(3), listing(1));
+  await until("it is in step", () => inStep(serving.feed, 3));
+  assert.ok(isFollowing(follow));
+  await until("and tells of its connections, too", () => serving.connected.length === 1);
 });
 
 test("a node that has gone on from the same table has nothing to tell", async (t) => {
-  const base = { epoch: 1, version: 7, history: "ab" };
-  const serving = await serve(t, { epoch: 2, base });
-  const follow = schedulerUpToNow(SIZE, base, () => 2);
-  followAt(t, serving.server.port, follow);
+  const serving = await serve(t, { epoch: 2, base: BEFORE });
+  const follow = schedulerUpToNow(BEFORE);
+  followAt(t, serving.server.port, follow, listing(5));
   await until("it is in step", () => inStep(serving.feed, 3));
-  assert.equal(follow.lost, undefined);
+  assert.equal(follow.keeps, undefined);
   await sleep(50);
-  assert.deepEqual(serving.owners, []);
+  assert.deepEqual(serving.connected, []);
 });

@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { NOBODY } from "../../../conf/limits.ts";
 import type { FeedMessage } from "../../../scheduler/feed/feed-message.ts";
 import {
   baseOf,
   createFollow,
+  endKeeping,
   flagsOf,
   hello,
   isFollowing,
   poolsOnOneSide,
   take,
-  takeLost,
   unlink,
   withPrevious,
   type Follow,
@@ -357,49 +356,52 @@ const given = [wordOf(1, 2), wordOf(1, 2), wordOf(1, 2), BLANK];
 const copied = [wordOf(5, 6), wordOf(5, 6), wordOf(5, 6), wordOf(5, 6)];
 const copyOfOther = [full, nodes(""), part("", 0, copied), nodes("dns"), part("dns", 0, [7, 8]), end(10)];
 
-test("a table that lost stays in use until the sender knows of its connections", () => {
-  const follow = formerScheduler();
-  assert.equal(take(follow, full).tellsLost, true);
-  assert.deepEqual(follow.lost?.owners, Uint8Array.of(1, 1, 1, NOBODY));
-  const last = copyOfOther.slice(1).map((message) => take(follow, message));
-  assert.deepEqual(last.at(-1), { reply: "tick" });
-  take(follow, delta(11, "", [0, wordOf(6, 5)]));
-  assert.deepEqual([wordsOf(follow), isFollowing(follow)], [given, false]);
-  assert.deepEqual(wordsOf(follow, "dns"), [7, 8], "pools have no connections here");
-  assert.deepEqual(take(follow, { kind: "merged" }), { reply: "acknowledge", isOpening: true });
-  assert.deepEqual(wordsOf(follow), [wordOf(6, 5), ...copied.slice(1)]);
-  assert.ok(isFollowing(follow));
-  assert.equal(take(follow, { kind: "merged" }).reply, undefined);
-});
-
-test("what the program gives away meanwhile is told as well, but not for ever", () => {
-  const follow = formerScheduler();
-  for (const message of copyOfOther) take(follow, message);
-  for (let round = 0; round < 3; round++) {
-    tableOf(follow)[6] = wordOf(round, 9);
-    assert.deepEqual(take(follow, { kind: "merged" }), { reply: undefined, tellsLost: true });
-    assert.deepEqual(follow.lost?.owners, Uint8Array.of(NOBODY, NOBODY, NOBODY, round));
+test("a table that another scheduler's takes the place of stays in use until that one knows of the connections", () => {
+  const follower = followOf({ epoch: 4, version: 10, history: "a" });
+  tableOf(follower).set([wordOf(1, 2), 0, wordOf(1, 2), 0, wordOf(1, 2), 0, BLANK, 0]);
+  for (const follow of [formerScheduler(), follower]) {
+    assert.equal(take(follow, full).tellsConnected, true);
+    const last = copyOfOther.slice(1).map((message) => take(follow, message));
+    assert.deepEqual(last.at(-1), { reply: "tick" });
+    take(follow, delta(11, "", [0, wordOf(6, 5)]));
+    assert.deepEqual([wordsOf(follow), isFollowing(follow)], [given, false]);
+    assert.deepEqual(wordsOf(follow, "dns"), [7, 8], "pools have no connections here");
+    const again = take(follow, { kind: "merged" });
+    assert.deepEqual(again, { reply: undefined, tellsConnected: true }, "some have begun meanwhile");
+    assert.deepEqual(wordsOf(follow), given);
+    const opened = { reply: "acknowledge", isOpening: true, tellsConnected: true };
+    assert.deepEqual(take(follow, { kind: "merged" }), opened);
+    assert.deepEqual(wordsOf(follow), [wordOf(6, 5), ...copied.slice(1)]);
+    assert.ok(isFollowing(follow));
+    assert.deepEqual(take(follow, { kind: "merged" }), { reply: undefined });
   }
-  tableOf(follow)[6] = wordOf(9, 9);
-  assert.equal(take(follow, { kind: "merged" }).isOpening, true);
-  assert.deepEqual(wordsOf(follow), copied);
 });
 
-test("on another connection all owners are told anew", () => {
+test("a copy by the same scheduler, or for a node without a table, is in use at once", () => {
+  const same = followOf({ epoch: 5, version: 2, history: "a" });
+  for (const follow of [same, followOf()]) {
+    assert.equal(take(follow, full).tellsConnected, true);
+    take(follow, nodes(""));
+    take(follow, part("", 0, copied));
+    assert.deepEqual(wordsOf(follow), copied);
+  }
+});
+
+test("on another connection it begins anew", () => {
   const follow = formerScheduler();
   for (const message of copyOfOther) take(follow, message);
-  tableOf(follow)[6] = wordOf(2, 9);
   take(follow, { kind: "merged" });
   hello(follow);
-  assert.equal(take(follow, { ...opening, kind: "continue" }).tellsLost, true);
-  assert.deepEqual(follow.lost?.owners, Uint8Array.of(1, 1, 1, 2));
+  assert.deepEqual(take(follow, { ...opening, kind: "continue" }), { reply: "tick", tellsConnected: true });
   assert.ok(!isFollowing(follow), "a sender that has gone on from the other one's table has to know, too");
+  take(follow, { kind: "merged" });
+  assert.deepEqual(wordsOf(follow), given);
 });
 
 test("a sender that has gone on from the very table knows all: what was told is in use", () => {
   const follow = formerScheduler();
-  const { reply, tellsLost } = take(follow, { ...opening, kind: "continue" });
-  assert.deepEqual([reply, tellsLost, follow.lost], ["acknowledge", undefined, undefined]);
+  const { reply, tellsConnected } = take(follow, { ...opening, kind: "continue" });
+  assert.deepEqual([reply, tellsConnected, follow.keeps], ["acknowledge", undefined, undefined]);
   assert.deepEqual(wordsOf(follow), [wordOf(1, 2), wordOf(1, 2), wordOf(1, 3), BLANK]);
 });
 
@@ -409,16 +411,16 @@ test("a sender that speaks of a merge before its table is here is refused", () =
   assert.throws(() => take(follow, { kind: "merged" }), { code: "FEED_INVALID" });
 });
 
-test("who schedules again before it was told anything goes on by its table; later it merges what it had", () => {
+test("who schedules again before it was told anything goes on by its table; else by what it was told", () => {
   const again = formerScheduler();
-  assert.equal(takeLost(again), undefined);
-  assert.deepEqual([wordsOf(again), again.lost], [given, undefined]);
+  assert.equal(endKeeping(again), false);
+  assert.deepEqual([wordsOf(again), again.keeps], [given, undefined]);
   const later = formerScheduler();
   for (const message of copyOfOther) take(later, message);
-  assert.deepEqual(takeLost(later), Uint8Array.of(1, 1, 1, NOBODY));
-  assert.deepEqual([wordsOf(later), later.lost], [copied, undefined]);
+  assert.equal(endKeeping(later), true, "and its connections have to be found");
+  assert.deepEqual([wordsOf(later), later.keeps], [copied, undefined]);
   const half = formerScheduler();
   for (const message of [full, nodes(""), part("", 0, copied.slice(0, 2))]) take(half, message);
-  assert.deepEqual(takeLost(half), Uint8Array.of(1, 1, 1, NOBODY));
+  assert.equal(endKeeping(half), true);
   assert.deepEqual(wordsOf(half), [...copied.slice(0, 2), wordOf(1, 3), BLANK]);
 });

@@ -1,8 +1,8 @@
-/** Tables of schedulers that lost: whose connections live on, and that nothing of the winner's moves. */
+/** Connections that the table does not lead to: they live on, and nothing else moves. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NOBODY } from "../../../conf/limits.ts";
-import { mergeOwner } from "../../../scheduler/policy/merge.ts";
+import { mergeConnection } from "../../../scheduler/policy/merge.ts";
 import {
   createPolicy,
   propose,
@@ -33,18 +33,18 @@ function policyOf(words: readonly number[], hasSecondChance = true): Policy {
 
 function merge(word: number, owner: number): { kind: string; word: number } {
   const policy = policyOf([word]);
-  const merged = mergeOwner(policy, 0, owner);
+  const merged = mergeConnection(policy, 0, owner);
   if (merged.kind === "kept") assert.equal(settle(policy, merged.change), undefined);
   return { kind: merged.kind, word: readWord(policy.plan.table, 0) };
 }
 
-test("who had a bucket on the other side becomes its previous node, and its owner stays", () => {
+test("who has connections of a bucket becomes its previous node, and its owner stays", () => {
   assert.deepEqual(merge(wordOf(1, 2), 3), { kind: "kept", word: wordOf(1, 2, 3) });
   assert.deepEqual(merge(wordOf(1, 2), 2), { kind: "kept", word: wordOf(1, 2, 2) });
   assert.deepEqual(merge(wordOf(1, 2, 4), 3), { kind: "kept", word: wordOf(1, 2, 3) }, "a dead previous");
 });
 
-test("what nobody has here goes to the node that had it there, if that gets buckets", () => {
+test("what nobody owns goes to the node that has connections of it, if that gets buckets", () => {
   const given = merge(wordOf(NOBODY, 1, 3), 2);
   assert.deepEqual(
     given,
@@ -56,16 +56,15 @@ test("what nobody has here goes to the node that had it there, if that gets buck
   assert.deepEqual(merge(wordOf(NOBODY, 1, 2), 3), { kind: "later", word: wordOf(NOBODY, 1, 2) });
 });
 
-test("nothing is to be done where the same node has a bucket here, or nobody had it there", () => {
+test("nothing is to be done where the table leads to that node", () => {
   for (const [word, owner] of [
     [wordOf(1, 2), 1],
     [wordOf(1, 2, 3), 3],
     [wordOf(NOBODY, 2), 2],
-    [wordOf(1, 2), NOBODY],
   ] as const) {
     assert.deepEqual(merge(word, owner), { kind: "none", word });
   }
-  assert.equal(mergeOwner(policyOf([wordOf(1, 2)], false), 0, 2).kind, "none", "without second chance");
+  assert.equal(mergeConnection(policyOf([wordOf(1, 2)], false), 0, 2).kind, "none", "without second chance");
 });
 
 test("what another living node, a dead node or a change under way stands against is for later", () => {
@@ -75,16 +74,16 @@ test("what another living node, a dead node or a change under way stands against
   const policy = policyOf([wordOf(3, 1)]);
   const [change] = propose(policy, 1, { timeout_units: 9, fillBudget: 0, most: 9 });
   assert.ok(change !== undefined && ownerOf(change.word) === 1);
-  assert.equal(mergeOwner(policy, 0, 2).kind, "later");
-  assert.equal(mergeOwner(policy, 0, 3).kind, "none", "it is to be the previous one already");
+  assert.equal(mergeConnection(policy, 0, 2).kind, "later");
+  assert.equal(mergeConnection(policy, 0, 3).kind, "none", "it is to be the previous one already");
 });
 
-test("a bucket that nobody had here does not leave the node behind that had it there", () => {
+test("a bucket that nobody owned does not leave the node behind that has connections of it", () => {
   const policy = policyOf(Array.from({ length: 8 }, () => wordOf(NOBODY, NOBODY)));
   const limits = { timeout_units: 1, fillBudget: 100, most: 100 };
   for (const change of propose(policy, 1, limits)) assert.equal(settle(policy, change), undefined);
   for (let bucket = 0; bucket < 8; bucket++) {
-    const merged = mergeOwner(policy, bucket, 3);
+    const merged = mergeConnection(policy, bucket, 3);
     assert.ok(merged.kind === "kept");
     settle(policy, merged.change);
   }
@@ -110,8 +109,8 @@ test("whatever was there on either side, no owner changes, and what is kept is n
     });
     const policy = policyOf(words);
     for (let bucket = 0; bucket < 64; bucket++) {
-      const owner = pick([1, 2, 3, 4, 99, NOBODY]);
-      const merged = mergeOwner(policy, bucket, owner);
+      const owner = pick([1, 2, 3, 4, 99]);
+      const merged = mergeConnection(policy, bucket, owner);
       if (merged.kind === "kept") settle(policy, merged.change);
       const [before, after] = [words[bucket]!, readWord(policy.plan.table, bucket)];
       assert.equal(ownerOf(after), ownerOf(before));

@@ -367,14 +367,15 @@ test("a node that gets a copy tells of its connections; its own table is in use 
   assert.equal(serving.connected.length, 3);
 });
 
+const cannotList = async (): Promise<Uint8Array> => Promise.reject(new Error("no netlink"));
+
 test("what is not known is told again on the next connection, and no list is as good as none", async (t) => {
   const serving = await serve(t, { epoch: 2 });
   const follow = schedulerUpToNow(BEFORE);
   const { follower } = followAt(t, serving.server.port, follow, listing(5));
   await until("it has told", () => serving.connected.length === 1);
   follower.stop();
-  const listConnected = async (): Promise<Uint8Array> => Promise.reject(new Error("no netlink"));
-  const { lines } = followAt(t, serving.server.port, follow, { listConnected });
+  const { lines } = followAt(t, serving.server.port, follow, { listConnected: cannotList });
   await until("it has told again", () => serving.connected.length === 2);
   assert.deepEqual(serving.connected[1], [3, Buffer.from(bitmapOf(SIZE, []))]);
   assert.match(lines.join(), /no netlink/);

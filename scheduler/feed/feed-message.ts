@@ -38,6 +38,8 @@ export interface Opening {
   readonly epoch: number;
   readonly version: number;
   readonly history: string;
+  /** What the sender's table has come from: the position of another history, with all that led there. */
+  readonly base: Pick<Position, "version" | "history"> | undefined;
   readonly groups: Layout;
 }
 
@@ -103,7 +105,12 @@ export interface Connected {
 }
 export type FollowerMessage =
   | Hello
-  | { readonly kind: "acknowledged"; readonly version: number }
+  | {
+      readonly kind: "acknowledged";
+      readonly version: number;
+      /** False while the follower knows the table, but still goes by the one that it had before. */
+      readonly isInUse: boolean;
+    }
   | Held
   | Connected
   /** It has missed something, and needs a full copy. */
@@ -158,9 +165,9 @@ export function encodeFeedMessage(message: FeedMessage): string {
   switch (kind) {
     case "full":
     case "continue": {
-      const { epoch, version, history, groups } = message;
+      const { epoch, version, history, base, groups } = message;
       const protocol = FEED_PROTOCOL;
-      return lineOf(kind, { protocol, epoch, version, history, groups: layoutOnWire(groups) });
+      return lineOf(kind, { protocol, epoch, version, history, base, groups: layoutOnWire(groups) });
     }
     case "part":
       return lineOf(kind, { group: message.group, first: message.first, words: packed(message.words) });
@@ -195,7 +202,7 @@ export function encodeFollowerMessage(message: FollowerMessage): string {
       });
     }
     case "acknowledged":
-      return lineOf(kind, { version: message.version });
+      return lineOf(kind, { version: message.version, in_use: message.isInUse });
     case "held": {
       const { version, group, connections, bits } = message;
       return lineOf(kind, { version, group, connections, bits: packed(bits) });
@@ -224,6 +231,11 @@ function numberIn(body: Bodies, key: string, most: number = Number.MAX_SAFE_INTE
 function textIn(body: Bodies, key: string, pattern: RegExp): string {
   const value = body[key];
   if (typeof value !== "string" || !pattern.test(value)) throw invalid(`no fitting text as ${key}`);
+  return value;
+}
+function flagIn(body: Bodies, key: string): boolean {
+  const value = body[key];
+  if (typeof value !== "boolean") throw invalid(`neither true nor false as ${key}`);
   return value;
 }
 const groupIn = (body: Bodies): string => textIn(body, "group", /^[A-Za-z0-9-]{0,63}$/);
@@ -278,8 +290,15 @@ function openingIn(body: Bodies): Opening {
     epoch: numberIn(body, "epoch", MAX_EPOCH),
     version: versionIn(body),
     history: historyIn(body),
+    base: baseIn(body["base"]),
     groups: layoutIn(body),
   };
+}
+
+function baseIn(base: unknown): Opening["base"] {
+  if (base === undefined) return undefined;
+  if (!isRecord(base)) throw invalid("no position as base");
+  return { version: versionIn(base), history: historyIn(base) };
 }
 
 /** The only key of a line, and what stands under it. */
@@ -324,7 +343,7 @@ export function decodeFollowerMessage(line: string): FollowerMessage {
     case "hello":
       return helloIn(body);
     case "acknowledged":
-      return { kind, version: versionIn(body) };
+      return { kind, version: versionIn(body), isInUse: flagIn(body, "in_use") };
     case "held":
       return {
         kind,

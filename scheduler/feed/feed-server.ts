@@ -156,7 +156,7 @@ function hear(serving: Serving, connection: Connection, message: FollowerMessage
   heard(feed, number, performance.now());
   switch (message.kind) {
     case "acknowledged":
-      if (!acknowledged(feed, number, message.version)) throw unsent(message.version);
+      if (!acknowledged(feed, number, message.version, message.isInUse)) throw unsent(message.version);
       return soon(serving);
     case "again":
       complain(serving, connection, `it has missed something: ${message.reason}`);

@@ -45,6 +45,8 @@ interface FeedFollower {
   isConnected: boolean;
   /** The version that it has for certain; -1 as long as that is not known. */
   acknowledged: number;
+  /** Whether it goes by that version, too. */
+  isInUse: boolean;
   heard_ms: number;
   /** How its connection has to be opened; undefined when that has been sent. */
   opening: "full" | "continue" | undefined;
@@ -218,6 +220,7 @@ export function welcome(feed: Feed<unknown>, hello: Hello, now_ms: number): Welc
   feed.followers.set(number, {
     isConnected: true,
     acknowledged: -1,
+    isInUse: false,
     heard_ms: now_ms,
     opening: kind,
     sent: hello.version,
@@ -255,13 +258,14 @@ export function heard(feed: Feed<unknown>, number: number, now_ms: number): void
 }
 
 /**
- * A follower has the table of a version. False when that can't be: it has not been sent so much. What it says in
- * the middle of a full copy is about its table before, and does not count.
+ * A follower has the table of a version, and goes by it unless it says otherwise. False when that can't be: it has not been
+ * sent so much. What it says in the middle of a full copy is about its table before, and does not count.
  */
-export function acknowledged(feed: Feed<unknown>, number: number, version: number): boolean {
+export function acknowledged(feed: Feed<unknown>, number: number, version: number, isInUse = true): boolean {
   const follower = feed.followers.get(number);
   if (follower === undefined || version < follower.wholeFrom) return true;
   if (version > follower.sent) return false;
+  follower.isInUse = isInUse;
   follower.acknowledged = Math.max(follower.acknowledged, version);
   return true;
 }
@@ -308,8 +312,9 @@ function open(feed: Feed<unknown>, follower: FeedFollower, kind: "full" | "conti
     follower.sent = feed.version;
     follower.copy = { group: 0, row: -1 };
   } else follower.wholeFrom = follower.sent;
-  const { epoch, history } = feed;
-  return { kind, epoch, history, version: follower.sent, groups: layoutOf(feed) };
+  const { epoch, history, base } = feed;
+  const from = base && { version: base.version, history: base.history };
+  return { kind, epoch, history, base: from, version: follower.sent, groups: layoutOf(feed) };
 }
 
 /** Changes from where the follower is, as far as they are of one group and fit into one line. */
@@ -363,15 +368,20 @@ function pairsOf(flags: Int32Array): Int32Array {
   return Int32Array.from(pairs);
 }
 
-/** Whether a node is connected, has had a full copy (or needed none), and has acknowledged it. */
+/** Whether a node is connected, has had a full copy (or needed none), has acknowledged it, and goes by it. */
 export function inStep(feed: Feed<unknown>, number: number): boolean {
-  const follower = feed.followers.get(number);
-  return follower !== undefined && follower.isConnected && follower.acknowledged >= 0;
+  return has(feed, number) >= 0 && feed.followers.get(number)!.isInUse;
 }
 
 /** The version that a follower in step has acknowledged; null for any other. */
 export function versionOf(feed: Feed<unknown>, number: number): number | null {
-  return inStep(feed, number) ? feed.followers.get(number)!.acknowledged : null;
+  return inStep(feed, number) ? has(feed, number) : null;
+}
+
+/** The version that a connected follower knows, whether or not it goes by it; -1 for none. */
+function has({ followers }: Feed<unknown>, number: number): number {
+  const follower = followers.get(number);
+  return follower?.isConnected === true ? follower.acknowledged : -1;
 }
 
 /** When a node was last heard, in the time of whoever called `welcome` and `heard`; null for never. */
@@ -389,10 +399,10 @@ export function tellMerged(feed: Feed<unknown>, number: number): void {
 export const allHave = (feed: Feed<unknown>, version: number, but: ReadonlySet<number>): boolean =>
   everywhere(feed, feed.living.difference(but)) >= version;
 
-/** The version that all of these have; -1 when one of them is not in step. */
+/** The version that all of these know; -1 when one of them knows none. */
 function everywhere(feed: Feed<unknown>, numbers: ReadonlySet<number> = feed.living): number {
   let least = feed.version;
-  for (const number of numbers) least = Math.min(least, versionOf(feed, number) ?? -1);
+  for (const number of numbers) least = Math.min(least, has(feed, number));
   return least;
 }
 

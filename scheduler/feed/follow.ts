@@ -153,10 +153,13 @@ export function poolsOnOneSide(follow: Follow): string[] {
   return [...ours.symmetricDifference(theirs)];
 }
 
-/** Whether the table is kept in step now: the connection is open, its copy complete, and what was told is what is here. */
-export function isFollowing({ link, isWhole, keeps }: Follow): boolean {
-  return link !== undefined && isWhole && !link.isLost && keeps === undefined;
+/** Whether the sender's table is known as it is now: the connection is open, and its copy complete. */
+export function knowsTable({ link, isWhole }: Follow): boolean {
+  return link !== undefined && isWhole && !link.isLost;
 }
+
+/** Whether the table is kept in step now: the sender's is known, and in use. */
+export const isFollowing = (follow: Follow): boolean => knowsTable(follow) && follow.keeps === undefined;
 
 /** From here on the table is what has been told. */
 function showTold(follow: Follow): void {
@@ -229,7 +232,7 @@ export function take(follow: Follow, message: FeedMessage): Taken {
     case "merged":
       return takeMerged(follow);
     case "tick":
-      return { reply: isFollowing(follow) ? "acknowledge" : "tick" };
+      return { reply: knowsTable(follow) ? "acknowledge" : "tick" };
     case "refused":
       throw new DlbaError("FEED_REFUSED", `the scheduler refuses this node: ${message.reason}`);
   }
@@ -276,9 +279,14 @@ function takeMerged(follow: Follow): Taken {
   return { ...OPENED, tellsConnected: true };
 }
 
-/** Of a table that is whole, and another scheduler's: connections may be where the sender's does not lead. */
-function keepTable(follow: Follow, { epoch }: Opening): void {
-  if (!follow.isWhole || follow.keeps !== undefined || follow.position.epoch === epoch) return;
+/**
+ * Of a table that is whole, and another scheduler's: connections may be where the sender's does not lead. It leads to all
+ * that the table here does if that is one that it has come from.
+ */
+function keepTable(follow: Follow, { epoch, base }: Opening): void {
+  const { isWhole, position } = follow;
+  const isOlder = position.history === base?.history && position.version <= base.version;
+  if (!isWhole || follow.keeps !== undefined || position.epoch === epoch || isOlder) return;
   follow.keeps = follow.position.history;
   follow.groups.get("")!.isHeldBack = true;
 }
@@ -297,10 +305,12 @@ function goOn(follow: Follow, opening: Opening): Taken {
   follow.hasAll = hasAllOf(follow, opening.groups);
   if (follow.keeps === undefined) return OPENED;
   follow.tellings = 1;
-  return { reply: "tick", tellsConnected: true };
+  return { ...KEPT, tellsConnected: true };
 }
 
 const OPENED: Taken = { reply: "acknowledge", isOpening: true };
+/** The sender's table is known, and not in use. */
+const KEPT: Taken = { reply: "acknowledge" };
 
 const hasAllOf = ({ groups }: Follow, theirs: Layout): boolean =>
   new Set(groups.keys()).isSubsetOf(new Set(theirs.map(({ name }) => name)));
@@ -353,8 +363,7 @@ function endCopy(follow: Follow, version: number): Taken {
   follow.isWhole = true;
   follow.hasAll = hasAllOf(follow, link.groups);
   follow.position = { epoch: link.epoch, version, history: link.history };
-  // One that is held back is not in use yet.
-  return follow.keeps === undefined ? OPENED : { reply: "tick" };
+  return follow.keeps === undefined ? OPENED : KEPT;
 }
 
 interface Changes {
@@ -381,7 +390,7 @@ function takeChanges(
   const buckets = set(follow.groups.get(group), pairs);
   link.version = version;
   if (link.copy === undefined) follow.position = { ...follow.position, version };
-  const reply = isFollowing(follow) ? "acknowledge" : undefined;
+  const reply = knowsTable(follow) ? "acknowledge" : undefined;
   return { reply, group, ...(kind === "delta" ? { buckets } : { hasFlags: true }) };
 }
 

@@ -21,7 +21,16 @@ import {
   type FollowerMessage,
   type Held,
 } from "./feed-message.ts";
-import { hello, isFollowing, poolsOnOneSide, take, unlink, type Follow, type Taken } from "./follow.ts";
+import {
+  hello,
+  isFollowing,
+  knowsTable,
+  poolsOnOneSide,
+  take,
+  unlink,
+  type Follow,
+  type Taken,
+} from "./follow.ts";
 
 export interface FollowerOptions {
   /** The scheduler's address, and config.scheduler.port. */
@@ -161,7 +170,8 @@ function reply(following: Following, stream: ControlStream): void {
   const { follow } = following.options;
   following.reply = undefined;
   const { version } = follow.position;
-  send(stream, isFollowing(follow) ? { kind: "acknowledged", version } : { kind: "tick" });
+  const isInUse = isFollowing(follow);
+  send(stream, knowsTable(follow) ? { kind: "acknowledged", version, isInUse } : { kind: "tick" });
 }
 
 /** A sender that sends and doesn't read must not make this process grow. */

@@ -271,12 +271,20 @@ describe("failover", () => {
       const { epoch, scheduler: now } = await takenOver(t, NODES, former);
       await sleep(2000);
       labSignal(LAB, former, "SIGCONT");
-      const until_ms = monotonicNow_ms() + 1000;
-      while (monotonicNow_ms() < until_ms) {
+      const from_ms = monotonicNow_ms();
+      let samples = 0;
+      let answered = 0;
+      while (monotonicNow_ms() < from_ms + 1000) {
         const facts = pages.read(NODES);
-        assert.deepEqual([answering(facts, monotonicNow_ms()), facts[0]?.epoch], [[now], epoch]);
+        const names = answering(facts, monotonicNow_ms());
+        // The machine may stand still for longer than a lease; then nobody answers, which is not for long.
+        assert.deepEqual([names.filter((name) => name !== now), facts[0]?.epoch], [[], epoch]);
+        samples++;
+        answered += names.length;
         await sleep(1);
       }
+      t.diagnostic(`${now} answered in ${answered} of ${samples} samples`);
+      assert.ok(answered > samples * 0.8);
     });
     noneLost(t, flows);
   });

@@ -83,18 +83,18 @@ test("a program that can't be started is told, and tried again", async (t) => {
 });
 
 test("stop ends all children, and kills those that don't end in time", async (t) => {
-  const { supervisor, lines } = started(t, [spec("one"), spec("stubborn", 200)]);
+  const { supervisor, lines } = started(t, [spec("one"), spec("deaf", 200)]);
   await supervisor.ready;
   const children = starts(lines).map(({ child_pid: pid }) => identified(pid));
   await supervisor.stop();
   assert.deepEqual(children.filter(isRunning), []);
   assert.equal(starts(lines).length, 2);
   const killed = lines.filter(({ message }) => message.includes("killed")).map(({ child }) => child);
-  assert.deepEqual(killed, ["stubborn"]);
+  assert.deepEqual(killed, ["deaf"]);
 });
 
 test("a child that stops first has the others beside it until it has ended", async (t) => {
-  const specs = [spec("two"), { ...spec("stubborn", 300), stopsFirst: true }];
+  const specs = [spec("two"), { ...spec("deaf", 300), stopsFirst: true }];
   const { supervisor, lines } = started(t, specs);
   await supervisor.ready;
   await supervisor.stop();
@@ -102,7 +102,7 @@ test("a child that stops first has the others beside it until it has ended", asy
   assert.deepEqual(
     ends.map(({ child, signal }) => [child, signal]),
     [
-      ["stubborn", "SIGKILL"],
+      ["deaf", "SIGKILL"],
       ["two", "SIGTERM"],
     ],
   );

@@ -357,8 +357,8 @@ function takeMessage(world: World, senders: Scheduling, stream: Stream, message:
     if (tellsConnected === true) tellConnected(world, senders, stream);
     const { version } = follow.position;
     if (reply === "again") hearFollower(world, senders, stream, { kind: "again", reason: "" });
-    else if (reply === "acknowledge" && isFollowing(follow))
-      hearFollower(world, senders, stream, { kind: "acknowledged", version });
+    else if (reply === "acknowledge")
+      hearFollower(world, senders, stream, { kind: "acknowledged", version, isInUse: isFollowing(follow) });
   } catch (error) {
     if (!(error instanceof DlbaError)) throw error;
     note(world, follower, `can't follow: ${error.message}`);
@@ -371,7 +371,10 @@ function hearFollower(world: World, senders: Scheduling, stream: Stream, message
   say(world, stream, "sender", () => {
     const { feed } = senders.steering;
     if (message.kind === "again") sendAgain(feed, number);
-    else if (message.kind === "acknowledged" && !acknowledged(feed, number, message.version)) {
+    else if (
+      message.kind === "acknowledged" &&
+      !acknowledged(feed, number, message.version, message.isInUse)
+    ) {
       fail(
         world,
         "position",

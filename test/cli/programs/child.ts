@@ -3,7 +3,7 @@ import { exitWithParent, reportReady } from "../../../net/parent-watch.ts";
 
 const [behaviour] = process.argv.slice(2);
 exitWithParent();
-if (behaviour === "stubborn") process.on("SIGTERM", () => {});
+if (behaviour === "deaf") process.on("SIGTERM", () => {});
 if (behaviour === "fail") process.exit(7);
 reportReady();
 if (behaviour === "stuck") {

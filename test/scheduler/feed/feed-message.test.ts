@@ -36,10 +36,11 @@ const pairs = fc
   .map((pairs) => Int32Array.from(pairs.flat()));
 const reason = fc.stringMatching(/^[\w '\u00e9-]{0,80}$/u);
 const opening = { epoch, version, history, groups };
+const base = fc.option(fc.record({ version, history }, { noNullPrototype: true }), { nil: undefined });
 
 const feedMessage: fc.Arbitrary<FeedMessage> = fc.oneof(
-  fc.record({ kind: kind("full"), ...opening }),
-  fc.record({ kind: kind("continue"), ...opening }),
+  fc.record({ kind: kind("full"), base, ...opening }),
+  fc.record({ kind: kind("continue"), base, ...opening }),
   fc.record({ kind: kind("part"), group, first: version, words }),
   fc.record({ kind: kind("end"), version }),
   fc.record({ kind: kind("delta"), version, group, pairs }),
@@ -50,7 +51,7 @@ const feedMessage: fc.Arbitrary<FeedMessage> = fc.oneof(
 );
 const followerMessage: fc.Arbitrary<FollowerMessage> = fc.oneof(
   fc.record({ kind: kind("hello"), number: fc.nat(254), seen: epoch, ...opening }),
-  fc.record({ kind: kind("acknowledged"), version }),
+  fc.record({ kind: kind("acknowledged"), version, isInUse: fc.boolean() }),
   fc.record({
     kind: kind("held"),
     version,
@@ -105,7 +106,7 @@ test("the largest messages fit into their lines", () => {
   const history = "f".repeat(32);
   const place = { epoch: 0xffffffff, version: most, history, groups: all };
   const fromSender: FeedMessage[] = [
-    { kind: "full", ...place },
+    { kind: "full", base: place, ...place },
     { kind: "part", group: name, first: most, words: new Int32Array(FEED_PART_BUCKETS).fill(-1) },
     { kind: "delta", group: name, version: most, pairs: new Int32Array(FEED_DELTA_CHANGES * 2).fill(-1) },
     { kind: "nodes", group: name, version: most, pairs: new Int32Array(FEED_DELTA_CHANGES * 2).fill(-1) },
@@ -151,11 +152,13 @@ test("what can't be a follower's message is refused", () => {
     '{"unknown":{}}',
     '{"tick":{},"acknowledged":{"version":1}}',
     '{"constructor":{}}',
-    '{"acknowledged":{"version":-1}}',
-    '{"acknowledged":{"version":1.5}}',
-    '{"acknowledged":{"version":"1"}}',
-    '{"acknowledged":{"version":9007199254740992}}',
-    '{"acknowledged":{}}',
+    '{"acknowledged":{"version":-1,"in_use":true}}',
+    '{"acknowledged":{"version":1.5,"in_use":true}}',
+    '{"acknowledged":{"version":"1","in_use":true}}',
+    '{"acknowledged":{"version":9007199254740992,"in_use":true}}',
+    '{"acknowledged":{"in_use":true}}',
+    '{"acknowledged":{"version":1}}',
+    '{"acknowledged":{"version":1,"in_use":1}}',
     '{"held":{"version":1,"group":"","connections":0,"bits":"%%%%"}}',
     '{"held":{"version":1,"group":"","connections":0,"bits":"AAA"}}',
     '{"held":{"version":1,"group":"a b","connections":0,"bits":""}}',

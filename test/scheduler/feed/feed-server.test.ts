@@ -199,14 +199,14 @@ test("the newer of two connections of a node counts, and the older one's end doe
   const older = puppetAt(t, serving.server.port);
   older.stream.send(helloOf(1));
   await until("it gets its copy", () => older.lines.some((line) => line.startsWith('{"end"')));
-  older.stream.send(encodeFollowerMessage({ kind: "acknowledged", version: 0 }));
+  older.stream.send(encodeFollowerMessage({ kind: "acknowledged", version: 0, isInUse: true }));
   await until("it is in step", () => inStep(serving.feed, 1));
   const newer = puppetAt(t, serving.server.port);
   newer.stream.send(helloOf(1));
   await until("the older one is closed", () => older.end !== undefined);
   await until("the newer one gets its copy", () => newer.lines.some((line) => line.startsWith('{"end"')));
   assert.ok(!inStep(serving.feed, 1));
-  newer.stream.send(encodeFollowerMessage({ kind: "acknowledged", version: 0 }));
+  newer.stream.send(encodeFollowerMessage({ kind: "acknowledged", version: 0, isInUse: true }));
   await until("the newer one is in step", () => inStep(serving.feed, 1));
   await sleep(50);
   assert.ok(inStep(serving.feed, 1));
@@ -216,10 +216,15 @@ test("the newer of two connections of a node counts, and the older one's end doe
 const tick = encodeFollowerMessage({ kind: "tick" });
 const bad: Record<string, string[]> = {
   "no JSON": ["GET / HTTP/1.1\r\n\r\n"],
-  "an acknowledgement before the hello": [encodeFollowerMessage({ kind: "acknowledged", version: 0 })],
+  "an acknowledgement before the hello": [
+    encodeFollowerMessage({ kind: "acknowledged", version: 0, isInUse: true }),
+  ],
   "two hellos": [helloOf(1), helloOf(1)],
   "a number out of range": [helloOf(1).replace('"number":1', '"number":300')],
-  "a version that was not sent": [helloOf(1), encodeFollowerMessage({ kind: "acknowledged", version: 7 })],
+  "a version that was not sent": [
+    helloOf(1),
+    encodeFollowerMessage({ kind: "acknowledged", version: 7, isInUse: true }),
+  ],
   "a line that is too long": [helloOf(1), "x".repeat(200_000)],
   "buckets that are not there": [
     helloOf(1),

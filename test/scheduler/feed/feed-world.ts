@@ -280,8 +280,9 @@ function followerHears(world: World, node: Node, link: Link, line: string): void
   }
 }
 
-function replyOf({ position }: Follow, reply: NonNullable<Taken["reply"]>): FollowerMessage {
-  if (reply === "acknowledge") return { kind: "acknowledged", version: position.version };
+function replyOf(follow: Follow, reply: NonNullable<Taken["reply"]>): FollowerMessage {
+  const { version } = follow.position;
+  if (reply === "acknowledge") return { kind: "acknowledged", version, isInUse: isFollowing(follow) };
   return reply === "again" ? { kind: "again", reason: "a gap" } : { kind: "tick" };
 }
 function followerSays(link: Link, message: FollowerMessage): void {
@@ -291,7 +292,8 @@ function followerSays(link: Link, message: FollowerMessage): void {
 function senderHears({ sender }: Link, number: number, line: string): void {
   const message = decodeFollowerMessage(line);
   heard(sender.feed, number, 0);
-  if (message.kind === "acknowledged") assert.ok(acknowledged(sender.feed, number, message.version));
+  if (message.kind === "acknowledged")
+    assert.ok(acknowledged(sender.feed, number, message.version, message.isInUse));
   if (message.kind === "again") sendAgain(sender.feed, number);
 }
 

@@ -194,6 +194,19 @@ test("a living node that is away, or in the middle of its copy, holds proposals 
   assert.deepEqual(ready(feed), ["token"]);
 });
 
+test("a node that knows the table but goes by another is not in step, and holds nothing up", () => {
+  const feed = feedOf();
+  setLiving(feed, new Set([1]));
+  welcome(feed, helloOf(1), 0);
+  const version = propose(feed, "", [change(1, 1)], "token");
+  allDue(feed, 1);
+  assert.ok(acknowledged(feed, 1, version, false));
+  assert.deepEqual([inStep(feed, 1), versionOf(feed, 1)], [false, null]);
+  assert.deepEqual(ready(feed), ["token"]);
+  assert.ok(acknowledged(feed, 1, version));
+  assert.deepEqual([inStep(feed, 1), versionOf(feed, 1)], [true, version]);
+});
+
 test("a proposal of nothing is a barrier: it comes after all that went before", () => {
   const feed = feedOf();
   follow(feed, 1);

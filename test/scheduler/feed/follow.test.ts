@@ -8,6 +8,7 @@ import {
   flagsOf,
   hello,
   isFollowing,
+  knowsTable,
   poolsOnOneSide,
   take,
   unlink,
@@ -39,8 +40,8 @@ const wordsOf = (follow: Follow, group = ""): number[] => {
   const table = tableOf(follow, group);
   return Array.from({ length: table.length / 2 }, (_, bucket) => readWord(table, bucket));
 };
-const opening = { epoch: 5, version: 10, history: HISTORY, groups: layout };
-const full: FeedMessage = { kind: "full", ...opening };
+const opening = { epoch: 5, version: 10, history: HISTORY, base: undefined, groups: layout };
+const full = { kind: "full", ...opening } as const;
 const nodes = (group: string, pairs: number[] = [], version?: number): FeedMessage => ({
   kind: "nodes",
   version,
@@ -362,8 +363,9 @@ test("a table that another scheduler's takes the place of stays in use until tha
   for (const follow of [formerScheduler(), follower]) {
     assert.equal(take(follow, full).tellsConnected, true);
     const last = copyOfOther.slice(1).map((message) => take(follow, message));
-    assert.deepEqual(last.at(-1), { reply: "tick" });
-    take(follow, delta(11, "", [0, wordOf(6, 5)]));
+    assert.deepEqual(last.at(-1), { reply: "acknowledge" });
+    assert.deepEqual(take(follow, delta(11, "", [0, wordOf(6, 5)])).reply, "acknowledge");
+    assert.ok(knowsTable(follow));
     assert.deepEqual([wordsOf(follow), isFollowing(follow)], [given, false]);
     assert.deepEqual(wordsOf(follow, "dns"), [7, 8], "pools have no connections here");
     const again = take(follow, { kind: "merged" });
@@ -375,6 +377,19 @@ test("a table that another scheduler's takes the place of stays in use until tha
     assert.ok(isFollowing(follow));
     assert.deepEqual(take(follow, { kind: "merged" }), { reply: undefined });
   }
+});
+
+test("a table that the sender's has come from gives way at once, though something is missing here", () => {
+  const base = { version: 10, history: "a" };
+  const places = { same: 10, behind: 9, ahead: 11 };
+  for (const [place, version] of Object.entries(places)) {
+    const follow = followOf({ epoch: 4, version, history: "a" });
+    take(follow, { ...full, base });
+    assert.equal(follow.keeps, place === "ahead" ? "a" : undefined, place);
+  }
+  const other = followOf({ epoch: 4, version: 9, history: "b" });
+  take(other, { ...full, base });
+  assert.equal(other.keeps, "b");
 });
 
 test("a copy by the same scheduler, or for a node without a table, is in use at once", () => {
@@ -392,7 +407,8 @@ test("on another connection it begins anew", () => {
   for (const message of copyOfOther) take(follow, message);
   take(follow, { kind: "merged" });
   hello(follow);
-  assert.deepEqual(take(follow, { ...opening, kind: "continue" }), { reply: "tick", tellsConnected: true });
+  const again = take(follow, { ...opening, kind: "continue" });
+  assert.deepEqual(again, { reply: "acknowledge", tellsConnected: true });
   assert.ok(!isFollowing(follow), "a sender that has gone on from the other one's table has to know, too");
   take(follow, { kind: "merged" });
   assert.deepEqual(wordsOf(follow), given);

@@ -43,7 +43,7 @@ async function play(t: TestContext, messages: readonly (FeedMessage | string)[])
 const textOf = (message: FeedMessage | string): string =>
   typeof message === "string" ? message : encodeFeedMessage(message);
 
-const opening = { epoch: 5, version: 3, history: "ab", groups: [{ name: "", size: SIZE }] };
+const opening = { epoch: 5, version: 3, history: "ab", base: undefined, groups: [{ name: "", size: SIZE }] };
 const full: FeedMessage = { kind: "full", ...opening };
 const flags: FeedMessage = { kind: "nodes", version: undefined, group: "", pairs: new Int32Array(0) };
 const words = new Int32Array(SIZE / 2).fill(7);
@@ -57,7 +57,7 @@ const delta = (version: number, word: number): FeedMessage => ({
   group: "",
   pairs: Int32Array.of(1, word),
 });
-const acknowledged = (version: number): string => `{"acknowledged":{"version":${version}}}`;
+const acknowledged = (version: number): string => `{"acknowledged":{"version":${version},"in_use":true}}`;
 
 test("it says who it is, takes the table, and acknowledges", async (t) => {
   const { port, lines } = await play(t, copy);

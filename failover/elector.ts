@@ -88,14 +88,14 @@ function noteReturns(turn: Turn): void {
   const { answers: before, role } = state;
   const answers: number[] = [];
   let back: number | undefined;
-  for (const { number, rows } of input.peers) {
-    for (const { answered_ns, epoch } of rows) {
-      const formerly_ns = before[answers.length] ?? answered_ns;
-      const former = before[answers.length + 1] ?? epoch;
-      const hasYielded = former !== epoch && schedulerIn(former) === number;
-      if (answered_ns - formerly_ns > AWAY_NS || hasYielded) back = number;
-      answers.push(answered_ns, epoch);
-    }
+  for (const peer of input.peers) {
+    // Who answers on one segment has not gone.
+    const { answered_ns, epoch } = latestOf(peer);
+    const formerly_ns = before[answers.length] ?? answered_ns;
+    const former = before[answers.length + 1] ?? epoch;
+    const hasYielded = former !== epoch && schedulerIn(former) === peer.number;
+    if (answered_ns - formerly_ns > AWAY_NS || hasYielded) back = peer.number;
+    answers.push(answered_ns, epoch);
   }
   state.answers = answers;
   if (back === undefined || role.kind !== "scheduling") return;

@@ -32,7 +32,7 @@ export interface Elector {
   readonly side: Side;
   /** Why it must not claim, as it was told last. */
   readonly objection: string;
-  /** When each peer's latest answer was asked for, and its epoch: slot by slot in the order of the input. */
+  /** When each peer's latest answer was asked for, and its epoch: in the order of the input. */
   readonly answers: readonly number[];
   /** Undefined before the first tick. */
   readonly paces: Paces | undefined;

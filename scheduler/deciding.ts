@@ -10,7 +10,7 @@ import { inStep, recordFlags, setLiving, versionOf } from "./feed/feed.ts";
 import { hasBit, type Held } from "./feed/feed-message.ts";
 import { NODE_UP } from "./layout.ts";
 import type { DirectHost } from "./machine.ts";
-import { addMerge, createMerging, mergeTurn, type Merging } from "./merging.ts";
+import { addMerge, createMerging, mergeTurn, type Merged, type Merging } from "./merging.ts";
 import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./nodes/members.ts";
 import type { SweepChange } from "./nodes/sweep.ts";
 import { flagsOf, type NodeState } from "./plane/interface-maps.ts";
@@ -202,10 +202,18 @@ export function judgeHosts(deciding: Deciding, now_ns: bigint): void {
 export function takeTurn(deciding: Deciding, now_ns: bigint): void {
   const { steering, merging, effects } = deciding;
   const before = steering.feed.version;
-  const hasMerged = mergeTurn(merging, steering, { now_ns, behind: behindOf(deciding) });
+  const merged = mergeTurn(merging, steering, { now_ns, behind: behindOf(deciding) });
   steering.isMerging = merging.merges.length > 0;
-  if (hasMerged) effects.setMerging(steering.isMerging);
-  if (turn(steering, now_ns) || steering.feed.version !== before || hasMerged) effects.feedChanged();
+  if (merged.length > 0) effects.setMerging(steering.isMerging);
+  for (const one of merged) tellOfMerge(deciding, one);
+  if (turn(steering, now_ns) || steering.feed.version !== before || merged.length > 0) effects.feedChanged();
+}
+
+function tellOfMerge({ effects, members }: Deciding, { number, merged, lost }: Merged): void {
+  const peer = members.find(({ config }) => config.number === number)?.config.name;
+  const what = "buckets have got a previous node, which has connections of them";
+  if (lost > 0) effects.log.warn({ peer, merged, lost }, `${what}; for some there was no room`);
+  else if (merged > 0) effects.log.info({ peer, merged }, what);
 }
 
 /** Nodes that may be about to tell of their connections. */
@@ -266,7 +274,7 @@ export function takeHeld(
 
 /** A node tells which buckets it has connections of: the table may not lead there yet. */
 export function takeConnected(deciding: Deciding, number: number, bits: Uint8Array, now_ns: bigint): void {
-  addMerge(deciding.merging, number, bits, now_ns);
+  addMerge(deciding.merging, deciding.steering, { number, bits, now_ns });
   deciding.effects.setMerging(true);
   takeTurn(deciding, now_ns);
 }

@@ -3,11 +3,11 @@
  * however many they are, a turn stays short, and no more is under way than the other nodes can follow.
  */
 import { FOLLOW_GRACE_MS, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
-import { allHave, tellMerged, waitingCount } from "./feed/feed.ts";
+import { allHave, openedWith, tellMerged, waitingCount } from "./feed/feed.ts";
 import { hasBit } from "./feed/feed-message.ts";
 import type { Change } from "./policy/choice.ts";
 import { mergeConnection } from "./policy/merge.ts";
-import { nodesTable, tellAll, type Steering } from "./steering.ts";
+import { nodesTable, release, tellAll, type Steering } from "./steering.ts";
 
 /**
  * Nodes of the other side may only just be coming back, and a bucket's previous node may be about to tell that it has no
@@ -25,16 +25,21 @@ interface Merge {
   /** Those that have to be looked at once more. */
   later: number[];
   readonly until_ns: bigint;
+  /** Buckets whose connections the table leads to now, and those for which there was no room. */
+  merged: number;
+  lost: number;
   /** The version with all that has come of it, and since when; undefined while there is something to look at. */
   done: { readonly version: number; readonly at_ns: bigint } | undefined;
 }
 export interface Merging {
   /** One for each node at most, oldest first. */
   merges: Merge[];
-  /** Buckets whose connections are known by now, and those for which there is no room. */
+  /** Of all there have been. */
   merged: number;
   lost: number;
 }
+/** What came of what a node has told. */
+export type Merged = Pick<Merge, "number" | "merged" | "lost">;
 export interface MergeInput {
   readonly now_ns: bigint;
   /** Nodes that can be reached and do not follow the table yet. */
@@ -45,13 +50,21 @@ export interface MergeInput {
 export const createMerging = (): Merging => ({ merges: [], merged: 0, lost: 0 });
 
 /** A node has told which buckets it has connections of. What it told before counts no more. */
-export function addMerge(merging: Merging, number: number, bits: Uint8Array, now_ns: bigint): void {
+export function addMerge(
+  merging: Merging,
+  steering: Steering,
+  { number, bits, now_ns }: { readonly number: number; readonly bits: Uint8Array; readonly now_ns: bigint },
+): void {
+  // Where it is the previous node in vain there is room for another one that has told, or will.
+  release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
     buckets: all.filter((bucket) => hasBit(bits, bucket)),
     later: [],
     until_ns: now_ns + WAIT_NS,
+    merged: 0,
+    lost: 0,
     done: undefined,
   };
   merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
@@ -59,19 +72,23 @@ export function addMerge(merging: Merging, number: number, bits: Uint8Array, now
 
 /**
  * Merges what one turn may. A node hears of the end when all living nodes know of its connections, and those of others that
- * are still behind are known, too. Returns whether one has heard.
+ * are still behind are known, too. Returns those that have.
  */
-export function mergeTurn(merging: Merging, steering: Steering, input: MergeInput): boolean {
-  if (merging.merges.length === 0 || steering.isFrozen) return false;
+export function mergeTurn(merging: Merging, steering: Steering, input: MergeInput): Merged[] {
+  if (merging.merges.length === 0 || steering.isFrozen) return [];
   const at = merging.merges.find(({ done }) => done === undefined);
-  if (at !== undefined) look(merging, at, steering, input.now_ns);
+  if (at !== undefined) look(at, steering, input.now_ns);
   const told = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
   merging.merges = merging.merges.filter((merge) => !told.includes(merge));
-  for (const { number } of told) tellMerged(steering.feed, number);
-  return told.length > 0;
+  for (const { number, merged, lost } of told) {
+    tellMerged(steering.feed, number);
+    merging.merged += merged;
+    merging.lost += lost;
+  }
+  return told;
 }
 
-function look(merging: Merging, merge: Merge, steering: Steering, now_ns: bigint): void {
+function look(merge: Merge, steering: Steering, now_ns: bigint): void {
   if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
   if (merge.buckets.length === 0) [merge.buckets, merge.later] = [merge.later, []];
   const changes: Change[] = [];
@@ -79,9 +96,9 @@ function look(merging: Merging, merge: Merge, steering: Steering, now_ns: bigint
     const merged = mergeConnection(nodesTable(steering).policy, bucket, merge.number);
     if (merged.kind === "kept") changes.push(merged.change);
     else if (merged.kind === "later" && now_ns < merge.until_ns) merge.later.push(bucket);
-    else if (merged.kind === "later") merging.lost++;
+    else if (merged.kind === "later") merge.lost++;
   }
-  merging.merged += changes.length;
+  merge.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);
   if (merge.buckets.length + merge.later.length > 0) return;
   merge.done = { version: steering.feed.version, at_ns: now_ns };

@@ -7,7 +7,7 @@ import type { TableArea } from "./arrangement.ts";
 import { createFeed, positionOf, record, type Change, type Feed } from "./feed/feed.ts";
 import { baseOf, createFollow, type Follow } from "./feed/follow.ts";
 import { createPolicy } from "./policy/policy.ts";
-import { createSteering, type SteeredTable, type Steering, type Told } from "./steering.ts";
+import { createSteering, makeMark, type SteeredTable, type Steering, type Told } from "./steering.ts";
 import { ownerOf, readWord, sizeOf, WORDS_PER_BUCKET } from "./table.ts";
 
 /** A process that is started again in its epoch tells of versions so much later than any that it may have told of. */
@@ -40,7 +40,9 @@ export function takeOver(options: TakeoverOptions): Steering {
     base,
     policy: createPolicy(table, { hasSecondChance: name === "", seed }),
   }));
-  return createSteering(tables, feedFor(options, tables), settings);
+  const steering = createSteering(tables, feedFor(options, tables), settings);
+  makeMark(steering);
+  return steering;
 }
 
 type Tables = readonly Pick<SteeredTable, "name" | "policy">[];

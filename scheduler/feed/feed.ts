@@ -50,6 +50,8 @@ interface FeedFollower {
   heard_ms: number;
   /** How its connection has to be opened; undefined when that has been sent. */
   opening: "full" | "continue" | undefined;
+  /** The version that its connection was opened with. */
+  opened: number;
   /** All changes up to here have been sent. */
   sent: number;
   /** What comes next of a full copy: a group's flags (row -1), then its buckets from `row` on. */
@@ -223,6 +225,7 @@ export function welcome(feed: Feed<unknown>, hello: Hello, now_ms: number): Welc
     isInUse: false,
     heard_ms: now_ms,
     opening: kind,
+    opened: hello.version,
     sent: hello.version,
     copy: undefined,
     wholeFrom: Infinity,
@@ -312,6 +315,7 @@ function open(feed: Feed<unknown>, follower: FeedFollower, kind: "full" | "conti
     follower.sent = feed.version;
     follower.copy = { group: 0, row: -1 };
   } else follower.wholeFrom = follower.sent;
+  follower.opened = follower.sent;
   const { epoch, history, base } = feed;
   const from = base && { version: base.version, history: base.history };
   return { kind, epoch, history, base: from, version: follower.sent, groups: layoutOf(feed) };
@@ -382,6 +386,11 @@ export function versionOf(feed: Feed<unknown>, number: number): number | null {
 function has({ followers }: Feed<unknown>, number: number): number {
   const follower = followers.get(number);
   return follower?.isConnected === true ? follower.acknowledged : -1;
+}
+
+/** The version that a node's connection, or its latest full copy, was opened with: what it has said since is later. */
+export function openedWith(feed: Feed<unknown>, number: number): number {
+  return feed.followers.get(number)?.opened ?? -1;
 }
 
 /** When a node was last heard, in the time of whoever called `welcome` and `heard`; null for never. */

@@ -3,11 +3,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FOLLOW_GRACE_MS, STEER_CHANGES } from "../../conf/limits.ts";
 import { acknowledged, createFeed, due, ready, setLiving, welcome } from "../../scheduler/feed/feed.ts";
-import { bitmapOf } from "../../scheduler/feed/feed-message.ts";
+import { bitmapOf, type Hello } from "../../scheduler/feed/feed-message.ts";
 import { addMerge, createMerging, mergeTurn } from "../../scheduler/merging.ts";
 import { createPolicy, type Condition } from "../../scheduler/policy/policy.ts";
 import {
   createSteering,
+  makeMark,
   settleReady,
   steerNodes,
   type Steering,
@@ -53,7 +54,7 @@ const at = (now_ns: bigint, behind: readonly number[] = []) => ({ now_ns, behind
 test("a turn looks at no more buckets than it may, and in the end all are merged", () => {
   const steering = steeringOf();
   const merging = createMerging();
-  addMerge(merging, 3, ALL, 0n);
+  addMerge(merging, steering, { number: 3, bits: ALL, now_ns: 0n });
   const counts: number[] = [];
   while (merging.merges.length > 0) {
     mergeTurn(merging, steering, at(1n));
@@ -72,7 +73,11 @@ test("a node that is just coming back is waited for, and one that does not come 
   const merging = createMerging();
   for (const condition of ["leaving", "down"] as const) {
     setConditions(steering, "down");
-    addMerge(merging, 3, condition === "down" ? bitsOf(20, 21) : bitsOf(1, 2, 3), 0n);
+    addMerge(merging, steering, {
+      number: 3,
+      bits: condition === "down" ? bitsOf(20, 21) : bitsOf(1, 2, 3),
+      now_ns: 0n,
+    });
     for (let turn = 0; turn < 20; turn++) mergeTurn(merging, steering, at(10n * MS));
     assert.equal(merging.merges.length, 1);
     setConditions(steering, condition);
@@ -85,16 +90,29 @@ test("a node that is just coming back is waited for, and one that does not come 
 test("nothing is merged while another node is about to take over, or too much is under way", () => {
   const steering = steeringOf();
   const merging = createMerging();
-  addMerge(merging, 3, ALL, 0n);
+  addMerge(merging, steering, { number: 3, bits: ALL, now_ns: 0n });
   steering.isFrozen = true;
   mergeTurn(merging, steering, at(1n));
-  assert.equal(merging.merged, 0);
+  assert.equal(merging.merges[0]?.merged, 0);
   steering.isFrozen = false;
   setLiving(steering.feed, new Set([2]));
   for (let turn = 0; turn < 4; turn++) mergeTurn(merging, steering, at(1n));
-  assert.equal(merging.merged, SIZE);
+  assert.equal(merging.merges[0]?.merged, SIZE);
   assert.equal(withPrevious(steering, 3), 0, "node 2 has not acknowledged it");
 });
+
+const helloOf = (number: number, version = 0): Hello => {
+  const history = version === 0 ? "" : "aa";
+  return {
+    kind: "hello",
+    number,
+    epoch: 257,
+    version,
+    history,
+    seen: 257,
+    groups: [{ name: "", size: SIZE }],
+  };
+};
 
 /** Two nodes that have just connected; `told` takes what a node is told, by kind. */
 function connected() {
@@ -106,50 +124,66 @@ function connected() {
     for (let one = due(feed, number); one !== undefined; one = due(feed, number)) kinds.push(one.kind);
     return kinds;
   };
-  for (const number of [2, 3]) {
-    const position = { epoch: 257, version: feed.version, history: "aa" };
-    const groups = [{ name: "", size: SIZE }];
-    welcome(feed, { kind: "hello", number, ...position, seen: 257, groups }, 0);
-  }
+  for (const number of [2, 3]) welcome(feed, helloOf(number, feed.version), 0);
   return { steering, merging, feed, told };
 }
 
 test("who has told hears of the end when all living nodes have what came of it", () => {
   const { steering, merging, feed, told } = connected();
   setLiving(feed, new Set([2, 3]));
-  addMerge(merging, 3, ALL, 0n);
-  for (let turn = 0; turn < 6; turn++) assert.equal(mergeTurn(merging, steering, at(1n)), false);
+  addMerge(merging, steering, { number: 3, bits: ALL, now_ns: 0n });
+  for (let turn = 0; turn < 6; turn++) assert.deepEqual(mergeTurn(merging, steering, at(1n)), []);
   assert.equal(merging.merges.length, 1);
   assert.ok(!told(3).includes("merged"), "node 2 has not acknowledged it");
   told(2);
   assert.ok(acknowledged(feed, 2, feed.version));
-  assert.equal(mergeTurn(merging, steering, at(1n)), true, "node 3 waits for this itself");
+  const ended = mergeTurn(merging, steering, at(1n)).map(({ number, merged, lost }) => [
+    number,
+    merged,
+    lost,
+  ]);
+  assert.deepEqual(ended, [[3, SIZE, 0]], "node 3 waits for this itself");
   assert.deepEqual(told(3), ["merged"], "once");
   assert.deepEqual(told(2), []);
 });
 
 test("nodes that come together hear together, but none waits for long for one that does not come", () => {
   const { steering, merging, told } = connected();
-  addMerge(merging, 3, bitsOf(5), 0n);
+  addMerge(merging, steering, { number: 3, bits: bitsOf(5), now_ns: 0n });
   for (let turn = 0; turn < 3; turn++) {
-    assert.equal(mergeTurn(merging, steering, at(1n, [2, 3])), false, "node 2 has told nothing yet");
+    assert.deepEqual(mergeTurn(merging, steering, at(1n, [2, 3])), [], "node 2 has told nothing yet");
   }
-  addMerge(merging, 2, bitsOf(6), 0n);
+  addMerge(merging, steering, { number: 2, bits: bitsOf(6), now_ns: 0n });
   mergeTurn(merging, steering, at(2n, [2, 3]));
   assert.deepEqual([told(2).at(-1), told(3).at(-1)], ["merged", "merged"]);
-  addMerge(merging, 3, bitsOf(5), 0n);
+  addMerge(merging, steering, { number: 3, bits: bitsOf(5), now_ns: 0n });
   mergeTurn(merging, steering, at(0n, [2, 3]));
-  assert.equal(mergeTurn(merging, steering, at(999n * MS, [2, 3])), false);
-  assert.equal(mergeTurn(merging, steering, at(1000n * MS, [2, 3])), true);
+  assert.equal(mergeTurn(merging, steering, at(999n * MS, [2, 3])).length, 0);
+  assert.equal(mergeTurn(merging, steering, at(1000n * MS, [2, 3])).length, 1);
 });
 
 test("what a node tells again takes the place of what it told before", () => {
   const steering = steeringOf();
   const merging = createMerging();
-  for (const bits of [ALL, bitsOf(7, 9)]) addMerge(merging, 3, bits, 0n);
+  for (const bits of [ALL, bitsOf(7, 9)]) addMerge(merging, steering, { number: 3, bits, now_ns: 0n });
   while (merging.merges.length > 0) {
     mergeTurn(merging, steering, at(1n));
     settleReady(steering, ready(steering.feed));
   }
   assert.equal(withPrevious(steering, 3), 2);
+});
+
+test("a previous node that tells that it has no connections makes room for one that has", () => {
+  const { steering, merging } = connected();
+  addMerge(merging, steering, { number: 3, bits: bitsOf(5, 6, 7), now_ns: 0n });
+  mergeTurn(merging, steering, at(1n));
+  settleReady(steering, ready(steering.feed));
+  assert.equal(withPrevious(steering, 3), 3);
+  // A copy begins after that: what node 3 says from here on is about its connections as they are now.
+  makeMark(steering);
+  welcome(steering.feed, helloOf(3), 0);
+  due(steering.feed, 3);
+  addMerge(merging, steering, { number: 3, bits: bitsOf(6), now_ns: 0n });
+  settleReady(steering, ready(steering.feed));
+  assert.equal(withPrevious(steering, 3), 1);
 });

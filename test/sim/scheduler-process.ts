@@ -185,7 +185,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     members.filter(({ isReachable }) => !isReachable).map((member) => member.number),
   );
   const now_ns = BigInt(Math.floor(localTime(world, machine)));
-  if (isOther) addMerge(role.merging, number, connectedAt(world, number), now_ns);
+  if (isOther) addMerge(role.merging, steering, { number, bits: connectedAt(world, number), now_ns });
   turn(steering, now_ns);
   checkTakeover(world, machine, { before, after: words() });
   note(world, machine, `its process schedules, from version ${steering.feed.first}`);
@@ -390,7 +390,7 @@ function tellConnected(world: World, senders: Scheduling, stream: Stream): void 
   const bits = connectedAt(world, number);
   say(world, stream, "sender", () => {
     const now_ns = BigInt(Math.floor(localTime(world, senders.machine)));
-    addMerge(senders.merging, number, bits, now_ns);
+    addMerge(senders.merging, senders.steering, { number, bits, now_ns });
   });
 }
 

@@ -91,8 +91,10 @@ export const LEASE_MS = 150;
 export const FAILOVER_TICK_MS = 5;
 /** Nodes other than the scheduler are asked this often whether they live. */
 export const PEER_HEARTBEAT_MS = 50;
-/** When the VIP is announced after a node has become the scheduler, or a conflict about it has ended. */
+/** When the VIP is announced after a node has become the scheduler, or against a machine outside the array. */
 export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
+/** The same after a conflict between two nodes has ended. */
+export const ANNOUNCE_AGAIN_AT_MS = [0, 100, 1000];
 
 // A worker (per process).
 export const RECEIVE_BUFFER_BYTES = 65_536;

@@ -11,7 +11,8 @@
  * 7. `wantsEcho`: an ICMP echo request to each of them, on every segment, every 10 ms as long as they stand here.
  * 8. `reserveCounter`: write it to disk without waiting for it, and give it back as `reservedCounter` once it is there.
  *    It comes again until then.
- * 9. `canStop`: a process that was asked to end may do so, after `setUntil(0n)`.
+ * 9. `soon`: the next tick is due in a millisecond.
+ * 10. `canStop`: a process that was asked to end may do so, after `setUntil(0n)`.
  */
 export interface ElectorActions {
   readonly raise: { readonly from: number; readonly to: number } | undefined;
@@ -27,6 +28,7 @@ export interface ElectorActions {
   readonly paces_ms: ReadonlyMap<number, number>;
   readonly askNow: boolean;
   readonly announce: boolean;
+  readonly soon: boolean;
   readonly wantsEcho: readonly number[];
   readonly reserveCounter: number | undefined;
   readonly canStop: boolean;

@@ -78,6 +78,7 @@ export function beginTurn(before: Elector, input: ElectorInput): Turn {
     paces_ms: before.paces?.paces_ms ?? NO_PACES,
     askNow: false,
     announce: false,
+    soon: false,
     wantsEcho: NOBODY,
     reserveCounter: undefined,
     canStop: false,

@@ -112,6 +112,7 @@ const NO_ACTIONS: ElectorActions = {
   paces_ms: new Map(),
   askNow: false,
   announce: false,
+  soon: false,
   wantsEcho: [],
   reserveCounter: undefined,
   canStop: false,
@@ -140,7 +141,7 @@ export function dies(desk: Desk, number: number): void {
   peerOf(desk, number).isHeard.fill(false);
 }
 
-/** A tick, after each peer has been asked half a tick ago and has answered if it is heard. What is wanted is carried out. */
+/** A tick, after each peer whose turn it is has been asked half a tick ago and has answered if it is heard. What is wanted is carried out. */
 export function turn(desk: Desk, after_ns = TICK_NS): ElectorActions {
   const { input } = desk;
   input.now_ns += after_ns;
@@ -158,11 +159,11 @@ export function turn(desk: Desk, after_ns = TICK_NS): ElectorActions {
   return actions;
 }
 
-function askAll({ peers }: Desk, at_ns: number): void {
+function askAll({ peers, actions: { askNow } }: Desk, at_ns: number): void {
   for (const { rows, isHeard, epoch, flags, table_version } of peers) {
     for (const [slot, row] of rows.entries()) {
       const last_ns = row.sent.sent_ns[row.sent.count - 1] ?? 0;
-      if (!row.knowsMac || at_ns - last_ns < 10 * MS - 1) continue;
+      if (!row.knowsMac || (!askNow && at_ns - last_ns < 10 * MS - 1)) continue;
       if (row.sent.count === SENT_KEPT) {
         row.sent.sent_ns.copyWithin(0, 1);
         row.sent.handed_ns.copyWithin(0, 1);

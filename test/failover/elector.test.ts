@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { ANNOUNCE_AGAIN_AT_MS, ANNOUNCE_AT_MS } from "../../conf/limits.ts";
 import { counterOf, epochOf, schedulerIn } from "../../conf/epoch.ts";
 import {
   deskOf,
@@ -319,14 +320,26 @@ describe("a scheduler", () => {
       });
       return count;
     };
-    assert.equal(counted(12_000), 8);
+    assert.equal(counted(12_000), ANNOUNCE_AT_MS.length);
     assert.equal(counted(5000), 0);
     desk.input.vipClaims = [{ kind: "member", number: 2 }];
-    assert.equal(counted(12_000), 8);
+    assert.equal(counted(12_000), ANNOUNCE_AGAIN_AT_MS.length);
     dies(desk, 3);
     assert.equal(counted(1000), 0);
     peerOf(desk, 3).isHeard.fill(true);
-    assert.equal(counted(12_000), 8);
+    assert.equal(counted(12_000), ANNOUNCE_AGAIN_AT_MS.length);
+  });
+
+  test("asks the others before each announcement, and makes none while one says that it schedules, too", () => {
+    const desk = schedulingDesk();
+    says(desk, 3, { flags: STANDS | LEASED });
+    assert.equal(
+      turns(desk, 500, ({ announce }) => announce),
+      Infinity,
+    );
+    says(desk, 3, { flags: STANDS });
+    assert.ok(turns(desk, 500, ({ announce }) => announce) <= 30);
+    assert.equal(desk.actions.soon, false);
   });
 
   test("announces again when the node that it has succeeded answers again, however soon", () => {

@@ -24,6 +24,7 @@ export interface FailoverProcess {
   readonly echoed_ns: Map<number, number>;
   vipClaims: VipClaim[];
   isStopping: boolean;
+  isSoon: boolean;
 }
 
 /** Starts the process of a machine that is on. */
@@ -70,6 +71,7 @@ export function startFailover(world: World, machine: Machine): void {
     echoed_ns: new Map(),
     vipClaims: [],
     isStopping: false,
+    isSoon: false,
   };
   machine.failover = process;
   loop(world, machine, process);
@@ -87,7 +89,8 @@ function loop(world: World, machine: Machine, process: FailoverProcess): void {
   const again = (): void => loop(world, machine, process);
   if (machine.failover !== process || !isRunning(world, machine.failoverStall_ns, again)) return;
   turn(world, machine, process);
-  world.timeline.in(FAILOVER_TICK_MS * MS + world.chance() * 0.3 * MS, again);
+  const after_ns = (process.isSoon ? 1 : FAILOVER_TICK_MS) * MS;
+  world.timeline.in(after_ns + world.chance() * 0.3 * MS, again);
 }
 
 function turn(world: World, machine: Machine, process: FailoverProcess): void {
@@ -97,6 +100,7 @@ function turn(world: World, machine: Machine, process: FailoverProcess): void {
   counts.ticks++;
   const { state, actions } = rules.tick(process.elector, process.input);
   process.elector = state;
+  process.isSoon = actions.soon;
   if (machine.midTickStall_ns === 0) return carryOut(world, machine, process, actions);
   const stall_ns = machine.midTickStall_ns;
   machine.midTickStall_ns = 0;

@@ -57,6 +57,7 @@ describe("a scheduler that meets a later one", () => {
   test("announces the VIPs to the other one's clients only when its table can know of their connections", () => {
     const desk = metBy(1);
     turns(desk, 100, ({ raise }) => raise !== undefined);
+    says(desk, 3, { epoch: desk.input.page.epoch, flags: STANDS });
     const after_ms = turns(desk, 2000, ({ announce }) => announce);
     assert.ok(after_ms >= 990 && after_ms <= 1030, `${after_ms} ms`);
   });

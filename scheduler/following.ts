@@ -111,12 +111,13 @@ function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => voi
 
 /**
  * Writes what the scheduler holds of all nodes and hosts. Before it has told anything the map stays as it is, but for
- * the MAC addresses: heartbeats go there, and by them this node finds out who schedules.
+ * the MAC addresses: heartbeats go there, and by them this node finds out who schedules. While the table before is still in
+ * use the nodes stay as they are, too: it leads to some that this scheduler may have only just heard again.
  */
 function applyFlags(machine: Machine, follow: Follow): void {
   const { members, hosts } = machine;
   writeMembers(machine);
-  const isTold = follow.seen > 0;
+  const isTold = follow.seen > 0 && follow.keeps === undefined;
   for (const member of members) {
     const { isUp, isReachable, isDraining } = toldOf(follow, "", member.config.number);
     const { isSelf } = member;

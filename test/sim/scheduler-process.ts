@@ -406,7 +406,7 @@ const connectedAt = ({ clients }: World, number: number): Uint8Array =>
 
 /** What the scheduler holds of all nodes; not once another one has taken over. */
 function applyFlags({ kernel, number }: Machine, { follow, epoch }: Following): void {
-  if (kernel.page.epoch !== epoch) return;
+  if (kernel.page.epoch !== epoch || follow.keeps !== undefined) return;
   const told = flagsOf(follow, "");
   for (const of of kernel.rows.keys()) kernel.flags[of] = told?.[of] ?? 0;
   kernel.flags[number] = UP | REACHABLE;

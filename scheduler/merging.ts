@@ -16,6 +16,7 @@ import { nodesTable, release, tellAll, type Steering } from "./steering.ts";
 const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * 1_000_000n;
 /** A node whose connections are known waits so long for those of others that were with it on the other side. */
 const OTHERS_NS = 1_000_000_000n;
+const NONE = new Uint8Array(0);
 
 interface Merge {
   /** The node that has these connections. */
@@ -34,6 +35,8 @@ interface Merge {
 export interface Merging {
   /** One for each node at most, oldest first. */
   merges: Merge[];
+  /** What nodes have told last, by number, as long as there are merges. */
+  readonly told: Map<number, Uint8Array>;
   /** Of all there have been. */
   merged: number;
   lost: number;
@@ -47,7 +50,7 @@ export interface MergeInput {
 }
 
 /** Nothing to merge yet. */
-export const createMerging = (): Merging => ({ merges: [], merged: 0, lost: 0 });
+export const createMerging = (): Merging => ({ merges: [], told: new Map(), merged: 0, lost: 0 });
 
 /** A node has told which buckets it has connections of. What it told before counts no more. */
 export function addMerge(
@@ -57,6 +60,7 @@ export function addMerge(
 ): void {
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
+  merging.told.set(number, bits);
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
@@ -77,7 +81,7 @@ export function addMerge(
 export function mergeTurn(merging: Merging, steering: Steering, input: MergeInput): Merged[] {
   if (merging.merges.length === 0 || steering.isFrozen) return [];
   const at = merging.merges.find(({ done }) => done === undefined);
-  if (at !== undefined) look(at, steering, input.now_ns);
+  if (at !== undefined) look(merging, at, steering, input.now_ns);
   const told = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
   merging.merges = merging.merges.filter((merge) => !told.includes(merge));
   for (const { number, merged, lost } of told) {
@@ -85,18 +89,22 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
     merging.merged += merged;
     merging.lost += lost;
   }
+  if (merging.merges.length === 0) merging.told.clear();
   return told;
 }
 
-function look(merge: Merge, steering: Steering, now_ns: bigint): void {
+function look({ told }: Merging, merge: Merge, steering: Steering, now_ns: bigint): void {
   if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
   if (merge.buckets.length === 0) [merge.buckets, merge.later] = [merge.later, []];
   const changes: Change[] = [];
   for (const bucket of merge.buckets.splice(0, STEER_CHANGES)) {
     const merged = mergeConnection(nodesTable(steering).policy, bucket, merge.number);
     if (merged.kind === "kept") changes.push(merged.change);
-    else if (merged.kind === "later" && now_ns < merge.until_ns) merge.later.push(bucket);
-    else if (merged.kind === "later") merge.lost++;
+    if (merged.kind !== "later") continue;
+    // Who has just told that it has connections, too, won't make room.
+    const isTaken = merged.inPlaceOf !== undefined && hasBit(told.get(merged.inPlaceOf) ?? NONE, bucket);
+    if (isTaken || now_ns >= merge.until_ns) merge.lost++;
+    else merge.later.push(bucket);
   }
   merge.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);

@@ -14,7 +14,11 @@ import { ownerOf, previousOf } from "../table.ts";
  * none: the table leads to that node already. kept: it is named from now on. later: that can't be said while the node is down,
  * a change of the bucket is under way, or another living node has to be named.
  */
-export type Merged = { readonly kind: "none" | "later" } | { readonly kind: "kept"; readonly change: Change };
+export type Merged =
+  | { readonly kind: "none" }
+  /** `inPlaceOf`: the node that has to be named instead, if that is why. */
+  | { readonly kind: "later"; readonly inPlaceOf: number | undefined }
+  | { readonly kind: "kept"; readonly change: Change };
 
 /** Takes in that a node has connections of a bucket. Whoever owns it keeps it. */
 export function mergeConnection(policy: Policy, bucket: number, number: number): Merged {
@@ -26,10 +30,10 @@ export function mergeConnection(policy: Policy, bucket: number, number: number):
   // From here on it is no bucket that may move without leaving anybody behind.
   if (isLiving && isNamed) plan.isFresh[bucket] = 0;
   if (isNamed) return { kind: "none" };
-  if (!isLiving || isUnderWay(plan, bucket)) return { kind: "later" };
-  const isBound = boundPrevious(policy, bucket) !== NOBODY;
+  if (!isLiving || isUnderWay(plan, bucket)) return { kind: "later", inPlaceOf: undefined };
+  const bound = boundPrevious(policy, bucket);
   const isFree = ownerOf(plan.words[bucket]!) === NOBODY && isEligible(standing, number);
-  if (isBound && !isFree) return { kind: "later" };
+  if (bound !== NOBODY && !isFree) return { kind: "later", inPlaceOf: bound };
   plan.isFresh[bucket] = 0;
   // What nobody has here, that node gets with the next packet: so there is room for another previous one.
   const change = isFree

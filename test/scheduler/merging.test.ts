@@ -173,6 +173,16 @@ test("what a node tells again takes the place of what it told before", () => {
   assert.equal(withPrevious(steering, 3), 2);
 });
 
+test("where two nodes have told of connections, neither waits for the other one to make room", () => {
+  const { steering, merging } = connected();
+  addMerge(merging, steering, { number: 3, bits: bitsOf(5), now_ns: 0n });
+  mergeTurn(merging, steering, at(1n));
+  settleReady(steering, ready(steering.feed));
+  addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns: 0n });
+  for (let turn = 0; turn < 3; turn++) mergeTurn(merging, steering, at(2n));
+  assert.deepEqual([merging.merges.length, merging.merged, merging.lost], [0, 2, 1]);
+});
+
 test("a previous node that tells that it has no connections makes room for one that has", () => {
   const { steering, merging } = connected();
   addMerge(merging, steering, { number: 3, bits: bitsOf(5, 6, 7), now_ns: 0n });

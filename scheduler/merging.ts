@@ -2,7 +2,7 @@
  * Has the steering take in which connections nodes have that followed another table up to now, a piece with every turn:
  * however many they are, a turn stays short, and no more is under way than the other nodes can follow.
  */
-import { FOLLOW_GRACE_MS, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
+import { FOLLOW_GRACE_MS, NOBODY, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
 import { allHave, openedWith, tellMerged, waitingCount } from "./feed/feed.ts";
 import { hasBit } from "./feed/feed-message.ts";
 import type { Change } from "./policy/choice.ts";
@@ -16,7 +16,8 @@ import { nodesTable, release, tellAll, type Steering } from "./steering.ts";
 const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * 1_000_000n;
 /** A node whose connections are known waits so long for those of others that were with it on the other side. */
 const OTHERS_NS = 1_000_000_000n;
-const NONE = new Uint8Array(0);
+/** What a node has told counts for so long. */
+const TOLD_NS = 5_000_000_000n;
 
 interface Merge {
   /** The node that has these connections. */
@@ -35,8 +36,8 @@ interface Merge {
 export interface Merging {
   /** One for each node at most, oldest first. */
   merges: Merge[];
-  /** What nodes have told last, by number, as long as there are merges. */
-  readonly told: Map<number, Uint8Array>;
+  /** What nodes have told last, by number. */
+  readonly told: Map<number, { readonly bits: Uint8Array; readonly at_ns: bigint }>;
   /** Of all there have been. */
   merged: number;
   lost: number;
@@ -60,7 +61,7 @@ export function addMerge(
 ): void {
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
-  merging.told.set(number, bits);
+  merging.told.set(number, { bits, at_ns: now_ns });
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
@@ -89,7 +90,6 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
     merging.merged += merged;
     merging.lost += lost;
   }
-  if (merging.merges.length === 0) merging.told.clear();
   return told;
 }
 
@@ -102,7 +102,8 @@ function look({ told }: Merging, merge: Merge, steering: Steering, now_ns: bigin
     if (merged.kind === "kept") changes.push(merged.change);
     if (merged.kind !== "later") continue;
     // Who has just told that it has connections, too, won't make room.
-    const isTaken = merged.inPlaceOf !== undefined && hasBit(told.get(merged.inPlaceOf) ?? NONE, bucket);
+    const other = told.get(merged.inPlaceOf ?? NOBODY);
+    const isTaken = other !== undefined && now_ns - other.at_ns < TOLD_NS && hasBit(other.bits, bucket);
     if (isTaken || now_ns >= merge.until_ns) merge.lost++;
     else merge.later.push(bucket);
   }

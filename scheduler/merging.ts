@@ -2,22 +2,22 @@
  * Has the steering take in which connections nodes have that followed another table up to now, a piece with every turn:
  * however many they are, a turn stays short, and no more is under way than the other nodes can follow.
  */
-import { FOLLOW_GRACE_MS, NOBODY, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
+import { FOLLOW_GRACE_MS, HELD_ROUND_MS, STEER_CHANGES, STEER_PROPOSALS } from "../conf/limits.ts";
 import { allHave, openedWith, tellMerged, waitingCount } from "./feed/feed.ts";
 import { hasBit } from "./feed/feed-message.ts";
 import type { Change } from "./policy/choice.ts";
 import { mergeConnection } from "./policy/merge.ts";
 import { nodesTable, release, tellAll, type Steering } from "./steering.ts";
 
-/**
- * Nodes of the other side may only just be coming back, and a bucket's previous node may be about to tell that it has no
- * connections any more: a bucket waits so long for that.
- */
-const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * 1_000_000n;
+const MS = 1_000_000n;
+/** Nodes of the other side may only just be coming back: a bucket waits so long for that. */
+const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * MS;
+/** A bucket's previous node may be about to tell that it has no connections any more: it does so once in a round. */
+const ROOM_NS = BigInt(HELD_ROUND_MS) * MS * 2n;
 /** A node whose connections are known waits so long for those of others that were with it on the other side. */
-const OTHERS_NS = 1_000_000_000n;
-/** What a node has told counts for so long. */
-const TOLD_NS = 5_000_000_000n;
+const OTHERS_NS = 1000n * MS;
+/** What a node has told counts for so long. What it tells in this time again is of the same conflict. */
+const TOLD_NS = 5000n * MS;
 
 interface Merge {
   /** The node that has these connections. */
@@ -26,7 +26,8 @@ interface Merge {
   buckets: number[];
   /** Those that have to be looked at once more. */
   later: number[];
-  readonly until_ns: bigint;
+  /** When the node has first told of connections in this conflict. */
+  readonly from_ns: bigint;
   /** Buckets whose connections the table leads to now, and those for which there was no room. */
   merged: number;
   lost: number;
@@ -37,10 +38,16 @@ export interface Merging {
   /** One for each node at most, oldest first. */
   merges: Merge[];
   /** What nodes have told last, by number. */
-  readonly told: Map<number, { readonly bits: Uint8Array; readonly at_ns: bigint }>;
+  readonly told: Map<number, Told>;
   /** Of all there have been. */
   merged: number;
   lost: number;
+}
+interface Told {
+  readonly bits: Uint8Array;
+  readonly at_ns: bigint;
+  /** When it has first told in this conflict. */
+  readonly from_ns: bigint;
 }
 /** What came of what a node has told. */
 export type Merged = Pick<Merge, "number" | "merged" | "lost">;
@@ -61,13 +68,15 @@ export function addMerge(
 ): void {
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
-  merging.told.set(number, { bits, at_ns: now_ns });
+  const before = merging.told.get(number);
+  const from_ns = before !== undefined && isFresh(before, now_ns) ? before.from_ns : now_ns;
+  merging.told.set(number, { bits, at_ns: now_ns, from_ns });
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
     buckets: all.filter((bucket) => hasBit(bits, bucket)),
     later: [],
-    until_ns: now_ns + WAIT_NS,
+    from_ns,
     merged: 0,
     lost: 0,
     done: undefined,
@@ -75,14 +84,18 @@ export function addMerge(
   merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
 }
 
+const isFresh = ({ at_ns }: Told, now_ns: bigint): boolean => now_ns - at_ns < TOLD_NS;
+
 /**
  * Merges what one turn may. A node hears of the end when all living nodes know of its connections, and those of others that
  * are still behind are known, too. Returns those that have.
  */
 export function mergeTurn(merging: Merging, steering: Steering, input: MergeInput): Merged[] {
   if (merging.merges.length === 0 || steering.isFrozen) return [];
-  const at = merging.merges.find(({ done }) => done === undefined);
-  if (at !== undefined) look(merging, at, steering, input.now_ns);
+  let budget = STEER_CHANGES;
+  for (const merge of merging.merges) {
+    if (merge.done === undefined) budget -= look(merging, merge, steering, { now_ns: input.now_ns, budget });
+  }
   const told = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
   merging.merges = merging.merges.filter((merge) => !told.includes(merge));
   for (const { number, merged, lost } of told) {
@@ -93,24 +106,42 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
   return told;
 }
 
-function look({ told }: Merging, merge: Merge, steering: Steering, now_ns: bigint): void {
-  if (waitingCount(steering.feed) > STEER_PROPOSALS) return;
+/** Looks at no more buckets than there is budget for; returns how many that were. */
+function look(
+  merging: Merging,
+  merge: Merge,
+  steering: Steering,
+  { now_ns, budget }: { readonly now_ns: bigint; readonly budget: number },
+): number {
+  if (waitingCount(steering.feed) > STEER_PROPOSALS) return 0;
   if (merge.buckets.length === 0) [merge.buckets, merge.later] = [merge.later, []];
   const changes: Change[] = [];
-  for (const bucket of merge.buckets.splice(0, STEER_CHANGES)) {
+  const buckets = merge.buckets.splice(0, budget);
+  for (const bucket of buckets) {
     const merged = mergeConnection(nodesTable(steering).policy, bucket, merge.number);
     if (merged.kind === "kept") changes.push(merged.change);
     if (merged.kind !== "later") continue;
-    // Who has just told that it has connections, too, won't make room.
-    const other = told.get(merged.inPlaceOf ?? NOBODY);
-    const isTaken = other !== undefined && now_ns - other.at_ns < TOLD_NS && hasBit(other.bits, bucket);
-    if (isTaken || now_ns >= merge.until_ns) merge.lost++;
-    else merge.later.push(bucket);
+    if (mayWait(merging, merge, bucket, { inPlaceOf: merged.inPlaceOf, now_ns })) merge.later.push(bucket);
+    else merge.lost++;
   }
   merge.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);
-  if (merge.buckets.length + merge.later.length > 0) return;
-  merge.done = { version: steering.feed.version, at_ns: now_ns };
+  if (merge.buckets.length + merge.later.length === 0)
+    merge.done = { version: steering.feed.version, at_ns: now_ns };
+  return buckets.length;
+}
+
+/** Whether a bucket may wait on for something to change. Who has just told of connections, too, won't make room. */
+function mayWait(
+  { told }: Merging,
+  { from_ns }: Merge,
+  bucket: number,
+  { inPlaceOf, now_ns }: { readonly inPlaceOf: number | undefined; readonly now_ns: bigint },
+): boolean {
+  if (inPlaceOf === undefined) return now_ns - from_ns < WAIT_NS;
+  const other = told.get(inPlaceOf);
+  const isTaken = other !== undefined && isFresh(other, now_ns) && hasBit(other.bits, bucket);
+  return !isTaken && now_ns - from_ns < ROOM_NS;
 }
 
 /** Who waits for this himself has not got the table yet. */

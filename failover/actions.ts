@@ -1,7 +1,14 @@
+export interface Raise {
+  readonly from: number;
+  readonly to: number;
+  /** Whose scheduler's frames get a second chance: those of the epoch before, as a rule. */
+  readonly former: number;
+}
+
 /**
  * What the edge has to do after a tick of the elector, in this order:
  *
- * 1. `raise`: `lease.raiseEpoch(from, to)`. If that fails and `lease.epoch() !== to`, the kernel was faster: nothing else
+ * 1. `raise`: `lease.raiseEpoch(from, to, former)`. If that fails and `lease.epoch() !== to`, the kernel was faster: nothing else
  *    of this tick is done or told, and the next tick sees why.
  * 2. `markDead`: clear that node's UP and REACHABLE on all slots.
  * 3. `until_ns`: `lease.setUntil`, always (0: this node does not answer).
@@ -15,7 +22,7 @@
  * 10. `canStop`: a process that was asked to end may do so, after `setUntil(0n)`.
  */
 export interface ElectorActions {
-  readonly raise: { readonly from: number; readonly to: number } | undefined;
+  readonly raise: Raise | undefined;
   readonly markDead: number | undefined;
   readonly until_ns: number;
   readonly stands: boolean;
@@ -56,7 +63,7 @@ export interface ElectorEvent {
   /** The epoch that it is about; 0: none. */
   readonly epoch: number;
   /** The other node that it is about. */
-  readonly peer?: number;
+  readonly peer?: number | undefined;
   /** For people. */
   readonly reason?: string;
   readonly mac?: string;

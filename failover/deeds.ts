@@ -8,6 +8,7 @@ import type { Lease } from "../net/lease.ts";
 import type { PacketSocket } from "../net/packet-socket.ts";
 import type { Logger } from "../status/log.ts";
 import type { Echoes } from "./echoes.ts";
+import type { Raise } from "./actions.ts";
 import type { ElectorActions } from "./elector.ts";
 import type { EpochFile } from "./epoch-file.ts";
 import { logEvent } from "./events.ts";
@@ -60,7 +61,7 @@ export function carryOut(
 ): void {
   const { raise } = actions;
   // The kernel was faster: a later scheduler has asked. The next tick sees who.
-  if (raise !== undefined && !lease.raiseEpoch(raise.from, raise.to) && lease.epoch() !== raise.to) return;
+  if (raise !== undefined && !raised(lease, raise)) return;
   if (actions.markDead !== undefined) tools.senses.markDead(actions.markDead);
   lease.setUntil(BigInt(Math.floor(actions.until_ns)));
   if (actions.until_ns > 0) tally.renewals++;
@@ -75,6 +76,9 @@ export function carryOut(
     logEvent(tools.log, event);
   }
 }
+
+const raised = (lease: Lease, { from, to, former }: Raise): boolean =>
+  lease.raiseEpoch(from, to, former) || lease.epoch() === to;
 
 function tellSender(
   { sender }: Tools,

@@ -46,7 +46,7 @@ const livenessOf = ({ heartbeat_ms, dead_after_ms }: ElectorSettings) => ({
 /** Nothing is wrong with the scheduler, or not enough. */
 function goOn(turn: Turn, watch: Watch): void {
   const { state } = turn;
-  if (state.role.kind === "contending") tell(turn, "follows-again", { peer: watch.epoch % 256 });
+  if (state.role.kind === "contending") tell(turn, "follows-again", { peer: schedulerIn(watch.epoch) });
   state.objection = "";
   state.role = { kind: "following", watch };
 }
@@ -76,7 +76,7 @@ function contend(turn: Turn, vacancy: Vacancy): void {
     return;
   }
   if (input.now_ns < turnOf_ns(settings, input, contention)) return;
-  if (contention.cause === "silent") actions.markDead = contention.epoch % 256;
+  if (contention.cause === "silent") actions.markDead = schedulerIn(contention.epoch);
   claim(turn, REASONS[contention.cause]);
 }
 
@@ -87,7 +87,7 @@ function contentionOf(turn: Turn, { watch, cause, silent }: Vacancy): Contention
   const asked_ns = watch.suspectedSince_ns ?? watch.since_ns;
   const before = role.kind === "contending" ? role.contention : undefined;
   if (before?.cause === cause && before.epoch === epoch) return { ...before, asked_ns, silent };
-  tell(turn, "contends", { ...(epoch === 0 ? {} : { peer: epoch % 256 }), reason: REASONS[cause] });
+  tell(turn, "contends", { peer: schedulerIn(epoch), reason: REASONS[cause] });
   return { epoch, cause, started_ns: now_ns, asked_ns, from_ns: now_ns, silent };
 }
 

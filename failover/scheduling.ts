@@ -49,7 +49,9 @@ function heedLater(turn: Turn, epoch: number): void {
 function goOn(turn: Turn): void {
   const { state, actions, input } = turn;
   const { side } = state;
-  claim(turn, `the scheduler that it has met has fewer nodes on its side than ${side.nodes}`);
+  // Its clients' frames come from there for a while.
+  const reason = `the scheduler that it has met has fewer nodes on its side than ${side.nodes}`;
+  claim(turn, reason, state.seen);
   state.side = { ...side, disputed_ns: undefined };
   state.announcing = announceMerged(state.announcing, input.now_ns);
   actions.announce = false;
@@ -59,7 +61,7 @@ function goOn(turn: Turn): void {
 function stepDown(turn: Turn, epoch: number): void {
   const { seen } = turn.state;
   if (schedulerIn(seen) !== turn.settings.number) {
-    tell(turn, "yields", { peer: seen % 256 });
+    tell(turn, "yields", { peer: schedulerIn(seen) });
     return startFollowing(turn, seen);
   }
   if (turn.input.page.epoch !== epoch) return startLooking(turn, "its data plane was made anew");

@@ -2,6 +2,7 @@
  * Who is to succeed a scheduler, and what speaks against claiming now: a peer that still hears it, an ICMP echo, or that
  * this node hears nobody at all. Pure.
  */
+import { schedulerIn } from "../conf/epoch.ts";
 import { LOOK_NS, MS, PLACE_NS } from "./timing.ts";
 import type { ElectorInput, ElectorSettings, PeerFacts } from "./facts.ts";
 import { hasAnswered, hasTableOf, hearsSchedulerOf, isCandidate, latestOf } from "./peers.ts";
@@ -64,7 +65,7 @@ function placeOf(
   const self = rankOf(settings, settings.number, page.epoch === epoch ? own.table_version : 0);
   let place = 0;
   for (const peer of peers) {
-    if (peer.number === epoch % 256 || !isCandidate(peer, since_ns)) continue;
+    if (peer.number === schedulerIn(epoch) || !isCandidate(peer, since_ns)) continue;
     if (isBefore(rankOfPeer(settings, peer, epoch), self)) place++;
   }
   return place;
@@ -139,7 +140,7 @@ function opposed(
     const peer = peers.find(({ number, rows }) => {
       const row = rows[slot];
       return (
-        number !== epoch % 256 &&
+        number !== schedulerIn(epoch) &&
         row !== undefined &&
         row.answered_ns >= since_ns &&
         hearsSchedulerOf(row, epoch)
@@ -158,8 +159,9 @@ const isEchoing = ({ echoes, now_ns }: ElectorInput, number: number, asked_ns: n
   (echoes.get(number) ?? -1) >= Math.max(asked_ns, now_ns - RECENT_NS * 2);
 
 function echo(input: ElectorInput, contention: Contention): ReturnType<typeof objection> {
-  const number = contention.epoch % 256;
+  const number = schedulerIn(contention.epoch);
   const scheduler = input.peers.find((peer) => peer.number === number);
+  if (number === undefined) return undefined;
   const isPartial = contention.silent.length < (scheduler?.rows.length ?? 0);
   if (isPartial || !isEchoing(input, number, contention.asked_ns)) return undefined;
   if (!hasHeardAny(input.peers)) {
@@ -190,7 +192,7 @@ function echoAtFirst(
 function cutOff({ peers, now_ns }: ElectorInput, contention: Contention): ReturnType<typeof objection> {
   const { epoch, asked_ns, started_ns } = contention;
   if (now_ns - started_ns >= CUT_OFF_NS) return undefined;
-  const others = peers.filter(({ number }) => number !== epoch % 256);
+  const others = peers.filter(({ number }) => number !== schedulerIn(epoch));
   const isCutOff =
     others.some((peer) => hasAnswered(peer, asked_ns - LOOK_NS)) &&
     !others.some((peer) => hasAnswered(peer, asked_ns));
@@ -214,7 +216,7 @@ function tablePatience_ns(
 ): number {
   if (epoch === 0 || (page.epoch === epoch && own.table_version > 0)) return 0;
   const withTable = peers.filter((peer) => hasTableOf(latestOf(peer), epoch));
-  const isScheduler = ({ number }: PeerFacts): boolean => number === epoch % 256;
+  const isScheduler = ({ number }: PeerFacts): boolean => number === schedulerIn(epoch);
   if (cause === "unleased" && withTable.some(isScheduler)) return UNLEASED_PATIENCE_NS;
   const since_ns = Math.max(asked_ns, now_ns - recent_ns(settings) * 2);
   const isOther = withTable.some((peer) => !isScheduler(peer) && isCandidate(peer, since_ns));

@@ -26,16 +26,17 @@ export function startFollowing(turn: Turn, epoch: number): void {
   const number = schedulerIn(epoch);
   // An epoch of this node that it has forgotten must not be the page's: the kernel would schedule in it.
   if (number === undefined || number === settings.number) return;
-  if (input.page.epoch < epoch) actions.raise = { from: input.page.epoch, to: epoch };
+  const { epoch: from } = input.page;
+  if (from < epoch) actions.raise = { from, to: epoch, former: from };
   tell(turn, "follows", { peer: number });
 }
 
-/** A new epoch, in which this node schedules. */
-export function claim(turn: Turn, reason: string): void {
+/** A new epoch, in which this node schedules. `former` may name another scheduler than that of the epoch before. */
+export function claim(turn: Turn, reason: string, former = turn.input.page.epoch): void {
   const { input, settings, state, actions } = turn;
   const counter = Math.max(counterOf(state.seen), settings.floorCounter) + 1;
   const epoch = epochOf(counter, settings.number);
-  actions.raise = { from: input.page.epoch, to: epoch };
+  actions.raise = { from: input.page.epoch, to: epoch, former };
   tell(turn, "claims", { reason });
   beginScheduling(turn, epoch);
 }

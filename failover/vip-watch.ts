@@ -4,17 +4,8 @@
  * claims a VIP is a duplicate address.
  */
 import { formatMac, type IpAddress } from "../conf/address.ts";
-import {
-  ETHERTYPE_ARP,
-  ETHERTYPE_IPV6,
-  neighbourQuestion,
-  readNeighbour,
-  type Neighbour,
-} from "../net/frames.ts";
-import { ONLY_ADVERTISEMENTS, openPacketSocket, type PacketSocket } from "../net/packet-socket.ts";
+import { openNeighbourSockets, type NeighbourSockets } from "../net/neighbour-sockets.ts";
 
-/** Frames taken per turn: others on the segment must not keep this process busy. */
-const FRAMES_PER_TURN = 64;
 /** From one question to the next; each is for another VIP. */
 const ASK_EVERY_MS = 1000;
 
@@ -41,8 +32,7 @@ export interface VipWatch {
 interface Ear {
   readonly segment: WatchedSegment;
   readonly slot: number;
-  readonly arp: PacketSocket;
-  readonly neighbours: PacketSocket;
+  readonly sockets: NeighbourSockets;
 }
 
 /** Watches until closed. Throws SysError (EPERM without CAP_NET_RAW). */
@@ -51,8 +41,7 @@ export function watchVips(segments: readonly WatchedSegment[], vips: readonly Ip
   const ears = segments.map((segment, slot): Ear => ({
     segment,
     slot,
-    arp: openPacketSocket(segment.ifindex, ETHERTYPE_ARP),
-    neighbours: openPacketSocket(segment.ifindex, ETHERTYPE_IPV6, ONLY_ADVERTISEMENTS),
+    sockets: openNeighbourSockets(segment),
   }));
   const state = { next: 0, due_ms: 0, failures: 0 };
   return {
@@ -68,21 +57,16 @@ export function watchVips(segments: readonly WatchedSegment[], vips: readonly Ip
       return state.failures;
     },
     close: () => {
-      for (const { arp, neighbours } of ears) {
-        arp.close();
-        neighbours.close();
-      }
+      for (const { sockets } of ears) sockets.close();
     },
   };
 }
 
 /** Asks who has a VIP; returns how many questions failed. */
-function ask({ segment, arp, neighbours }: Ear, vip: IpAddress): number {
+function ask({ segment, sockets }: Ear, vip: IpAddress): number {
   const own = segment.addresses.find(({ family }) => family === vip.family);
-  const question = neighbourQuestion(segment.mac, own, vip);
-  if (question === undefined) return 0;
   try {
-    (vip.family === 4 ? arp : neighbours).send(question);
+    sockets.ask(own, vip);
     return 0;
   } catch {
     // A cable that is out is no reason to end; that is seen elsewhere.
@@ -90,29 +74,10 @@ function ask({ segment, arp, neighbours }: Ear, vip: IpAddress): number {
   }
 }
 
-function claimsAt({ segment, slot, arp, neighbours }: Ear, vips: ReadonlySet<string>): VipClaim[] {
+function claimsAt({ segment, slot, sockets }: Ear, vips: ReadonlySet<string>): VipClaim[] {
   const own = formatMac(segment.mac);
-  return [...received(arp), ...received(neighbours)]
+  return sockets
+    .heard()
     .filter(({ address, mac }) => vips.has(address) && formatMac(mac) !== own)
     .map(({ address, mac }) => ({ slot, vip: address, mac }));
-}
-
-function received(socket: PacketSocket): Neighbour[] {
-  const neighbours: Neighbour[] = [];
-  for (let i = 0; i < FRAMES_PER_TURN; i++) {
-    const frame = receive(socket);
-    if (frame === undefined) break;
-    const neighbour = readNeighbour(frame);
-    if (neighbour !== undefined) neighbours.push(neighbour);
-  }
-  return neighbours;
-}
-
-/** A socket tells once that its interface went down, and goes on when that is up again. */
-function receive(socket: PacketSocket): Buffer | undefined {
-  try {
-    return socket.receive();
-  } catch {
-    return undefined;
-  }
 }

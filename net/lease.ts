@@ -40,10 +40,10 @@ export interface Lease {
   /** The latest that this node knows of. */
   epoch(): number;
   /**
-   * Goes from one epoch to a later one; the first becomes the former one. False when the kernel was faster: then the
-   * epoch is another one already.
+   * Goes from one epoch to a later one. The first becomes the former one, unless another one is named. False when the kernel
+   * was faster: then the epoch is another one already.
    */
-  raiseEpoch(from: number, to: number): boolean;
+  raiseEpoch(from: number, to: number, former?: number): boolean;
   /** The epoch before: what its scheduler sends still gets a second chance; 0: none. */
   former(): number;
   setFormer(epoch: number): void;
@@ -68,7 +68,7 @@ export function leaseOf({ buffer, unmap }: SharedMapping): Lease {
     until_ns: () => Atomics.load(longs, at.until_ns / 8),
     setUntil: (until_ns) => void Atomics.store(longs, at.until_ns / 8, until_ns),
     epoch: () => Atomics.load(words, at.epoch / 4),
-    raiseEpoch: (from, to) => changeEpochs(longs, from, { epoch: to, former: from }),
+    raiseEpoch: (from, to, former = from) => changeEpochs(longs, from, { epoch: to, former }),
     former: () => Atomics.load(words, at.former / 4),
     setFormer: (former) => {
       for (let epoch = Atomics.load(words, at.epoch / 4); !changeEpochs(longs, epoch, { epoch, former });)

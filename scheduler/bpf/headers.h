@@ -46,8 +46,9 @@ struct flow {
   __be16 client_port, vip_port;
   __u8 protocol, family;
   __u8 is_icmp_error;
-  /* The scheduler, or the former one, has given the frame to this node, which doesn't schedule. Else it is scheduled. */
+  /* The scheduler, or the former one, has given the frame to this node. Else it is scheduled. */
   __u8 is_given;
+  __u8 is_returned; /* the former one has given it to this node, which schedules */
   __u8 is_stray; /* no member sent it, and this node doesn't schedule */
   /* 0: whole; else the first or a later fragment */
   __u8 fragment;
@@ -116,11 +117,11 @@ static __always_inline int is_from_scheduler_of(const struct ethernet *eth, __u3
 }
 
 /*
- * CONTINUE for a frame that is to be scheduled here, or that this node, which doesn't schedule, was given and that may
- * need a second chance.
+ * CONTINUE for a frame that is to be scheduled here, or that this node was given and that may need a second chance.
  *
  * No member's frame is ever scheduled, so each is scheduled once. Frames that no member sent come from hosts with an old
- * ARP entry when this node doesn't schedule: its table is the scheduler's.
+ * ARP entry when this node doesn't schedule: its table is the scheduler's. Who was the scheduler before gives such hosts'
+ * frames to the scheduler, too.
  */
 static __always_inline int admit(struct flow *flow, const struct ethernet *eth) {
   /* When a port goes down, a switch floods that MAC's frames: all nodes see them, none may schedule them. */
@@ -128,8 +129,11 @@ static __always_inline int admit(struct flow *flow, const struct ethernet *eth) 
     return pass(REASON_OTHER_MAC);
   __u32 epoch = known_epoch();
   if (schedules_in(epoch)) {
-    if (is_from_member(eth))
+    if (!is_from_member(eth))
+      return CONTINUE;
+    if (!control.has_previous || !is_from_scheduler_of(eth, lease.former))
       return pass(REASON_FROM_MEMBER);
+    flow->is_given = flow->is_returned = 1;
     return CONTINUE;
   }
   if (is_from_scheduler_of(eth, epoch) || is_from_scheduler_of(eth, lease.former)) {

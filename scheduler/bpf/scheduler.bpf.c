@@ -338,11 +338,22 @@ static __always_inline __u32 other_holder_of(__u32 word) {
   return previous_of(word);
 }
 
-/* A frame that the scheduler gave to this node stays here, or goes on to another one that had the bucket. */
+/* Whether the node in this row has sent the frame. */
+static __always_inline int is_sender(const struct ethernet *eth, __u32 row) {
+  const struct node *node = bpf_map_lookup_elem(&nodes, &row);
+  return node && is_same_mac(eth->from, node->mac);
+}
+
+/*
+ * A frame that the scheduler gave to this node stays here, or goes on to another one that had the bucket: never back from the
+ * scheduler to the former one, which has looked at it already.
+ */
 static __always_inline int receive(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                    const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
   __u32 row = second_chance(ctx, flow, vserver, other_holder_of(word));
+  if (row != NO_ROW && flow->is_returned && is_sender(eth, row))
+    row = NO_ROW;
   if (flow->fragment)
     remember(flow, place, row);
   if (row == NO_ROW)

@@ -27,7 +27,7 @@ describe("at the start", () => {
   test("a node alone in its array schedules with its first tick", () => {
     const desk = deskOf({ others: [] });
     const { raise, until_ns, announce } = turn(desk);
-    assert.deepEqual(raise, { from: 0, to: epochOf(1, 1) });
+    assert.deepEqual(raise, { from: 0, to: epochOf(1, 1), former: 0 });
     assert.equal(until_ns, desk.input.now_ns + 150 * MS);
     assert.ok(announce);
   });

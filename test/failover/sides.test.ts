@@ -44,6 +44,7 @@ describe("a scheduler that meets a later one", () => {
       const before = desk.input.page.epoch;
       const after_ms = turns(desk, 100, ({ raise }) => raise !== undefined);
       assert.ok(after_ms <= 40, `${after_ms} ms`);
+      assert.equal(desk.actions.raise?.former, LATER, "its clients' frames come from there");
       assert.ok(desk.input.page.epoch > Math.max(before, LATER));
       assert.equal(schedulerIn(desk.input.page.epoch), 1);
       assert.ok(desk.actions.until_ns > 0);

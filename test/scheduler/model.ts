@@ -182,14 +182,14 @@ export const isScheduling = ({ epochs, ownNumber }: World): boolean =>
   schedulerIn(epochs.epoch) === ownNumber;
 const hasLease = (world: World): boolean => isScheduling(world) && world.hasTime;
 
-/** The scheduler's frames, or those of the one before it. */
-function isGiven({ frame, world }: Way): boolean {
-  const { epochs, nodes } = world;
-  return [epochs.epoch, epochs.former].some((epoch) => {
-    const mac = nodes.get(schedulerIn(epoch) ?? NOBODY)?.mac;
-    return mac !== undefined && !mac.equals(Buffer.alloc(6)) && frame.subarray(6, 12).equals(mac);
-  });
+function isFromSchedulerOf({ frame, world }: Way, epoch: number): boolean {
+  const mac = world.nodes.get(schedulerIn(epoch) ?? NOBODY)?.mac;
+  return mac !== undefined && !mac.equals(Buffer.alloc(6)) && frame.subarray(6, 12).equals(mac);
 }
+
+const isFromFormer = (way: Way): boolean => isFromSchedulerOf(way, way.world.epochs.former);
+/** The scheduler's frames, or those of the one before it. */
+const isGiven = (way: Way): boolean => isFromSchedulerOf(way, way.world.epochs.epoch) || isFromFormer(way);
 
 function swapMacs({ frame, world }: Way): void {
   frame.copy(frame, 0, 6, 12);
@@ -294,6 +294,7 @@ function answerArp(way: Way, at: number): End {
 function admit(way: Way): End | "schedule" | "given" {
   const { world } = way;
   if (!isToUs(way)) return pass(way, "other_mac");
+  if (isScheduling(world) && isFromFormer(way) && isFromMember(way) && world.hasPrevious) return "given";
   if (!isScheduling(world) && isGiven(way)) return world.hasPrevious ? "given" : pass(way, "from_scheduler");
   if (isFromMember(way)) return pass(way, "from_member");
   return "schedule";
@@ -610,7 +611,10 @@ function onNode(way: Way, flow: Flow, vserver: ModelVserver, index: number): End
   const { world } = way;
   const bucket = world.buckets[index]!;
   const isMovingAway = bucket.previous === world.ownNumber;
-  const row = secondChance(way, flow, vserver, isMovingAway ? bucket.owner : bucket.previous);
+  const other = secondChance(way, flow, vserver, isMovingAway ? bucket.owner : bucket.previous);
+  // The scheduler gives the former one nothing back.
+  const isSender = other !== undefined && way.frame.subarray(6, 12).equals(world.nodes.get(other)!.mac);
+  const row = isScheduling(world) && isSender ? undefined : other;
   remember(way, flow, vserver, index, row);
   if (row === undefined) return pass(way, "from_scheduler");
   return handOn(way, vserver, world.nodes.get(row)!, row);

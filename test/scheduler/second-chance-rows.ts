@@ -27,6 +27,9 @@ const handedOn = { ...given, verdict: TX, node: 3, counts: ["second_chance"] } a
 const kept = { bucket: [1, 2, 3], verdict: PASS, node: 1 } as const;
 const handedOnByScheduler = { ...kept, verdict: TX, node: 3, counts: ["second_chance"] } as const;
 
+/** A frame of the scheduler's own bucket that the former scheduler sent. */
+const returned = { bucket: [1, 2, 3], verdict: PASS, counts: ["from_scheduler"] } as const;
+
 const atReceiver: readonly Row[] = [
   {
     name: "what the scheduler sends is passed at once while no bucket has a previous node",
@@ -243,10 +246,44 @@ const atReceiver: readonly Row[] = [
 
 const atScheduler: readonly Row[] = [
   {
-    name: "the scheduler hands on nothing that the former one sends: that has been scheduled",
+    name: "the scheduler hands on a stray segment that the former one has sent",
     packet: v4(6, stray, {}, FORMER),
-    bucket: [1, 2, 3],
-    verdict: PASS,
+    ...returned,
+    verdict: TX,
+    node: 3,
+    counts: ["second_chance"],
+  },
+  {
+    name: "the scheduler hands on what the former one has sent over IPv6, too",
+    packet: v6(6, stray, {}, FORMER),
+    ...returned,
+    verdict: TX,
+    node: 3,
+    counts: ["second_chance"],
+  },
+  {
+    name: "the scheduler keeps its connection's segment from the former one",
+    packet: v4(6, own, {}, FORMER),
+    ...returned,
+  },
+  { name: "the scheduler keeps a SYN from the former one", packet: v4(6, syn, {}, FORMER), ...returned },
+  {
+    name: "the scheduler gives the former one nothing back",
+    packet: v4(6, stray, {}, FORMER),
+    ...returned,
+    bucket: [1, 2, 5],
+  },
+  {
+    name: "the scheduler passes what the former one sends while no bucket has a previous node",
+    packet: v4(6, stray, {}, FORMER),
+    ...returned,
+    hasPrevious: false,
+    counts: ["from_member"],
+  },
+  {
+    name: "the scheduler passes what any other member sends",
+    packet: v4(6, stray, {}, { from: f.macOfNode(2) }),
+    ...returned,
     counts: ["from_member"],
   },
   {

@@ -134,7 +134,7 @@ function carryOut(world: World, machine: Machine, process: FailoverProcess, acti
   const { page } = kernel;
   const { raise } = actions;
   if (raise !== undefined && page.epoch === raise.from) {
-    page.former = raise.from;
+    page.former = raise.former;
     page.epoch = raise.to;
   } else if (raise !== undefined && page.epoch !== raise.to)
     return note(world, machine, "its kernel was faster");

@@ -165,8 +165,12 @@ export function wayOf(kernel: Kernel, frame: Frame, from: number | undefined): W
   if (from === undefined) {
     return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : undefined;
   }
-  const isFromScheduler = from === schedulerIn(page.epoch) || from === schedulerIn(page.former);
-  return isScheduling(kernel) || !isFromScheduler ? number : receive(kernel, frame);
+  const isFromFormer = from === schedulerIn(page.former);
+  if (isScheduling(kernel)) {
+    const way = isFromFormer ? receive(kernel, frame) : number;
+    return way === from ? number : way;
+  }
+  return isFromFormer || from === schedulerIn(page.epoch) ? receive(kernel, frame) : number;
 }
 
 function schedule(kernel: Kernel, frame: Frame): Way {
@@ -183,7 +187,9 @@ function schedule(kernel: Kernel, frame: Frame): Way {
     target = next;
   }
   const previous = previousOf(readWord(table, frame.bucket));
-  return target === number ? secondChance(kernel, frame, previous) : target;
+  if (target === number) return secondChance(kernel, frame, previous);
+  const mayBeHere = !frame.isSyn && (!isScheduling(kernel) || previous === number);
+  return mayBeHere && frame.hasConnection(number) ? number : target;
 }
 
 function receive(kernel: Kernel, frame: Frame): Way {

@@ -1,10 +1,3 @@
-export interface Raise {
-  readonly from: number;
-  readonly to: number;
-  /** Whose scheduler's frames get a second chance: those of the epoch before, as a rule. */
-  readonly former: number;
-}
-
 /**
  * What the edge has to do after a tick of the elector, in this order:
  *
@@ -22,7 +15,8 @@ export interface Raise {
  * 10. `canStop`: a process that was asked to end may do so, after `setUntil(0n)`.
  */
 export interface ElectorActions {
-  readonly raise: Raise | undefined;
+  /** `former`: whose scheduler's frames get a second chance from now on, those of `from` as a rule. */
+  readonly raise: { readonly from: number; readonly to: number; readonly former: number } | undefined;
   readonly markDead: number | undefined;
   readonly until_ns: number;
   readonly stands: boolean;

@@ -4,7 +4,7 @@
  */
 import { ANNOUNCE_AGAIN_AT_MS, ANNOUNCE_AT_MS } from "../conf/limits.ts";
 import { HEARTBEAT_LEASED } from "../net/heartbeat.ts";
-import type { PeerFacts } from "./facts.ts";
+import type { ElectorInput, PeerFacts } from "./facts.ts";
 import { hasAnswered, latestOf } from "./peers.ts";
 import { MERGE_MOST_NS, MERGE_NS, MS } from "./timing.ts";
 
@@ -31,11 +31,12 @@ export interface Announcing {
   readonly foreign_ns: number;
 }
 
-export const newAnnouncing = (now_ns: number): Announcing => ({
+/** The whole series; `made`: how many of it have been announced already. */
+export const newAnnouncing = (now_ns: number, made: number): Announcing => ({
   at_ms: ANNOUNCE_AT_MS,
   from_ns: now_ns,
   latest_ns: now_ns,
-  made: 0,
+  made,
   asked_ns: undefined,
   foreign_ns: -Infinity,
 });
@@ -53,7 +54,7 @@ export const announceMerged = (before: Announcing, now_ns: number): Announcing =
 /** Somebody else claims a VIP: undefined when that was answered just now. */
 export function answerForeign(before: Announcing, now_ns: number): Announcing | undefined {
   if (now_ns - before.foreign_ns < FOREIGN_NS) return undefined;
-  return { ...newAnnouncing(now_ns), foreign_ns: now_ns };
+  return { ...newAnnouncing(now_ns, 0), foreign_ns: now_ns };
 }
 
 /**
@@ -64,34 +65,32 @@ export function answerMember(before: Announcing, now_ns: number): Announcing | u
   return now_ns - before.from_ns < MEMBER_NS ? undefined : announceMerged(before, now_ns);
 }
 
-/** What is due. Announcements that were missed while the process was held up are made up for by one. */
-export function announceDue(
-  before: Announcing,
-  now_ns: number,
-  isMerging: boolean,
-): { readonly announcing: Announcing; readonly isDue: boolean } {
-  const waits = isMerging && before.made === 0 && before.from_ns <= now_ns && now_ns < before.latest_ns;
-  if (waits) return { announcing: { ...before, from_ns: now_ns }, isDue: false };
-  const passed_ns = now_ns - before.from_ns;
-  const { at_ms } = before;
-  let due = before.made;
-  while (due < at_ms.length && at_ms[due]! * MS <= passed_ns) due++;
-  if (due === before.made) return { announcing: before, isDue: false };
-  return { announcing: { ...before, made: due, asked_ns: undefined }, isDue: true };
+/** What a tick does about announcements. */
+export interface AnnounceStep {
+  readonly announcing: Announcing;
+  readonly does: "nothing" | "ask" | "wait" | "announce";
 }
 
 /**
- * What is due may be announced when the others have just been asked, and none has answered that it schedules: after a network has
- * healed, an announcement must not come to another scheduler's clients before the two schedulers have met.
+ * What is due is announced when the others have just been asked, and none has answered that it schedules: after a network has
+ * healed, an announcement must not come to another scheduler's clients before the two schedulers have met. Those that
+ * were missed while the process was held up are made up for by one.
  */
-export function mayAnnounce(
-  { asked_ns }: Announcing,
-  peers: readonly PeerFacts[],
-  now_ns: number,
-): "ask" | "wait" | "hold" | "announce" {
-  if (asked_ns === undefined) return "ask";
-  if (peers.some((peer) => schedulesSince(peer, asked_ns))) return "hold";
-  return now_ns - asked_ns < ASKED_NS ? "wait" : "announce";
+export function stepAnnouncing(
+  before: Announcing,
+  { now_ns, peers, own }: Pick<ElectorInput, "now_ns" | "peers" | "own">,
+): AnnounceStep {
+  const { at_ms, from_ns, latest_ns, made, asked_ns } = before;
+  const waits = own.isMerging && made === 0 && from_ns <= now_ns && now_ns < latest_ns;
+  if (waits) return { announcing: { ...before, from_ns: now_ns }, does: "nothing" };
+  let due = made;
+  while (due < at_ms.length && at_ms[due]! * MS <= now_ns - from_ns) due++;
+  if (due === made) return { announcing: before, does: "nothing" };
+  if (asked_ns === undefined) return { announcing: { ...before, asked_ns: now_ns }, does: "ask" };
+  const isDisputed = peers.some((peer) => schedulesSince(peer, asked_ns));
+  if (isDisputed) return { announcing: { ...before, asked_ns: undefined }, does: "nothing" };
+  if (now_ns - asked_ns < ASKED_NS) return { announcing: before, does: "wait" };
+  return { announcing: { ...before, made: due, asked_ns: undefined }, does: "announce" };
 }
 
 const schedulesSince = (peer: PeerFacts, since_ns: number): boolean =>

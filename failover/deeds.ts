@@ -8,7 +8,6 @@ import type { Lease } from "../net/lease.ts";
 import type { PacketSocket } from "../net/packet-socket.ts";
 import type { Logger } from "../status/log.ts";
 import type { Echoes } from "./echoes.ts";
-import type { Raise } from "./actions.ts";
 import type { ElectorActions } from "./elector.ts";
 import type { EpochFile } from "./epoch-file.ts";
 import { logEvent } from "./events.ts";
@@ -77,7 +76,7 @@ export function carryOut(
   }
 }
 
-const raised = (lease: Lease, { from, to, former }: Raise): boolean =>
+const raised = (lease: Lease, { from, to, former }: NonNullable<ElectorActions["raise"]>): boolean =>
   lease.raiseEpoch(from, to, former) || lease.epoch() === to;
 
 function tellSender(

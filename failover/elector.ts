@@ -36,7 +36,7 @@ export function createElector(settings: ElectorSettings): Elector {
     started_ns: undefined,
     seen: 0,
     handOver: newHandOver(undefined),
-    announcing: newAnnouncing(0),
+    announcing: newAnnouncing(0, 0),
     busyUntil_ns: 0,
     stands: false,
     side: NO_SIDE,

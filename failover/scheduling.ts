@@ -1,6 +1,6 @@
 /** The step of a node that schedules: it renews its lease as long as nothing speaks against it. */
 import { schedulerIn } from "../conf/epoch.ts";
-import { announceDue, announceMerged, answerForeign, answerMember, mayAnnounce } from "./announcing.ts";
+import { announceMerged, answerForeign, answerMember, stepAnnouncing } from "./announcing.ts";
 import { stepHandOver, type Fitness, type HandOver } from "./hand-over.ts";
 import { countSide, judgeRival } from "./sides.ts";
 import { LEASE_NS } from "./timing.ts";
@@ -99,16 +99,9 @@ function announceWhatIsDue(turn: Turn): void {
     if (isForeign) tell(turn, "foreign-claim", { mac: one.mac });
     else tell(turn, "announces-again", { peer: one.number, reason: "it has announced the VIPs, too" });
   }
-  const { announcing, isDue } = announceDue(state.announcing, input.now_ns, input.own.isMerging);
-  if (!isDue) {
-    state.announcing = announcing;
-    return;
-  }
-  const step = mayAnnounce(state.announcing, input.peers, input.now_ns);
-  actions.announce = step === "announce";
-  actions.askNow ||= step === "ask";
-  actions.soon = step === "ask" || step === "wait";
-  if (step === "announce") state.announcing = announcing;
-  else if (step === "ask") state.announcing = { ...state.announcing, asked_ns: input.now_ns };
-  else if (step === "hold") state.announcing = { ...state.announcing, asked_ns: undefined };
+  const { announcing, does } = stepAnnouncing(state.announcing, input);
+  state.announcing = announcing;
+  actions.announce = does === "announce";
+  actions.askNow ||= does === "ask";
+  actions.soon = does === "ask" || does === "wait";
 }

@@ -1,6 +1,6 @@
 /** How a node comes into each of its roles. */
 import { counterOf, epochOf, schedulerIn } from "../conf/epoch.ts";
-import { announceDue, newAnnouncing } from "./announcing.ts";
+import { newAnnouncing } from "./announcing.ts";
 import { newHandOver } from "./hand-over.ts";
 import { OWN_SIDE } from "./sides.ts";
 import { LEASE_NS, MS } from "./timing.ts";
@@ -54,7 +54,7 @@ function beginScheduling({ state, actions, input }: Turn, epoch: number): void {
   state.handOver = newHandOver(own.handOverTo);
   state.objection = "";
   state.side = OWN_SIDE;
-  state.announcing = announceDue(newAnnouncing(now_ns), now_ns, false).announcing;
+  state.announcing = newAnnouncing(now_ns, 1);
   actions.until_ns = now_ns + LEASE_NS;
   actions.askNow = true;
   actions.announce = true;

@@ -57,6 +57,9 @@ export function tick(
     state.started_ns = input.now_ns;
     startLooking(turn, "it has just started");
   }
+  // What it has not heard up to now, it could not hear.
+  if (elector.role.kind === "contending" && !elector.stands && state.stands)
+    startLooking(turn, "it would take over again");
   takeSteps(turn);
   noteReturns(turn);
   tellStanding(turn, elector);

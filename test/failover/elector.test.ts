@@ -185,6 +185,18 @@ describe("a follower", () => {
     assert.equal(turns(desk, 2000, isClaim), Infinity);
   });
 
+  test("whose cable is in again asks everybody first: it could not hear them", () => {
+    const desk = followingDesk();
+    desk.input.own.hasCarrier = false;
+    for (const { number } of desk.peers) dies(desk, number);
+    turns(desk, 1000);
+    assert.ok(desk.kinds.includes("contends"));
+    desk.input.own.hasCarrier = true;
+    for (const { isHeard } of desk.peers) isHeard.fill(true);
+    assert.equal(turns(desk, 1000, isClaim), Infinity);
+    assert.equal(desk.state.role.kind, "following");
+  });
+
   test("holds a claim for at most a second while the scheduler answers pings", () => {
     const desk = followingDesk({ others: [2] });
     dies(desk, 2);

@@ -34,6 +34,7 @@ export function createElector(settings: ElectorSettings): Elector {
     settings,
     role: { kind: "looking", since_ns: 0 },
     started_ns: undefined,
+    ticked_ns: -Infinity,
     seen: 0,
     handOver: newHandOver(undefined),
     announcing: newAnnouncing(0, 0),

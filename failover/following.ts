@@ -51,13 +51,13 @@ function goOn(turn: Turn, watch: Watch): void {
   state.role = { kind: "following", watch };
 }
 
-/** The scheduler itself has asked this node to take over. */
+/** The scheduler itself has asked this node to take over: it asks again and again, as long as it wants that. */
 function takeOffer(turn: Turn): boolean {
   const { input, state, actions, settings } = turn;
   const { epoch, offered } = input.page;
   actions.clearsOffer = true;
   const isCurrent = offered === epoch && epoch === state.seen && schedulerIn(epoch) !== settings.number;
-  if (!isCurrent || !state.stands) return false;
+  if (!isCurrent || !state.stands || turn.isLate) return false;
   claim(turn, "the scheduler has handed over");
   return true;
 }

@@ -10,6 +10,7 @@ import type { Turn } from "./turn.ts";
 export function lookRound(turn: Turn, since_ns: number): void {
   const { input, settings, state } = turn;
   const { seen } = state;
+  turn.actions.clearsOffer = input.page.offered !== 0;
   // A look takes a tick at least, even where nobody can be asked.
   if (since_ns === input.now_ns && input.peers.length > 0) return;
   const scheduler = schedulerAmong(input.peers, seen);

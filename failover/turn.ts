@@ -22,6 +22,8 @@ export interface Elector {
   readonly role: Role;
   /** Undefined before the first tick. */
   readonly started_ns: number | undefined;
+  /** When the latest tick was. */
+  readonly ticked_ns: number;
   /** The latest epoch that the page had, or a peer told of. */
   readonly seen: number;
   readonly handOver: HandOver;
@@ -51,12 +53,16 @@ export interface Turn {
   readonly settings: ElectorSettings;
   readonly input: ElectorInput;
   readonly state: Writable<Elector>;
+  /** This node stood still, or has just begun: what it is asked to do may be called off by now. */
+  readonly isLate: boolean;
   readonly actions: Writable<ElectorActions>;
   readonly events: ElectorEvent[];
 }
 
 /** Without a turn of its scheduler process for so long, a node does not stand. */
 const TURNED_NS = 1000 * MS;
+/** Six ticks. */
+const LATE_NS = 30 * MS;
 const NOBODY: readonly number[] = [];
 const NO_PACES: ReadonlyMap<number, number> = new Map();
 
@@ -65,6 +71,7 @@ export function beginTurn(before: Elector, input: ElectorInput): Turn {
   const { settings } = before;
   const events: ElectorEvent[] = [];
   const stands = standsNow(settings, input);
+  const isLate = input.now_ns - before.ticked_ns >= LATE_NS;
   const seen = latestEpoch(input.peers, Math.max(before.seen, input.page.epoch));
   const actions: Turn["actions"] = {
     raise: undefined,
@@ -84,7 +91,8 @@ export function beginTurn(before: Elector, input: ElectorInput): Turn {
     canStop: false,
     events,
   };
-  return { settings, input, state: { ...before, seen, stands }, actions, events };
+  const state = { ...before, seen, stands, ticked_ns: input.now_ns };
+  return { settings, input, state, isLate, actions, events };
 }
 
 /** Whether this node could schedule now. */

@@ -185,6 +185,21 @@ describe("a follower", () => {
     assert.equal(turns(desk, 2000, isClaim), Infinity);
   });
 
+  test("that stood still, or has just begun, takes an offer only when it comes again", () => {
+    const stalled = followingDesk();
+    stalled.input.page.offered = EPOCH;
+    assert.equal(turn(stalled, 100 * MS).raise, undefined);
+    assert.equal(stalled.input.page.offered, 0, "it is called off here");
+    stalled.input.page.offered = EPOCH;
+    assert.ok(isClaim(turn(stalled)));
+    const fresh = deskOf();
+    fresh.input.page.epoch = EPOCH;
+    fresh.input.page.offered = EPOCH;
+    for (const { number } of fresh.peers) says(fresh, number, { epoch: EPOCH, flags: LEASED | STANDS });
+    assert.equal(turns(fresh, 1000, isClaim), Infinity);
+    assert.equal(fresh.input.page.offered, 0);
+  });
+
   test("whose cable is in again asks everybody first: it could not hear them", () => {
     const desk = followingDesk();
     desk.input.own.hasCarrier = false;

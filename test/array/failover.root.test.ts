@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, afterEach, before, describe, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { labHealPartition, labPartition } from "../../lab/cuts.ts";
+import { labHealPartition } from "../../lab/cuts.ts";
 import {
   type Death,
   faultOf,
@@ -21,10 +21,8 @@ import { type RunningFlows, startFlows } from "../../lab/flow-tools.ts";
 import {
   labCut,
   labDown,
-  labExec,
   labHeal,
   labKill,
-  labShow,
   labSignal,
   labSignalProcess,
   labStartNode,
@@ -32,57 +30,32 @@ import {
 } from "../../lab/lab.ts";
 import { synFlood } from "../../lab/packet-tools.ts";
 import { hostNamed } from "../../lab/planned-host.ts";
-import type { Probe, ProbePlan } from "../../lab/probe-report.ts";
-import { type RunningProbes, startProbes } from "../../lab/probe-tools.ts";
 import { labHandover, labSchedulerSoon } from "../../lab/scheduler.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
-import {
-  type Agreement,
-  agreement,
-  answering,
-  disagreement,
-  type LeasePages,
-  openLeasePages,
-  stableAgreement,
-} from "../chaos/leases.ts";
-import { writeConfig } from "../chaos/load.ts";
+import { type Agreement, agreement, answering, type LeasePages, openLeasePages } from "../chaos/leases.ts";
+import { allUp } from "../chaos/all-up.ts";
+import { VIPS, writeConfig } from "../chaos/load.ts";
+import { partAndHeal, sidesNamed } from "../chaos/parting.ts";
 import { partitionsOf } from "../chaos/takeover-rounds.ts";
 
 const LAB = `f${process.pid}`;
 const DIR = mkdtempSync(join(tmpdir(), "dlba-failover-"));
-const VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
 const NODES = ["node1", "node2", "node3"] as const;
 /** One for each side that the nodes can be parted into. */
 const CLIENTS = ["client", "client2", "client3"] as const;
 /** A takeover takes some 60 ms on a machine that has nothing else to do. */
 const TAKEN_OVER_WITHIN_MS = 1500;
-const WITHIN_MS = 30_000;
-/** Below the second after which TCP sends a SYN again: a probe that lost one has failed. */
-const PROBE_WITHIN_MS = 900;
-const SERVED_WITHIN_MS = 10_000;
-const STRETCH_MS = 1000;
 /** After healing: what is asked for is 200 ms; the rest is what a busy machine may be late by. */
-const ANNOUNCED_WITHIN_MS = 2000;
-const KNOWN_WITHIN_MS = 8000;
 const HEALED_WITHIN_MS = 600;
-const STABLE = { within_ms: 5000, stable_ms: 250 };
 
 let state: LabState;
 let pages: LeasePages;
 
 const scheduler = async (): Promise<string> => labSchedulerSoon(LAB);
 
-async function allUp(): Promise<void> {
-  const deadline_ms = performance.now() + WITHIN_MS;
-  for (;;) {
-    const table = (await labShow(LAB, await scheduler(), "nodes").catch(() => ({ nodes: [] }))) as {
-      readonly nodes: readonly { readonly state: string }[];
-    };
-    if (table.nodes.length > 0 && table.nodes.every(({ state }) => state === "up")) break;
-    assert.ok(performance.now() < deadline_ms, `not all are up: ${JSON.stringify(table)}`);
-    await sleep(50);
-  }
+async function settled(): Promise<void> {
+  assert.equal((await allUp(LAB)).wrong, "");
   assert.equal((await agreement(pages, NODES, TAKEN_OVER_WITHIN_MS)).wrong, "");
 }
 
@@ -145,34 +118,19 @@ function noneLost(t: TestContext, flows: readonly Flow[], deaths: readonly Death
   assert.ok(flows.some(({ answers }) => answers > 0));
 }
 
-/** The one that the i-th client asks. */
-const vipOf = (i: number): string => VIPS[i % VIPS.length]!;
-
-/** Where a client's neighbour cache has a VIP. */
-async function neighbourOf(client: string, vip: string): Promise<string> {
-  const { stdout } = await labExec(LAB, client, ["ip", "neigh", "show", "to", vip]);
-  return / lladdr (\S+)/.exec(stdout)?.[1] ?? "";
-}
-
-const probePlan = (host: string): ProbePlan => ({
-  host,
-  port: 80,
-  path: "/id",
-  every_ms: 20,
-  answer_within_ms: PROBE_WITHIN_MS,
-});
+const rounded = (ms: number): string => `${Math.round(ms)} ms`;
 
 describe("failover", () => {
   before(async () => {
     const configFile = writeConfig(DIR, [1, 2, 3]);
     ({ state } = await labUp({ name: LAB, configFile, clients: CLIENTS.length }));
     pages = openLeasePages(state);
-    await allUp();
+    await settled();
   });
   afterEach(async () => {
     await labHealPartition(LAB);
     for (const node of NODES) await labHeal(LAB, node);
-    await allUp();
+    await settled();
   });
   after(async () => {
     pages.close();
@@ -290,100 +248,20 @@ describe("failover", () => {
   });
 
   for (const sides of partitionsOf(NODES.length)) {
-    const count = Math.max(...sides) + 1;
-    const groups = Array.from({ length: count }, (_, side) => NODES.filter((_, i) => sides[i] === side));
-    const title = groups.map((nodes) => nodes.join("+")).join(" | ");
+    const title = sidesNamed(NODES, sides)
+      .map((nodes) => nodes.join("+"))
+      .join(" | ");
     test(`parted into ${title}, each side serves its clients; healed, one schedules and all are served`, async (t) => {
-      const clients = CLIENTS.slice(0, count);
-      const probes = clients.map((client, i) => startProbes(LAB, client, probePlan(vipOf(i))));
-      try {
-        await sleep(500);
-        await partAndServe(t, groups, probes);
-        await healAndServe(t, probes);
-      } finally {
-        await Promise.all(probes.map(async (each) => each.stop()));
-      }
+      const { parted, healed, known_ms } = await partAndHeal(
+        { state, pages, nodes: NODES, clients: CLIENTS, vips: VIPS },
+        sides,
+      );
+      t.diagnostic(
+        `parted: ${parted.map((each) => `${each.scheduler} ${rounded(each.took_ms)}`).join(", ")}`,
+      );
+      t.diagnostic(`healed: only ${healed.scheduler} schedules after ${rounded(healed.took_ms)}`);
+      t.diagnostic(`its clients know it after ${known_ms.map(rounded).join(", ")}`);
+      assert.ok(healed.took_ms < HEALED_WITHIN_MS, `one schedules only after ${healed.took_ms} ms`);
     });
   }
 });
-
-async function partAndServe(
-  t: TestContext,
-  groups: readonly (readonly string[])[],
-  probes: readonly RunningProbes[],
-): Promise<void> {
-  await labPartition(
-    LAB,
-    groups.map((nodes, i) => [...nodes, CLIENTS[i]!]),
-  );
-  const agreed = await Promise.all(
-    groups.map(async (nodes) => agreement(pages, nodes, TAKEN_OVER_WITHIN_MS)),
-  );
-  assert.deepEqual(
-    agreed.map(({ wrong }) => wrong),
-    groups.map(() => ""),
-  );
-  t.diagnostic(
-    `parted: ${agreed.map((each) => `${each.scheduler} ${Math.round(each.took_ms)} ms`).join(", ")}`,
-  );
-  await servedBy(probes, groups);
-}
-
-/**
- * Waits until all probes of a stretch of time were answered, each client's by the nodes that it sees: buckets of nodes
- * that can't be reached move first.
- */
-async function servedBy(
-  probes: readonly RunningProbes[],
-  groups: readonly (readonly string[])[],
-): Promise<void> {
-  const deadline_ms = performance.now() + SERVED_WITHIN_MS;
-  for (;;) {
-    const from_ms = monotonicNow_ms();
-    await sleep(STRETCH_MS);
-    const wrong = probes.flatMap((each, i) => misserved(each.ended(), from_ms, groups[i]!));
-    if (wrong.length === 0) return;
-    assert.ok(performance.now() < deadline_ms, JSON.stringify(wrong));
-  }
-}
-
-/** What did not go as it should since a moment: probes that failed, or were answered by a node that is out of sight. */
-function misserved(probes: readonly Probe[], from_ms: number, nodes: readonly string[]): unknown[] {
-  const ended = probes.filter(({ ended_ms }) => ended_ms >= from_ms);
-  const addresses = new Set(nodes.flatMap((node) => hostNamed(state.hosts, node).addresses));
-  const wrong = ended.filter(({ error, node }) => error !== null || !addresses.has(node));
-  return ended.length < 5 ? [`${ended.length} probes`, ...wrong] : wrong;
-}
-
-async function healAndServe(t: TestContext, probes: readonly RunningProbes[]): Promise<void> {
-  // Of the time that it takes, some is the healing's own.
-  const [found] = await Promise.all([stableAgreement(pages, NODES, STABLE), labHealPartition(LAB)]);
-  const healed_ms = monotonicNow_ms();
-  const { scheduler: now, epoch, took_ms, wrong } = found;
-  assert.equal(wrong, "");
-  t.diagnostic(`healed: only ${now} schedules after ${Math.round(took_ms)} ms`);
-  assert.ok(took_ms < HEALED_WITHIN_MS, `one schedules only after ${took_ms} ms`);
-  // It announces itself when its table knows the other one's connections: then whoever had that one in its neighbour cache
-  // sends to it, and nobody else answers all the while.
-  const until_ms = healed_ms + ANNOUNCED_WITHIN_MS;
-  while (monotonicNow_ms() < until_ms) {
-    const facts = pages.read(NODES);
-    assert.equal(disagreement(facts, monotonicNow_ms()), "");
-    assert.equal(facts[0]?.epoch, epoch);
-    await sleep(1);
-  }
-  const { mac } = hostNamed(state.hosts, now);
-  for (const [i] of probes.entries()) {
-    let found = await neighbourOf(CLIENTS[i]!, vipOf(i));
-    while (found !== mac && monotonicNow_ms() < healed_ms + KNOWN_WITHIN_MS) {
-      await sleep(50);
-      found = await neighbourOf(CLIENTS[i]!, vipOf(i));
-    }
-    t.diagnostic(`${CLIENTS[i]} knows it ${Math.round(monotonicNow_ms() - healed_ms)} ms after healing`);
-    assert.equal(found, mac, CLIENTS[i]);
-  }
-  await servedBy(
-    probes,
-    probes.map(() => NODES),
-  );
-}

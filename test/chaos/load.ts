@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { FlowGroup, FlowPlan } from "../../lab/flow-report.ts";
 
-const VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
+export const VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
 const WEBS = 3;
 const BUCKET_TIMEOUT_S = 2;
 export const NODES = [1, 2, 3, 4] as const;

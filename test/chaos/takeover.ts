@@ -16,10 +16,10 @@ import { holdCables } from "../../lab/cables.ts";
 import { faultOf, figuresOf, type Flow, monotonicNow_ms } from "../../lab/flow-report.ts";
 import { startFlows } from "../../lab/flow-tools.ts";
 import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labDown, labShow } from "../../lab/lab.ts";
-import { labSchedulerSoon } from "../../lab/scheduler.ts";
+import { labDown } from "../../lab/lab.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
+import { allUp } from "./all-up.ts";
 import { agreement, openLeasePages, stableAgreement } from "./leases.ts";
 import { type Levels, levelsOf, risen } from "./levels.ts";
 import { takeoverPlan, writeConfig } from "./load.ts";
@@ -30,7 +30,6 @@ import { type Fault, FAULTS, planFaults } from "./takeover-rounds.ts";
 const AGREE_WITHIN_MS = 5000;
 /** And stays it: a lease that nobody renews any more lasts for 150 ms. */
 const STABLE = { within_ms: AGREE_WITHIN_MS, stable_ms: 250 };
-const ALL_UP_WITHIN_MS = 30_000;
 const LEVELS_EVERY = 50;
 const ROUND_MOST_S = 40;
 const MAX_SHOWN_ERRORS = 10;
@@ -61,31 +60,6 @@ function countOf(name: "rounds" | "seed" | "nodes", least: number, most: number)
   if (Number.isInteger(count) && count >= least && count <= most) return count;
   console.error(`--${name} takes a number from ${least} to ${most}`);
   process.exit(2);
-}
-
-/** Waits until the scheduler's table says that all nodes are up: then each has the whole bucket table. */
-async function allUp(lab: string): Promise<{ allUp_ms: number; wrong: string }> {
-  const started_ms = monotonicNow_ms();
-  for (;;) {
-    const rows = await nodeRows(lab);
-    const allUp_ms = monotonicNow_ms() - started_ms;
-    const notUp = rows.filter(({ state }) => state !== "up");
-    if (rows.length > 0 && notUp.length === 0) return { allUp_ms, wrong: "" };
-    if (allUp_ms > ALL_UP_WITHIN_MS) return { allUp_ms, wrong: `not up: ${JSON.stringify(notUp)}` };
-    await sleep(20);
-  }
-}
-
-type NodeRow = { readonly name: string; readonly state: string };
-
-/** None when the scheduler's processes are just being started again, or another node takes over. */
-async function nodeRows(lab: string): Promise<readonly NodeRow[]> {
-  try {
-    const table = await labShow(lab, await labSchedulerSoon(lab), "nodes");
-    return (table as { readonly nodes: readonly NodeRow[] }).nodes;
-  } catch {
-    return [];
-  }
 }
 
 async function runRound(array: ChaosArray, fault: Fault): Promise<RoundReport> {

@@ -6,7 +6,7 @@ import { ANNOUNCE_AGAIN_AT_MS, ANNOUNCE_AT_MS } from "../conf/limits.ts";
 import { HEARTBEAT_LEASED } from "../net/heartbeat.ts";
 import type { ElectorInput, PeerFacts } from "./facts.ts";
 import { hasAnswered, latestOf } from "./peers.ts";
-import { MERGE_MOST_NS, MERGE_NS, MS } from "./timing.ts";
+import { MERGE_MOST_NS, MERGE_NS, MS, PEER_HEARTBEAT_NS } from "./timing.ts";
 
 /** A foreign claim is answered at most this often: two that both insist must not flood the segment. */
 const FOREIGN_NS = 1000 * MS;
@@ -15,12 +15,23 @@ const MEMBER_NS = 100 * MS;
 
 /** The others have so long to answer before an announcement that they schedule, too. */
 const ASKED_NS = MS;
+/**
+ * While somebody is silent the network may be cut in two, and mostly not for long: once its own clients know, a scheduler
+ * announces nothing for so long, lest that come to the other side's clients in the instant of healing.
+ */
+const QUIET_NS = 3000 * MS;
+/** By then a scheduler's own clients have had its first announcements. */
+const FIRST_NS = 150 * MS;
+/** Two questions that were not answered in calm times. */
+const SILENT_NS = 2 * PEER_HEARTBEAT_NS;
 
 export interface Announcing {
   /** When, counted from the series' beginning. */
   readonly at_ms: readonly number[];
   /** The series counts from here. */
   readonly from_ns: number;
+  /** From here on it is kept back while somebody is silent. */
+  readonly quiet_ns: number;
   /** Till then it waits for a merge of tables that is under way. */
   readonly latest_ns: number;
   /** How many of its announcements have been made. */
@@ -35,6 +46,7 @@ export interface Announcing {
 export const newAnnouncing = (now_ns: number, made: number): Announcing => ({
   at_ms: ANNOUNCE_AT_MS,
   from_ns: now_ns,
+  quiet_ns: now_ns + FIRST_NS,
   latest_ns: now_ns,
   made,
   asked_ns: undefined,
@@ -46,6 +58,7 @@ export const announceMerged = (before: Announcing, now_ns: number): Announcing =
   ...before,
   at_ms: ANNOUNCE_AGAIN_AT_MS,
   from_ns: now_ns + MERGE_NS,
+  quiet_ns: now_ns,
   latest_ns: now_ns + MERGE_MOST_NS,
   made: 0,
   asked_ns: undefined,
@@ -83,6 +96,9 @@ export function stepAnnouncing(
   const { at_ms, from_ns, latest_ns, made, asked_ns } = before;
   const waits = own.isMerging && made === 0 && from_ns <= now_ns && now_ns < latest_ns;
   if (waits) return { announcing: { ...before, from_ns: now_ns }, does: "nothing" };
+  const isQuiet = now_ns >= before.quiet_ns && now_ns - from_ns < QUIET_NS;
+  if (isQuiet && peers.some((peer) => now_ns - latestOf(peer).answered_ns > SILENT_NS))
+    return { announcing: before, does: "nothing" };
   let due = made;
   while (due < at_ms.length && at_ms[due]! * MS <= now_ns - from_ns) due++;
   if (due === made) return { announcing: before, does: "nothing" };

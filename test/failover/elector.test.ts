@@ -369,6 +369,24 @@ describe("a scheduler", () => {
     assert.equal(desk.actions.soon, false);
   });
 
+  test("keeps quiet after its first announcements while somebody is silent, but not for long", () => {
+    const desk = followingDesk();
+    dies(desk, 2);
+    says(desk, 3, { flags: STANDS });
+    turns(desk, 500, isClaim);
+    const claimed_ns = desk.input.now_ns;
+    const at_ms: number[] = [];
+    turns(desk, 12_000, ({ announce }) => {
+      if (announce) at_ms.push(Math.round((desk.input.now_ns - claimed_ns) / MS));
+      return false;
+    });
+    assert.deepEqual(
+      at_ms.map((ms) => Math.floor(ms / 50)),
+      [0, 1, 2, 60, 200],
+      `${at_ms.join()} ms`,
+    );
+  });
+
   test("announces again when the node that it has succeeded answers again, however soon", () => {
     const desk = followingDesk();
     dies(desk, 2);

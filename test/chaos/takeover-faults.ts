@@ -35,6 +35,8 @@ export interface Inflicted {
   /** What was wrong before it was healed; empty when nothing was. */
   readonly wrong: string;
   readonly note?: string;
+  /** What was asked for did not come about, which by itself is no fault. */
+  readonly isMissed?: boolean;
 }
 
 /** Carries out a fault, from beginning to healing. `scheduler` is the node that schedules before it. */
@@ -145,7 +147,10 @@ async function partition(array: ChaosArray, { sides, for_ms }: Fault): Promise<I
   return { victim: "", takenOver_ms: Math.max(...agreed.map(({ took_ms }) => took_ms)), wrong, note };
 }
 
-/** Planned: it may be refused while the other node is not in step, but not again and again. */
+/**
+ * Planned: it may be refused while the other node is not in step, but not again and again; and where the machine stands still
+ * just then, another node may take over.
+ */
 async function handOver(array: ChaosArray, to: string | undefined, scheduler: string): Promise<Inflicted> {
   const started_ms = monotonicNow_ms();
   let refusal = "";
@@ -155,10 +160,12 @@ async function handOver(array: ChaosArray, to: string | undefined, scheduler: st
     if (refusal !== "") refusals++;
   } while (refusal !== "" && refusals < HANDOVER_TRIES);
   const note = refusals === 0 ? "" : `refused ${refusals} times`;
-  if (refusal !== "") return { victim: to ?? "", wrong: refusal, note };
+  const victim = to ?? "";
+  if (refusal !== "") return { victim, wrong: "", note: `${note}: ${refusal}`, isMissed: true };
   const isFit = (now: string): boolean => (to === undefined ? now !== scheduler : now === to);
   const { wrong } = await agreement(array.pages, array.nodes, TAKEN_OVER_WITHIN_MS, isFit);
-  return { victim: to ?? "", takenOver_ms: monotonicNow_ms() - started_ms, wrong, note };
+  if (wrong !== "") return { victim, wrong: "", note: `without effect: ${wrong}`, isMissed: true };
+  return { victim, takenOver_ms: monotonicNow_ms() - started_ms, wrong, note };
 }
 
 /** Why it was refused; empty when it was not. */

@@ -33,6 +33,7 @@ const STABLE = { within_ms: AGREE_WITHIN_MS, stable_ms: 250 };
 const LEVELS_EVERY = 50;
 const ROUND_MOST_S = 40;
 const MAX_SHOWN_ERRORS = 10;
+const MISSED_SHARE = 0.1;
 
 interface RoundReport extends Inflicted {
   readonly kind: Fault["kind"];
@@ -147,6 +148,7 @@ function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: num
     ...reports.flatMap((report, i) => (report.wrong === "" ? [] : [`round ${i + 1}: ${report.wrong}`])),
     ...lost.slice(0, MAX_SHOWN_ERRORS).map((flow) => lostLine(array.state, flow, reports)),
     ...risen(levels),
+    ...missed(reports),
     ...(answers === 0 ? ["no request was answered"] : []),
   ];
   const figures = figuresOf(flows, array.deaths);
@@ -159,6 +161,15 @@ function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: num
   const said = `${lost.length} errors on connections whose nodes were there, ${reports.length} rounds`;
   say(`${ok ? "Good" : "NOT GOOD"}: ${said}. Seed ${seed}.`);
   return { ok, seed, rounds: reports.length, flows: figures, kinds, levels, errors: lost.length, wrong };
+}
+
+/** A hand-over may fail now and then, but not as a rule. */
+function missed(reports: readonly RoundReport[]): string[] {
+  const handovers = reports.filter(({ kind }) => kind === "handover");
+  const count = handovers.filter(({ isMissed }) => isMissed === true).length;
+  return count <= handovers.length * MISSED_SHARE
+    ? []
+    : [`${count} of ${handovers.length} hand-overs failed`];
 }
 
 /** Median and longest times of each kind of fault. */

@@ -10,7 +10,7 @@ import { inStep, recordFlags, setLiving, versionOf } from "./feed/feed.ts";
 import { hasBit, type Held } from "./feed/feed-message.ts";
 import { NODE_UP } from "./layout.ts";
 import type { DirectHost } from "./machine.ts";
-import { addMerge, createMerging, mergeTurn, type Merged, type Merging } from "./merging.ts";
+import { addMerge, createMerging, mergeTurn, noteHeld, type Merged, type Merging } from "./merging.ts";
 import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./nodes/members.ts";
 import type { SweepChange } from "./nodes/sweep.ts";
 import { flagsOf, type NodeState } from "./plane/interface-maps.ts";
@@ -268,6 +268,7 @@ export function takeHeld(
   const since = deciding.emptySince.get(number);
   member.connectionsLeft = since === undefined || version >= since ? connections : Math.max(1, connections);
   release(deciding.steering, number, version, (bucket) => hasBit(bits, bucket));
+  noteHeld(deciding.merging, number, bits, now_ns);
   judge(deciding, now_ns);
   deciding.effects.feedChanged();
 }

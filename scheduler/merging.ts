@@ -37,8 +37,10 @@ interface Merge {
 export interface Merging {
   /** One for each node at most, oldest first. */
   merges: Merge[];
-  /** What nodes have told last, by number. */
+  /** What nodes have told last of all their connections, by number. */
   readonly told: Map<number, Told>;
+  /** What they have told last of connections of buckets whose previous nodes they are, by number. */
+  readonly held: Map<number, Pick<Told, "bits" | "at_ns">>;
   /** Of all there have been. */
   merged: number;
   lost: number;
@@ -48,8 +50,10 @@ interface Told {
   readonly at_ns: bigint;
   /** When it has first told in this conflict. */
   readonly from_ns: bigint;
+  /** For how many of its buckets there was no room when it told before, in this conflict. */
+  lost: number;
 }
-/** What came of what a node has told. */
+/** What came of what a node has told. `lost`: so many more than when it told before. */
 export type Merged = Pick<Merge, "number" | "merged" | "lost">;
 export interface MergeInput {
   readonly now_ns: bigint;
@@ -58,7 +62,13 @@ export interface MergeInput {
 }
 
 /** Nothing to merge yet. */
-export const createMerging = (): Merging => ({ merges: [], told: new Map(), merged: 0, lost: 0 });
+export const createMerging = (): Merging => ({
+  merges: [],
+  told: new Map(),
+  held: new Map(),
+  merged: 0,
+  lost: 0,
+});
 
 /** A node has told which buckets it has connections of. What it told before counts no more. */
 export function addMerge(
@@ -69,8 +79,8 @@ export function addMerge(
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
   const before = merging.told.get(number);
-  const from_ns = before !== undefined && isFresh(before, now_ns) ? before.from_ns : now_ns;
-  merging.told.set(number, { bits, at_ns: now_ns, from_ns });
+  const { from_ns, lost } = isFresh(before, now_ns) ? before : { from_ns: now_ns, lost: 0 };
+  merging.told.set(number, { bits, at_ns: now_ns, from_ns, lost });
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
@@ -84,7 +94,14 @@ export function addMerge(
   merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
 }
 
-const isFresh = ({ at_ns }: Told, now_ns: bigint): boolean => now_ns - at_ns < TOLD_NS;
+/** A node has told of its connections of buckets whose previous node it is. */
+export function noteHeld({ held }: Merging, number: number, bits: Uint8Array, at_ns: bigint): void {
+  held.set(number, { bits, at_ns });
+}
+
+function isFresh<T extends { readonly at_ns: bigint }>(told: T | undefined, now_ns: bigint): told is T {
+  return told !== undefined && now_ns - told.at_ns < TOLD_NS;
+}
 
 /**
  * Merges what one turn may. A node hears of the end when all living nodes know of its connections, and those of others that
@@ -96,14 +113,19 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
   for (const merge of merging.merges) {
     if (merge.done === undefined) budget -= look(merging, merge, steering, { now_ns: input.now_ns, budget });
   }
-  const told = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
-  merging.merges = merging.merges.filter((merge) => !told.includes(merge));
-  for (const { number, merged, lost } of told) {
-    tellMerged(steering.feed, number);
-    merging.merged += merged;
-    merging.lost += lost;
-  }
-  return told;
+  const over = merging.merges.filter((merge) => isOver(merging, merge, steering, input));
+  merging.merges = merging.merges.filter((merge) => !over.includes(merge));
+  return over.map((merge) => end(merging, steering, merge));
+}
+
+function end(merging: Merging, steering: Steering, { number, merged, lost: all }: Merge): Merged {
+  const told = merging.told.get(number)!;
+  const lost = all - told.lost;
+  told.lost = all;
+  tellMerged(steering.feed, number);
+  merging.merged += merged;
+  merging.lost += lost;
+  return { number, merged, lost };
 }
 
 /** Looks at no more buckets than there is budget for; returns how many that were. */
@@ -133,14 +155,15 @@ function look(
 
 /** Whether a bucket may wait on for something to change. Who has just told of connections, too, won't make room. */
 function mayWait(
-  { told }: Merging,
+  { told, held }: Merging,
   { from_ns }: Merge,
   bucket: number,
   { inPlaceOf, now_ns }: { readonly inPlaceOf: number | undefined; readonly now_ns: bigint },
 ): boolean {
   if (inPlaceOf === undefined) return now_ns - from_ns < WAIT_NS;
-  const other = told.get(inPlaceOf);
-  const isTaken = other !== undefined && isFresh(other, now_ns) && hasBit(other.bits, bucket);
+  const isTaken = [told.get(inPlaceOf), held.get(inPlaceOf)].some(
+    (other) => isFresh(other, now_ns) && hasBit(other.bits, bucket),
+  );
   return !isTaken && now_ns - from_ns < ROOM_NS;
 }
 

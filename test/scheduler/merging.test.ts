@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FOLLOW_GRACE_MS, STEER_CHANGES } from "../../conf/limits.ts";
 import { acknowledged, createFeed, due, ready, setLiving, welcome } from "../../scheduler/feed/feed.ts";
 import { bitmapOf, type Hello } from "../../scheduler/feed/feed-message.ts";
-import { addMerge, createMerging, mergeTurn } from "../../scheduler/merging.ts";
+import { addMerge, createMerging, mergeTurn, noteHeld } from "../../scheduler/merging.ts";
 import { createPolicy, type Condition } from "../../scheduler/policy/policy.ts";
 import {
   createSteering,
@@ -181,6 +181,27 @@ test("where two nodes have told of connections, neither waits for the other one 
   addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns: 0n });
   for (let turn = 0; turn < 3; turn++) mergeTurn(merging, steering, at(2n));
   assert.deepEqual([merging.merges.length, merging.merged, merging.lost], [0, 2, 1]);
+});
+
+test("nor does who has a bucket's connections, as its previous node, by what it told in its last round", () => {
+  const { steering, merging } = connected();
+  addMerge(merging, steering, { number: 3, bits: bitsOf(5, 6), now_ns: 0n });
+  mergeTurn(merging, steering, at(1n));
+  settleReady(steering, ready(steering.feed));
+  merging.told.delete(3);
+  noteHeld(merging, 3, bitsOf(5), 1n);
+  for (const lost of [1, 0]) {
+    addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns: 2n });
+    mergeTurn(merging, steering, at(2n));
+    assert.equal(merging.merges.length, 1, "bucket 6 may wait for room, for two rounds");
+    const ended = mergeTurn(merging, steering, at(2n + 2000n * MS));
+    assert.deepEqual(
+      ended.map((one) => one.lost),
+      [lost === 1 ? 2 : 0],
+      "what is lost is told once",
+    );
+  }
+  assert.equal(merging.lost, 2);
 });
 
 test("a previous node that tells that it has no connections makes room for one that has", () => {

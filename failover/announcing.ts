@@ -30,10 +30,10 @@ export interface Announcing {
   readonly at_ms: readonly number[];
   /** The series counts from here. */
   readonly from_ns: number;
-  /** From here on it is kept back while somebody is silent. */
-  readonly quiet_ns: number;
   /** Till then it waits for a merge of tables that is under way. */
   readonly latest_ns: number;
+  /** Whose clients it waits for, as that node sends their frames on meanwhile: when it falls silent nothing is waited for. */
+  readonly after: number | undefined;
   /** How many of its announcements have been made. */
   readonly made: number;
   /** When the others were asked whether anything speaks against the one that is due; undefined: not yet. */
@@ -46,20 +46,20 @@ export interface Announcing {
 export const newAnnouncing = (now_ns: number, made: number): Announcing => ({
   at_ms: ANNOUNCE_AT_MS,
   from_ns: now_ns,
-  quiet_ns: now_ns + FIRST_NS,
   latest_ns: now_ns,
+  after: undefined,
   made,
   asked_ns: undefined,
   foreign_ns: -Infinity,
 });
 
-/** The series begins anew, when the table knows the connections of whoever has scheduled, too. */
-export const announceMerged = (before: Announcing, now_ns: number): Announcing => ({
+/** The series begins anew, when the table knows the connections of a node that has scheduled, too. */
+export const announceMerged = (before: Announcing, now_ns: number, after: number): Announcing => ({
   ...before,
   at_ms: ANNOUNCE_AGAIN_AT_MS,
   from_ns: now_ns + MERGE_NS,
-  quiet_ns: now_ns,
   latest_ns: now_ns + MERGE_MOST_NS,
+  after,
   made: 0,
   asked_ns: undefined,
 });
@@ -74,8 +74,8 @@ export function answerForeign(before: Announcing, now_ns: number): Announcing | 
  * Another node claims a VIP: undefined when announcements have just begun, or are about to. It schedules, too, for a moment; heartbeats
  * settle that.
  */
-export function answerMember(before: Announcing, now_ns: number): Announcing | undefined {
-  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceMerged(before, now_ns);
+export function answerMember(before: Announcing, now_ns: number, number: number): Announcing | undefined {
+  return now_ns - before.from_ns < MEMBER_NS ? undefined : announceMerged(before, now_ns, number);
 }
 
 /** What a tick does about announcements. */
@@ -90,17 +90,21 @@ export interface AnnounceStep {
  * were missed while the process was held up are made up for by one.
  */
 export function stepAnnouncing(
-  before: Announcing,
+  series: Announcing,
   { now_ns, peers, own }: Pick<ElectorInput, "now_ns" | "peers" | "own">,
 ): AnnounceStep {
+  const silent = peers.filter((peer) => now_ns - latestOf(peer).answered_ns > SILENT_NS);
+  const isForsaken = silent.some(({ number }) => number === series.after);
+  const begun = { from_ns: Math.min(now_ns, series.from_ns), latest_ns: now_ns, after: undefined };
+  const before = isForsaken ? { ...series, ...begun } : series;
   const { at_ms, from_ns, latest_ns, made, asked_ns } = before;
-  const waits = own.isMerging && made === 0 && from_ns <= now_ns && now_ns < latest_ns;
+  const passed_ns = now_ns - from_ns;
+  const waits = own.isMerging && made === 0 && passed_ns >= 0 && now_ns < latest_ns;
   if (waits) return { announcing: { ...before, from_ns: now_ns }, does: "nothing" };
-  const isQuiet = now_ns >= before.quiet_ns && now_ns - from_ns < QUIET_NS;
-  if (isQuiet && peers.some((peer) => now_ns - latestOf(peer).answered_ns > SILENT_NS))
+  if (silent.length > 0 && passed_ns >= FIRST_NS && passed_ns < QUIET_NS)
     return { announcing: before, does: "nothing" };
   let due = made;
-  while (due < at_ms.length && at_ms[due]! * MS <= now_ns - from_ns) due++;
+  while (due < at_ms.length && at_ms[due]! * MS <= passed_ns) due++;
   if (due === made) return { announcing: before, does: "nothing" };
   if (asked_ns === undefined) return { announcing: { ...before, asked_ns: now_ns }, does: "ask" };
   const isDisputed = peers.some((peer) => schedulesSince(peer, asked_ns));

@@ -103,7 +103,7 @@ function noteReturns(turn: Turn): void {
   }
   state.answers = answers;
   if (back === undefined || role.kind !== "scheduling") return;
-  state.announcing = announceMerged(state.announcing, input.now_ns);
+  state.announcing = announceMerged(state.announcing, input.now_ns, back);
   tell(turn, "announces-again", { peer: back, reason: "that node is back" });
 }
 

@@ -53,7 +53,7 @@ function goOn(turn: Turn): void {
   const reason = `the scheduler that it has met has fewer nodes on its side than ${side.nodes}`;
   claim(turn, reason, state.seen);
   state.side = { ...side, disputed_ns: undefined };
-  state.announcing = announceMerged(state.announcing, input.now_ns);
+  state.announcing = announceMerged(state.announcing, input.now_ns, schedulerIn(state.seen)!);
   actions.announce = false;
 }
 
@@ -92,11 +92,13 @@ function tellOffers(turn: Turn, { offer: before, answeredWish }: HandOver): void
 function announceWhatIsDue(turn: Turn): void {
   const { state, actions, input } = turn;
   for (const one of input.vipClaims) {
-    const isForeign = one.kind === "foreign";
-    const answer = (isForeign ? answerForeign : answerMember)(state.announcing, input.now_ns);
+    const answer =
+      one.kind === "foreign"
+        ? answerForeign(state.announcing, input.now_ns)
+        : answerMember(state.announcing, input.now_ns, one.number);
     if (answer === undefined) continue;
     state.announcing = answer;
-    if (isForeign) tell(turn, "foreign-claim", { mac: one.mac });
+    if (one.kind === "foreign") tell(turn, "foreign-claim", { mac: one.mac });
     else tell(turn, "announces-again", { peer: one.number, reason: "it has announced the VIPs, too" });
   }
   const { announcing, does } = stepAnnouncing(state.announcing, input);

@@ -404,6 +404,20 @@ describe("a scheduler", () => {
     assert.ok(after_ms >= 1000 && after_ms <= 1030, `${after_ms} ms`);
   });
 
+  test("announces at once when the node whose clients it waits for falls silent", () => {
+    const desk = schedulingDesk();
+    turns(desk, 12_000);
+    dies(desk, 3);
+    turns(desk, 500);
+    peerOf(desk, 3).isHeard.fill(true);
+    turns(desk, 100);
+    assert.equal(desk.kinds.at(-1), "announces-again");
+    desk.input.own.isMerging = true;
+    dies(desk, 3);
+    const after_ms = turns(desk, 2000, ({ announce }) => announce);
+    assert.ok(after_ms <= 130, `${after_ms} ms`);
+  });
+
   test("answers a foreign claim at most once a second", () => {
     const desk = schedulingDesk();
     turns(desk, 12_000);

@@ -26,11 +26,10 @@ interface Merge {
   buckets: number[];
   /** Those that have to be looked at once more. */
   later: number[];
-  /** When the node has first told of connections in this conflict. */
   readonly from_ns: bigint;
-  /** Buckets whose connections the table leads to now, and those for which there was no room. */
+  /** How many buckets' connections the table leads to now, and those for which there was no room. */
   merged: number;
-  lost: number;
+  readonly lost: Set<number>;
   /** The version with all that has come of it, and since when; undefined while there is something to look at. */
   done: { readonly version: number; readonly at_ns: bigint } | undefined;
 }
@@ -48,13 +47,13 @@ export interface Merging {
 interface Told {
   readonly bits: Uint8Array;
   readonly at_ns: bigint;
-  /** When it has first told in this conflict. */
-  readonly from_ns: bigint;
-  /** For how many of its buckets there was no room when it told before, in this conflict. */
-  lost: number;
+  /** Buckets for which there was no room when it told before, in this conflict. */
+  lost: ReadonlySet<number>;
 }
-/** What came of what a node has told. `lost`: so many more than when it told before. */
-export type Merged = Pick<Merge, "number" | "merged" | "lost">;
+/** What came of what a node has told; of those that were lost when it told before, nothing again. */
+export interface Merged extends Pick<Merge, "number" | "merged"> {
+  readonly lost: number;
+}
 export interface MergeInput {
   readonly now_ns: bigint;
   /** Nodes that can be reached and do not follow the table yet. */
@@ -79,16 +78,15 @@ export function addMerge(
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
   const before = merging.told.get(number);
-  const { from_ns, lost } = isFresh(before, now_ns) ? before : { from_ns: now_ns, lost: 0 };
-  merging.told.set(number, { bits, at_ns: now_ns, from_ns, lost });
+  merging.told.set(number, { bits, at_ns: now_ns, lost: isFresh(before, now_ns) ? before.lost : new Set() });
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
     buckets: all.filter((bucket) => hasBit(bits, bucket)),
     later: [],
-    from_ns,
+    from_ns: now_ns,
     merged: 0,
-    lost: 0,
+    lost: new Set(),
     done: undefined,
   };
   merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
@@ -118,10 +116,11 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
   return over.map((merge) => end(merging, steering, merge));
 }
 
-function end(merging: Merging, steering: Steering, { number, merged, lost: all }: Merge): Merged {
+function end(merging: Merging, steering: Steering, merge: Merge): Merged {
+  const { number, merged } = merge;
   const told = merging.told.get(number)!;
-  const lost = all - told.lost;
-  told.lost = all;
+  const lost = merge.lost.difference(told.lost).size;
+  told.lost = merge.lost.union(told.lost);
   tellMerged(steering.feed, number);
   merging.merged += merged;
   merging.lost += lost;
@@ -144,7 +143,7 @@ function look(
     if (merged.kind === "kept") changes.push(merged.change);
     if (merged.kind !== "later") continue;
     if (mayWait(merging, merge, bucket, { inPlaceOf: merged.inPlaceOf, now_ns })) merge.later.push(bucket);
-    else merge.lost++;
+    else merge.lost.add(bucket);
   }
   merge.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);
@@ -156,11 +155,12 @@ function look(
 /** Whether a bucket may wait on for something to change. Who has just told of connections, too, won't make room. */
 function mayWait(
   { told, held }: Merging,
-  { from_ns }: Merge,
+  { number, from_ns }: Merge,
   bucket: number,
   { inPlaceOf, now_ns }: { readonly inPlaceOf: number | undefined; readonly now_ns: bigint },
 ): boolean {
   if (inPlaceOf === undefined) return now_ns - from_ns < WAIT_NS;
+  if (told.get(number)!.lost.has(bucket)) return false;
   const isTaken = [told.get(inPlaceOf), held.get(inPlaceOf)].some(
     (other) => isFresh(other, now_ns) && hasBit(other.bits, bucket),
   );

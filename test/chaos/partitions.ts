@@ -56,7 +56,7 @@ function sayWay(
   { sides, parted = [], healed, known_ms = [], wrong }: WayReport,
 ): void {
   const taken = rounded(parted.map(({ took_ms }) => took_ms));
-  const times = `parted ${taken} ms, healed ${rounded([healed?.took_ms ?? NaN])} ms, known ${rounded(known_ms)} ms`;
+  const times = `parted ${taken} ms, healed ${rounded([healed?.took_ms ?? NaN])} ms, known within ${rounded(known_ms)} ms`;
   say(`${String(i + 1).padStart(String(count).length)}/${count}  ${sides}  ${times}`);
   if (wrong !== "") say(`  WRONG: ${wrong}`);
 }

@@ -1,9 +1,8 @@
 /** What can happen to an array: how each fault begins, and how it ends. */
-import { schedulerIn } from "../../conf/epoch.ts";
 import { startFailover } from "./failover-process.ts";
 import { isScheduling } from "./kernel.ts";
 import type { Fault, FaultKind } from "./plan.ts";
-import { killScheduler, startScheduler } from "./scheduler-process.ts";
+import { killScheduler, startScheduler, wishHandOver } from "./scheduler-process.ts";
 import { CLIENTS, cutIndex, disturb, kernelOf, MS, note, type Machine, type World } from "./world.ts";
 
 interface Case {
@@ -149,9 +148,7 @@ const COURSES: Readonly<Record<FaultKind, Course>> = {
   },
   "hand-over": {
     begin: ({ world, other }) => {
-      for (const { kernel } of world.machines) {
-        if (schedulerIn(kernel.page.epoch) === kernel.number) kernel.control.handOverTo = other.number;
-      }
+      for (const machine of world.machines) wishHandOver(world, machine, other.number);
     },
   },
   stop: {

@@ -18,6 +18,7 @@ import {
   sendAgain,
   setLiving,
   versionOf,
+  waitingCount,
   welcome,
   inStep,
 } from "../../scheduler/feed/feed.ts";
@@ -31,6 +32,7 @@ import {
   type Follow,
   endKeeping,
 } from "../../scheduler/feed/follow.ts";
+import { beginHandOver, stepHandOver, type HandOver } from "../../scheduler/handing-over.ts";
 import { addMerge, createMerging, mergeTurn, type Merging } from "../../scheduler/merging.ts";
 import { createRoles, type Left, type Roles } from "../../scheduler/roles.ts";
 import { kernelMoved, steerNodes, turn, type Steering } from "../../scheduler/steering.ts";
@@ -65,6 +67,7 @@ interface Scheduling {
   readonly members: readonly Member[];
   readonly streams: Map<number, Stream>;
   asked_ns: number;
+  handOver: HandOver | undefined;
   stop(): Promise<void>;
   giveUp(): Follow;
 }
@@ -112,6 +115,29 @@ export function killScheduler(machine: Machine): void {
   const role = machine.scheduler?.roles.current();
   void role?.stop();
   machine.scheduler = undefined;
+}
+
+/** An operator wants another node to take over from a machine that schedules. */
+export function wishHandOver(world: World, machine: Machine, target: number): void {
+  const role = machine.scheduler?.roles.current();
+  if (role?.kind !== "scheduling" || role.handOver !== undefined || target === machine.number) return;
+  role.handOver = beginHandOver(target, BigInt(Math.floor(localTime(world, machine))));
+  role.steering.isFrozen = true;
+}
+
+/** As scheduling.ts does. */
+function handOverTurn({ kernel }: Machine, role: Scheduling, now_ns: bigint): void {
+  const { handOver, steering } = role;
+  if (handOver === undefined) return;
+  const { feed } = steering;
+  const targetVersion = versionOf(feed, handOver.target);
+  const { version } = feed;
+  const step = stepHandOver(handOver, { now_ns, version, targetVersion, waiting: waitingCount(feed) });
+  if (step === "offer") kernel.control.handOverTo = handOver.target;
+  if (step !== "give up") return;
+  role.handOver = undefined;
+  steering.isFrozen = false;
+  kernel.control.handOverTo = undefined;
 }
 
 function loop(world: World, machine: Machine, process: SchedulerProcess): void {
@@ -172,6 +198,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     members,
     streams: new Map(),
     asked_ns: 0,
+    handOver: undefined,
     stop: async () => {
       for (const stream of role.streams.values()) closeStream(stream);
     },
@@ -198,6 +225,7 @@ function takeTurn(world: World, machine: Machine, process: SchedulerProcess, rol
   const now_ns = BigInt(Math.floor(localTime(world, machine)));
   for (const bucket of kernel.moved.splice(0)) kernelMoved(steering, bucket);
   if (world.timeline.now_ns - role.asked_ns >= HEARTBEAT_NS) askAll(world, machine, role);
+  handOverTurn(machine, role, now_ns);
   judge(world, machine, process, role);
   const behind = role.members.filter((member) => member.isReachable && !inStep(steering.feed, member.number));
   mergeTurn(merging, steering, { now_ns, behind: behind.map((member) => member.number) });

@@ -6,6 +6,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -123,7 +124,19 @@ async function withLab(lab: string): Promise<QuietReport> {
   const [stops] = await Promise.all([stopInTurn(lab, until_ms), watchUntil(watch, pages, until_ms), ended]);
   pages.close();
   const { requests } = parseWrk(wrkSaid);
+  if (watch.changes.length > 0) for (const line of electionLines(state)) say(line);
   return conclude(watch, stops, requests, seconds);
+}
+
+/** What the nodes' failover processes have told, in order: why somebody took over. */
+function electionLines({ hosts }: LabState): string[] {
+  const nodes = hosts.filter(({ kind }) => kind === "node");
+  const lines = nodes.flatMap(({ log_file }) => readFileSync(log_file, "utf8").split("\n"));
+  const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
+  return lines
+    .filter((line) => line.includes('"process":"failover"') && line.includes('"event":'))
+    .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)))
+    .slice(-MAX_SHOWN);
 }
 
 function conclude(watch: Watch, stops: number, requests: number, seconds: number): QuietReport {

@@ -128,11 +128,12 @@ async function withLab(lab: string): Promise<QuietReport> {
   return conclude(watch, stops, requests, seconds);
 }
 
+const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
+
 /** What the nodes' failover processes have told, in order: why somebody took over. */
 function electionLines({ hosts }: LabState): string[] {
   const nodes = hosts.filter(({ kind }) => kind === "node");
   const lines = nodes.flatMap(({ log_file }) => readFileSync(log_file, "utf8").split("\n"));
-  const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
   return lines
     .filter((line) => line.includes('"process":"failover"') && line.includes('"event":'))
     .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)))

@@ -94,7 +94,7 @@ export const PEER_HEARTBEAT_MS = 50;
 /** When the VIP is announced after a node has become the scheduler, or against a machine outside the array. */
 export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 /** The same after a conflict between two nodes has ended. */
-export const ANNOUNCE_AGAIN_AT_MS = [0, 100, 1000];
+export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000];
 
 // A worker (per process).
 export const RECEIVE_BUFFER_BYTES = 65_536;

@@ -13,7 +13,7 @@ const MS = 1_000_000n;
 /** Nodes of the other side may only just be coming back: a bucket waits so long for that. */
 const WAIT_NS = BigInt(FOLLOW_GRACE_MS) * MS;
 /** A bucket's previous node may be about to tell that it has no connections any more: it does so once in a round. */
-const ROOM_NS = BigInt(HELD_ROUND_MS) * MS * 2n;
+const ROOM_NS = BigInt(HELD_ROUND_MS) * MS;
 /** A node whose connections are known waits so long for those of others that were with it on the other side. */
 const OTHERS_NS = 1000n * MS;
 /** What a node has told counts for so long. What it tells in this time again is of the same conflict. */

@@ -194,7 +194,7 @@ test("nor does who has a bucket's connections, as its previous node, by what it 
     addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns });
     return mergeTurn(merging, steering, at(now_ns)).map(({ lost }) => lost);
   };
-  assert.deepEqual(tell(2n), [], "bucket 6 waits for room, for two rounds");
+  assert.deepEqual(tell(2n), [], "bucket 6 waits for room, for a round");
   const ended = mergeTurn(merging, steering, at(2n + 2000n * MS)).map(({ lost }) => lost);
   assert.deepEqual(ended, [2]);
   assert.deepEqual(tell(3000n * MS), [0], "what is lost is lost once");

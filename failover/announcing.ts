@@ -93,6 +93,7 @@ export function stepAnnouncing(
   series: Announcing,
   { now_ns, peers, own }: Pick<ElectorInput, "now_ns" | "peers" | "own">,
 ): AnnounceStep {
+  if (series.made === series.at_ms.length) return { announcing: series, does: "nothing" };
   const silent = peers.filter((peer) => now_ns - latestOf(peer).answered_ns > SILENT_NS);
   const isForsaken = silent.some(({ number }) => number === series.after);
   const begun = { from_ns: Math.min(now_ns, series.from_ns), latest_ns: now_ns, after: undefined };

@@ -117,7 +117,8 @@ function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => voi
 function applyFlags(machine: Machine, follow: Follow): void {
   const { members, hosts } = machine;
   writeMembers(machine);
-  const isTold = follow.seen > 0 && follow.keeps === undefined;
+  const hasTold = follow.seen > 0;
+  const isTold = hasTold && follow.keeps === undefined;
   for (const member of members) {
     const { isUp, isReachable, isDraining } = toldOf(follow, "", member.config.number);
     const { isSelf } = member;
@@ -126,7 +127,7 @@ function applyFlags(machine: Machine, follow: Follow): void {
       writeNode(machine, member, { isUp: isSelf || isUp, isReachable: isSelf || isReachable, isDraining });
     else writeMacs(machine, member);
   }
-  for (const host of isTold ? hosts : []) {
+  for (const host of hasTold ? hosts : []) {
     writeHost(machine, host, toldOf(follow, host.area.name, host.number).isUp);
   }
 }

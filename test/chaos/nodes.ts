@@ -5,12 +5,8 @@
  * fail whose node stayed alive, however long it was idle. Exits 1 when one did, or when the array did not settle
  * after a step; leaves nothing behind. The same seed makes the same steps.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { describeError } from "../../conf/errors.ts";
 import {
   type Death,
   faultOf,
@@ -21,12 +17,12 @@ import {
   outage_ms,
 } from "../../lab/flow-report.ts";
 import { type FlowsSoFar, type RunningFlows, startFlows } from "../../lab/flow-tools.ts";
-import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labCut, labDown, labHeal, labKill, labWipeNode } from "../../lab/lab.ts";
+import { labCut, labHeal, labKill, labWipeNode } from "../../lab/lab.ts";
 import { hostNamed } from "../../lab/planned-host.ts";
 import { labDrain, labUndrain } from "../../lab/scheduler.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
+import { type ChaosReport, runInLab } from "./in-lab.ts";
 import { IDLE_NODE, loadPlan, NODES, writeConfig } from "./load.ts";
 import { DEEDS, planRounds, type Round } from "./rounds.ts";
 import { type CounterWatch, settle, watchCounters } from "./watch.ts";
@@ -59,12 +55,6 @@ interface Chaos {
   readonly killed: Set<string>;
   /** Drained by us, alive or not. */
   readonly draining: Set<string>;
-}
-
-interface ChaosReport {
-  readonly ok: boolean;
-  readonly seed: number;
-  readonly [part: string]: unknown;
 }
 
 const { values } = parseArgs({
@@ -258,23 +248,6 @@ function momentOf(at_ms: number, rounds: readonly RoundReport[]): string {
   return `in round ${round + 1} (+${((at_ms - rounds[round]!.started_ms) / 1000).toFixed(1)} s)`;
 }
 
-async function main(): Promise<ChaosReport> {
-  const count = countOf("rounds", values.rounds, MAX_ROUNDS);
-  const seed = countOf("seed", values.seed, 0xffffffff);
-  const lab = `chaos${process.pid}`;
-  const dir = mkdtempSync(join(tmpdir(), "dlba-chaos-"));
-  downOnInterrupt(lab);
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  try {
-    return await withLab(lab, dir, seed, count);
-  } catch (error) {
-    console.error(describeError(error));
-    return { ok: false, seed, reason: describeError(error) };
-  } finally {
-    await labDown(lab);
-  }
-}
-
-const report = await main();
-if (values.json) console.log(JSON.stringify(report, null, 2));
-process.exit(report.ok ? 0 : 1);
+const count = countOf("rounds", values.rounds, MAX_ROUNDS);
+const seed = countOf("seed", values.seed, 0xffffffff);
+await runInLab("chaos", values.json, async (lab, dir) => withLab(lab, dir, seed, count), { seed });

@@ -4,14 +4,10 @@
  * side has to serve its client meanwhile, and within 200 ms of healing one node schedules. Exits 1 with what was
  * wrong, and leaves nothing behind.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { describeError } from "../../conf/errors.ts";
-import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labDown } from "../../lab/lab.ts";
 import { labUp } from "../../lab/up.ts";
+import { type ChaosReport, runInLab } from "./in-lab.ts";
 import { allUp } from "./all-up.ts";
 import { openLeasePages } from "./leases.ts";
 import { VIPS, writeConfig } from "./load.ts";
@@ -61,12 +57,7 @@ function sayWay(
   if (wrong !== "") say(`  WRONG: ${wrong}`);
 }
 
-interface PartitionsReport {
-  readonly ok: boolean;
-  readonly [part: string]: unknown;
-}
-
-async function withLab(lab: string, dir: string, count: number): Promise<PartitionsReport> {
+async function withLab(lab: string, dir: string, count: number): Promise<ChaosReport> {
   const numbers = Array.from({ length: count }, (_, i) => i + 1);
   say(`${count} nodes. Bringing up the lab …`);
   const { state } = await labUp({ name: lab, configFile: writeConfig(dir, numbers), clients: count });
@@ -89,7 +80,7 @@ async function withLab(lab: string, dir: string, count: number): Promise<Partiti
   return conclude(reports);
 }
 
-function conclude(ways: readonly WayReport[]): PartitionsReport {
+function conclude(ways: readonly WayReport[]): ChaosReport {
   const bad = ways.filter(({ wrong }) => wrong !== "");
   const healed = ways.flatMap(({ healed }) => healed?.took_ms ?? []).toSorted((a, b) => a - b);
   const [median_ms, most_ms] = [healed[healed.length >> 1] ?? NaN, healed.at(-1) ?? NaN];
@@ -108,22 +99,5 @@ function nodeCount(): number {
   process.exit(2);
 }
 
-async function main(): Promise<PartitionsReport> {
-  const count = nodeCount();
-  const lab = `partitions${process.pid}`;
-  const dir = mkdtempSync(join(tmpdir(), "dlba-partitions-"));
-  downOnInterrupt(lab);
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  try {
-    return await withLab(lab, dir, count);
-  } catch (error) {
-    console.error(describeError(error));
-    return { ok: false, reason: describeError(error) };
-  } finally {
-    await labDown(lab);
-  }
-}
-
-const report = await main();
-if (values.json) console.log(JSON.stringify(report, undefined, 1));
-process.exit(report.ok ? 0 : 1);
+const count = nodeCount();
+await runInLab("partitions", values.json, async (lab, dir) => withLab(lab, dir, count));

@@ -11,13 +11,12 @@ import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { epochText } from "../../conf/epoch.ts";
-import { describeError } from "../../conf/errors.ts";
 import { parseWrk } from "../../lab/client-tools.ts";
 import { monotonicNow_ms } from "../../lab/flow-report.ts";
-import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labArgv, labDown, labSignalProcess } from "../../lab/lab.ts";
+import { labArgv, labSignalProcess } from "../../lab/lab.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
+import { type ChaosReport, runInLab } from "./in-lab.ts";
 import { agreement, answering, type LeaseFacts, type LeasePages, openLeasePages } from "./leases.ts";
 
 const STOPPED_MS = 80;
@@ -44,11 +43,6 @@ function minutes(): number {
   if (minutes > 0 && minutes <= MAX_MINUTES) return minutes;
   console.error(`--minutes takes a number up to ${MAX_MINUTES}`);
   process.exit(2);
-}
-
-interface QuietReport {
-  readonly ok: boolean;
-  readonly [part: string]: unknown;
 }
 
 /** What was seen of the epochs, beginning with one on which all agree. */
@@ -105,7 +99,7 @@ function startStress({ name, vips }: LabState, seconds: number): ChildProcess[] 
   ];
 }
 
-async function withLab(lab: string): Promise<QuietReport> {
+async function withLab(lab: string): Promise<ChaosReport> {
   const seconds = Math.ceil(minutes() * 60);
   const { state } = await labUp({ name: lab, nodes: NODES.length, webs: 2 });
   const pages = openLeasePages(state);
@@ -140,7 +134,7 @@ function electionLines({ hosts }: LabState): string[] {
     .slice(-MAX_SHOWN);
 }
 
-function conclude(watch: Watch, stops: number, requests: number, seconds: number): QuietReport {
+function conclude(watch: Watch, stops: number, requests: number, seconds: number): ChaosReport {
   const { changes, looks, unanswered } = watch;
   const ok = changes.length === 0 && requests > 0 && stops > 0;
   say(
@@ -150,19 +144,4 @@ function conclude(watch: Watch, stops: number, requests: number, seconds: number
   return { ok, seconds, stops, requests, looks, unanswered, takeovers: changes.slice(0, MAX_SHOWN) };
 }
 
-async function main(): Promise<QuietReport> {
-  const lab = `quiet${process.pid}`;
-  downOnInterrupt(lab);
-  try {
-    return await withLab(lab);
-  } catch (error) {
-    console.error(describeError(error));
-    return { ok: false, reason: describeError(error) };
-  } finally {
-    await labDown(lab);
-  }
-}
-
-const report = await main();
-if (values.json) console.log(JSON.stringify(report, undefined, 2));
-process.exit(report.ok ? 0 : 1);
+await runInLab("quiet", values.json, withLab);

@@ -6,19 +6,14 @@
  * the while, and memory, descriptors and BPF objects have to stay level. Exits 1 with what was wrong, and leaves
  * nothing behind. The same seed makes the same faults.
  */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { describeError } from "../../conf/errors.ts";
 import { holdCables } from "../../lab/cables.ts";
 import { faultOf, figuresOf, type Flow, monotonicNow_ms } from "../../lab/flow-report.ts";
 import { startFlows } from "../../lab/flow-tools.ts";
-import { downOnInterrupt } from "../../lab/interrupt.ts";
-import { labDown } from "../../lab/lab.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
+import { type ChaosReport, runInLab } from "./in-lab.ts";
 import { allUp } from "./all-up.ts";
 import { agreement, openLeasePages, stableAgreement } from "./leases.ts";
 import { type Levels, levelsOf, risen } from "./levels.ts";
@@ -109,13 +104,7 @@ function sayRound(i: number, count: number, report: RoundReport): void {
   if (wrong !== "") say(`  WRONG: ${wrong}`);
 }
 
-interface TakeoverReport {
-  readonly ok: boolean;
-  readonly seed: number;
-  readonly [part: string]: unknown;
-}
-
-async function withLab(lab: string, dir: string): Promise<TakeoverReport> {
+async function withLab(lab: string, dir: string): Promise<ChaosReport> {
   const [rounds, seed, count] = [
     countOf("rounds", 1, 100_000),
     countOf("seed", 0, 0xffffffff),
@@ -140,7 +129,7 @@ async function withLab(lab: string, dir: string): Promise<TakeoverReport> {
   return conclude(array, run, await flows.stop(), seed);
 }
 
-function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: number): TakeoverReport {
+function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: number): ChaosReport {
   const { reports, levels } = run;
   const lost = flows.filter((flow) => faultOf(flow, array.deaths) === "living");
   const answers = flows.reduce((sum, flow) => sum + flow.answers, 0);
@@ -210,21 +199,4 @@ function lostLine(state: LabState, flow: Flow, reports: readonly RoundReport[]):
   return `round ${round + 1}${since}: ${at}: ${flow.error} after ${flow.answers} answers`;
 }
 
-async function main(): Promise<TakeoverReport> {
-  const lab = `takeover${process.pid}`;
-  const dir = mkdtempSync(join(tmpdir(), "dlba-takeover-"));
-  downOnInterrupt(lab);
-  process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
-  try {
-    return await withLab(lab, dir);
-  } catch (error) {
-    console.error(describeError(error));
-    return { ok: false, seed: Number(values.seed), reason: describeError(error) };
-  } finally {
-    await labDown(lab);
-  }
-}
-
-const report = await main();
-if (values.json) console.log(JSON.stringify(report, undefined, 2));
-process.exit(report.ok ? 0 : 1);
+await runInLab("takeover", values.json, withLab, { seed: Number(values.seed) });

@@ -38,6 +38,8 @@ export const FAILED_KEEPS_UP_MS = 500;
 
 /** Pause between two looks at a node's own connections, while somebody wants to know. */
 export const HELD_ROUND_MS = 1000;
+/** After a takeover or a conflict every node may have connections of any bucket for at least this long. */
+export const SCATTERED_LEAST_MS = 10_000;
 /** From a version of the table to the look that counts for it. */
 export const HELD_SETTLE_MS = 100;
 
@@ -94,7 +96,7 @@ export const PEER_HEARTBEAT_MS = 50;
 /** When the VIP is announced after a node has become the scheduler, or against a machine outside the array. */
 export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 /** The same after a conflict between two nodes has ended. */
-export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000];
+export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000, 1050, 3000];
 
 // A worker (per process).
 export const RECEIVE_BUFFER_BYTES = 65_536;

@@ -16,6 +16,7 @@ import type { SweepChange } from "./nodes/sweep.ts";
 import { flagsOf, type NodeState } from "./plane/interface-maps.ts";
 import { noBalance, type BalanceState } from "./policy/balance.ts";
 import { bucketsOf, type PolicyNode } from "./policy/policy.ts";
+import { createScattering, scatterAll, takeElsewhere, type Scattering } from "./scattering.ts";
 import { nodesTable, release, steerNodes, turn, type Steering } from "./steering.ts";
 
 /** What a scheduling node does beside what it tells by its feed. */
@@ -43,10 +44,12 @@ export interface DecidingOptions {
   /** Events that the program had counted as lost before. */
   readonly eventsLost: number;
   readonly effects: Effects;
+  readonly now_ns: bigint;
 }
-export interface Deciding extends Omit<DecidingOptions, "eventsLost"> {
+export interface Deciding extends Omit<DecidingOptions, "eventsLost" | "now_ns"> {
   readonly judgements: Map<number, Judgement>;
   readonly merging: Merging;
+  readonly scattering: Scattering;
   /** Since when a node has failed, by number. */
   readonly failedSince_ns: Map<number, bigint>;
   /** The version from which on a leaving node has nothing any more, by number. */
@@ -67,11 +70,13 @@ const UNKNOWN: Judgement = {
 };
 
 /** Begins to decide; `judge` and `judgeHosts` bring the first verdicts. */
-export function createDeciding(options: DecidingOptions): Deciding {
+export function createDeciding({ now_ns, ...options }: DecidingOptions): Deciding {
   return {
     ...options,
     judgements: new Map(),
     merging: createMerging(),
+    // Connections may have begun of which the scheduler before could not tell any more.
+    scattering: createScattering(numbersOf(options), now_ns),
     failedSince_ns: new Map(),
     emptySince: new Map(),
     balance: noBalance,
@@ -85,6 +90,9 @@ const msOf = (now_ns: bigint): number => Number(now_ns / 1_000_000n);
 /** The judgement on a node; nothing known of one that there is not. */
 export const judgementOn = ({ judgements }: Deciding, number: number): Judgement =>
   judgements.get(number) ?? UNKNOWN;
+
+const numbersOf = ({ members }: Pick<Deciding, "members">): number[] =>
+  members.map(({ config }) => config.number);
 
 function memberOf({ members }: Deciding, number: number): Member | undefined {
   return members.find(({ config }) => config.number === number);
@@ -145,7 +153,8 @@ function tellFlags(deciding: Deciding): void {
 
 function stateFor(deciding: Deciding, { config, isDraining, isSelf }: Member): NodeState {
   const { isUp, isReachable } = judgementOn(deciding, config.number);
-  return { isUp, isReachable, isDraining, isSelf };
+  const isScattered = deciding.scattering.numbers.has(config.number);
+  return { isUp, isReachable, isDraining, isSelf, isScattered };
 }
 
 /** The nodes as the policy has to see them. */
@@ -270,6 +279,10 @@ export function takeHeld(
   member.connectionsLeft = since === undefined || version >= since ? connections : Math.max(1, connections);
   release(deciding.steering, number, version, (bucket) => hasBit(bits, bucket));
   noteHeld(deciding.merging, number, bits, now_ns);
+  if (takeElsewhere(deciding.scattering, deciding.steering, { number, bits, now_ns })) {
+    deciding.effects.writeNode(member, stateFor(deciding, member));
+    tellFlags(deciding);
+  }
   judge(deciding, now_ns);
   deciding.effects.feedChanged();
 }
@@ -277,6 +290,9 @@ export function takeHeld(
 /** A node tells which buckets it has connections of: the table may not lead there yet. */
 export function takeConnected(deciding: Deciding, number: number, bits: Uint8Array, now_ns: bigint): void {
   addMerge(deciding.merging, deciding.steering, { number, bits, now_ns });
+  scatterAll(deciding.scattering, numbersOf(deciding), now_ns);
+  writeNodes(deciding);
+  tellFlags(deciding);
   deciding.effects.setMerging(true);
   takeTurn(deciding, now_ns);
 }

@@ -12,7 +12,7 @@ import { listConnected, startHeldRounds } from "./held/held-rounds.ts";
 import { writeHost, writeMacs, writeMembers, writeNode, type Machine } from "./machine.ts";
 import { stateOf, type NodeState } from "./plane/interface-maps.ts";
 import type { Left } from "./roles.ts";
-import { previousOf, readWord } from "./table.ts";
+import { ownerOf, readWord } from "./table.ts";
 
 /** What the process does, as its reports and its operator see it. */
 export interface Following {
@@ -87,14 +87,19 @@ function roundsOf(machine: Machine, follow: Follow, follower: Follower): { stop(
   const { table } = areas[0]!;
   return startHeldRounds({
     machine,
-    isWanted: () =>
-      isFollowing(follow) && (withPrevious(follow, "") > 0 || toldOf(follow, "", node.number).isDraining),
+    isWanted: () => isFollowing(follow) && isTellingWanted(follow, node.number),
     version: () => follow.position.version,
-    isPreviousOf: (bucket) => previousOf(readWord(table, bucket)) === node.number,
+    isElsewhere: (bucket) => ownerOf(readWord(table, bucket)) !== node.number,
     onHeld: ({ bits, connections }, version) => {
       if (bits !== undefined) follower.tellHeld("", version, bits, connections);
     },
   });
+}
+
+/** Whether it matters which connections this node has. */
+function isTellingWanted(follow: Follow, number: number): boolean {
+  const { isDraining, isScattered } = toldOf(follow, "", number);
+  return withPrevious(follow, "") > 0 || isDraining || isScattered === true;
 }
 
 /** What the scheduler has told of a node, or of a direct pool's host; all false before it has. */
@@ -112,7 +117,8 @@ function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => voi
 /**
  * Writes what the scheduler holds of all nodes and hosts. Before it has told anything the map stays as it is, but for
  * the MAC addresses: heartbeats go there, and by them this node finds out who schedules. While the table before is still in
- * use the nodes stay as they are, too: it leads to some that this scheduler may have only just heard again.
+ * use the nodes stay as they are, too: it leads to some that this scheduler may have only just heard again. Any of
+ * them may have connections that the table does not lead to until the scheduler says that it has not.
  */
 function applyFlags(machine: Machine, follow: Follow): void {
   const { members, hosts } = machine;
@@ -120,12 +126,12 @@ function applyFlags(machine: Machine, follow: Follow): void {
   const hasTold = follow.seen > 0;
   const isTold = hasTold && follow.keeps === undefined;
   for (const member of members) {
-    const { isUp, isReachable, isDraining } = toldOf(follow, "", member.config.number);
+    const { isUp, isReachable, ...rest } = toldOf(follow, "", member.config.number);
     const { isSelf } = member;
     if (isUp) member.hasBeenUp = true;
     if (isSelf || isTold)
-      writeNode(machine, member, { isUp: isSelf || isUp, isReachable: isSelf || isReachable, isDraining });
-    else writeMacs(machine, member);
+      writeNode(machine, member, { ...rest, isUp: isSelf || isUp, isReachable: isSelf || isReachable });
+    else writeMacs(machine, member, { isScattered: true });
   }
   for (const host of hasTold ? hosts : []) {
     writeHost(machine, host, toldOf(follow, host.area.name, host.number).isUp);

@@ -100,7 +100,7 @@ export const HELD = {
 } as const;
 
 export const CONTROL = {
-  size: 248,
+  size: 256,
   hash_key: 0,
   heartbeat_key: 48,
   table_version: 64,
@@ -113,7 +113,9 @@ export const CONTROL = {
   has_previous: 104,
   hand_over_to: 108,
   is_merging: 112,
-  member_filter: 120,
+  search_first: 116,
+  search_next: 120,
+  member_filter: 128,
 } as const;
 
 export const LEASE = {
@@ -151,12 +153,13 @@ export const PEER = {
   flags: 28,
 } as const;
 
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 export const NODE_UP = 1;
 export const NODE_SELF = 2;
 export const NODE_REACHABLE = 4;
 export const NODE_DRAINING = 8;
+export const NODE_SCATTERED = 16;
 
 export const NODE_NOBODY = 255;
 export const NODE_COUNT = 256;
@@ -210,6 +213,7 @@ export const REASONS = [
   "first_fragment",
   "later_fragment",
   "second_chance",
+  "searched",
   "arp_answered",
   "neighbour_answered",
   "heartbeat_answered",

@@ -233,13 +233,17 @@ export function writeNode(machine: Machine, member: Member, state: Omit<NodeStat
   });
 }
 
-/** Writes a node's MAC addresses alone: its state stays as the program knows it. */
-export function writeMacs(machine: Machine, member: Member): void {
+/** Writes a node's MAC addresses: for the rest its state stays as the program knows it. */
+export function writeMacs(
+  machine: Machine,
+  member: Member,
+  change: Pick<NodeState, "isScattered"> = {},
+): void {
   const { number } = member.config;
   const slot = machine.places.slots[hostKey("", number)] ?? 0;
   machine.plane.planes.forEach((one, segment) => {
     const mac = member.links[segment]?.mac;
-    if (mac !== undefined) one.setNode(0, number, { ...one.readNode(0, number), mac, slot });
+    if (mac !== undefined) one.setNode(0, number, { ...one.readNode(0, number), ...change, mac, slot });
   });
 }
 

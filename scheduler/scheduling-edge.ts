@@ -16,7 +16,7 @@ import { CHANNEL_SCHEDULER } from "./layout.ts";
 import type { Machine } from "./machine.ts";
 import { startSweeper, type Sweeper } from "./nodes/sweeper.ts";
 import { bucketsWithPrevious, nodesTable, settleReady, type Told } from "./steering.ts";
-import { previousOf, readWord } from "./table.ts";
+import { ownerOf, readWord } from "./table.ts";
 
 const now = (): bigint => process.hrtime.bigint();
 
@@ -76,9 +76,12 @@ export function startRounds(machine: Machine, deciding: Deciding): { stop(): voi
   const { number } = machine.node;
   return startHeldRounds({
     machine,
-    isWanted: () => bucketsWithPrevious(steering) > 0 || members.some(({ isDraining }) => isDraining),
+    isWanted: () =>
+      bucketsWithPrevious(steering) > 0 ||
+      deciding.scattering.numbers.has(number) ||
+      members.some(({ isDraining }) => isDraining),
     version: () => steering.feed.version,
-    isPreviousOf: (bucket) => previousOf(readWord(nodesTable(steering).policy.plan.table, bucket)) === number,
+    isElsewhere: (bucket) => ownerOf(readWord(nodesTable(steering).policy.plan.table, bucket)) !== number,
     onHeld: ({ bits, connections }, version) => {
       if (bits !== undefined) takeHeld(deciding, number, { version, bits, connections }, now());
     },

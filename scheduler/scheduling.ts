@@ -163,6 +163,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
     hosts,
     steering,
     eventsLost: plane.counters()["event_lost"] ?? 0,
+    now_ns,
     effects: {
       writeNode: (member, state) => writeNode(machine, member, state),
       writeHost: (host, isUp) => writeHost(machine, host, isUp),

@@ -50,6 +50,8 @@ struct flow {
   __u8 is_given;
   __u8 is_returned; /* the former one has given it to this node, which schedules */
   __u8 is_stray; /* no member sent it, and this node doesn't schedule */
+  /* Another member has sent it here, to look for its connection: straight, or from the last node that was searched. */
+  __u8 is_handed_on, is_searched;
   /* 0: whole; else the first or a later fragment */
   __u8 fragment;
   __u32 fragment_id;
@@ -116,8 +118,43 @@ static __always_inline int is_from_scheduler_of(const struct ethernet *eth, __u3
   return epoch && is_same_mac(eth->from, node->mac) && (*(const any_u32 *)node->mac | *(const any_u16 *)(node->mac + 4));
 }
 
+/* Whether some node may have connections of buckets that do not name it. */
+static __always_inline int is_searching(void) {
+  return control.search_first != NODE_NOBODY;
+}
+
+/* Whether frames that this node was given may belong to another one. */
+static __always_inline int looks_at_given(void) {
+  return control.has_previous || is_searching();
+}
+
+/* What another member has handed on to this node ends here, unless others may have its connection. */
+static __always_inline int admit_handed_on(struct flow *flow) {
+  if (!is_searching())
+    return pass(REASON_FROM_MEMBER);
+  flow->is_handed_on = 1;
+  return CONTINUE;
+}
+
+/* What is under the ethertype of a search, if a member sent it here: IPv4 or IPv6; else 0. */
+static __always_inline __be16 searched_type(const struct ethernet *eth, const __u8 *ip, void *end) {
+  if (!is_own_mac(eth) || !is_from_member(eth) || (void *)(ip + 1) > end)
+    return 0;
+  if (*ip >> 4 == 4)
+    return bpf_htons(ETH_P_IP);
+  return *ip >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
+}
+
+/* Writes the ethertype, before the IP header. */
+static __noinline void set_type(struct xdp_md *ctx, const struct flow *flow, __be16 type) {
+  void *end = (void *)(long)ctx->data_end;
+  __be16 *at = (void *)(long)ctx->data + ((flow->ip_at - sizeof(*at)) & 0xff);
+  if ((void *)(at + 1) <= end) /* always: for the verifier */
+    *at = type;
+}
+
 /*
- * CONTINUE for a frame that is to be scheduled here, or that this node was given and that may need a second chance.
+ * CONTINUE for a frame that is to be scheduled here, or that this node was given and that may belong to another one.
  *
  * No member's frame is ever scheduled, so each is scheduled once. Frames that no member sent come from hosts with an old
  * ARP entry when this node doesn't schedule: its table is the scheduler's. Who was the scheduler before gives such hosts'
@@ -127,23 +164,25 @@ static __always_inline int admit(struct flow *flow, const struct ethernet *eth) 
   /* When a port goes down, a switch floods that MAC's frames: all nodes see them, none may schedule them. */
   if (!is_own_mac(eth))
     return pass(REASON_OTHER_MAC);
+  if (flow->is_searched)
+    return CONTINUE;
   __u32 epoch = known_epoch();
   if (schedules_in(epoch)) {
     if (!is_from_member(eth))
       return CONTINUE;
-    if (!control.has_previous || !is_from_scheduler_of(eth, lease.former))
-      return pass(REASON_FROM_MEMBER);
+    if (!looks_at_given() || !is_from_scheduler_of(eth, lease.former))
+      return admit_handed_on(flow);
     flow->is_given = flow->is_returned = 1;
     return CONTINUE;
   }
   if (is_from_scheduler_of(eth, epoch) || is_from_scheduler_of(eth, lease.former)) {
-    if (!control.has_previous)
+    if (!looks_at_given())
       return pass(REASON_FROM_SCHEDULER);
     flow->is_given = 1;
     return CONTINUE;
   }
   if (is_from_member(eth))
-    return pass(REASON_FROM_MEMBER);
+    return admit_handed_on(flow);
   flow->is_stray = 1;
   return CONTINUE;
 }

@@ -9,7 +9,7 @@
 #pragma once
 #include <linux/types.h>
 
-enum layout_version { LAYOUT_VERSION = 3 };
+enum layout_version { LAYOUT_VERSION = 4 };
 
 /* Why a frame went where it went. One per-CPU counter each; frames given to nodes are counted by vserver and node. */
 enum reason {
@@ -32,6 +32,7 @@ enum reason {
   REASON_FIRST_FRAGMENT,      /* scheduled and remembered (likewise) */
   REASON_LATER_FRAGMENT,      /* sent after its first one (likewise) */
   REASON_SECOND_CHANCE,       /* sent on to the bucket's previous node: no socket here has this connection */
+  REASON_SEARCHED,            /* sent on to the next scattered node: nobody so far has this connection */
   REASON_ARP_ANSWERED,        /* sent back: an ARP request for a VIP */
   REASON_NEIGHBOUR_ANSWERED,  /* sent back: a neighbour solicitation for a VIP */
   REASON_HEARTBEAT_ANSWERED,  /* sent back: a peer's heartbeat */
@@ -42,9 +43,10 @@ enum reason {
 
 /*
  * UP: takes frames. SELF: is this node. REACHABLE: its kernel lives, so connections that it has may be handed on to
- * it even if it is not up. DRAINING is user space's own: kept here so that it outlives a process.
+ * it even if it is not up. DRAINING is user space's own: kept here so that it outlives a process. SCATTERED: it has, or may
+ * have, connections of buckets that do not name it; the interface's search_first and search_next follow from that.
  */
-enum node_flag { NODE_UP = 1, NODE_SELF = 2, NODE_REACHABLE = 4, NODE_DRAINING = 8 };
+enum node_flag { NODE_UP = 1, NODE_SELF = 2, NODE_REACHABLE = 4, NODE_DRAINING = 8, NODE_SCATTERED = 16 };
 enum node_number { NODE_NOBODY = 255, NODE_COUNT = 256 };
 
 /*
@@ -172,6 +174,8 @@ struct control {
   __u32 has_previous; /* some bucket has a previous node: the scheduler's frames are looked at */
   __u32 hand_over_to; /* the node that shall schedule instead of this one, or NODE_NOBODY: for the failover process */
   __u32 is_merging;   /* tables of schedulers that lost are being taken in: for the failover process, too */
+  /* Scattered nodes that can be reached, or NODE_NOBODY: the lowest number, and the lowest above this node's. */
+  __u32 search_first, search_next;
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };
@@ -196,6 +200,12 @@ struct lease {
   __u64 offer_ns;
   __u32 offer_epoch;
 };
+
+/*
+ * A frame of this ethertype is an IP packet that is searched for its connection: it goes to scattered nodes in the order of
+ * their numbers, up to one that has the connection.
+ */
+enum search_bounds { ETHERTYPE_SEARCH = 0x88b6 };
 
 /*
  * A heartbeat: a frame of this ethertype with this behind it, little-endian, padded to the least Ethernet frame. An

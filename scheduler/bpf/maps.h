@@ -13,7 +13,11 @@
 #define RING_BYTES (1 << 18)
 
 /* Of one interface. */
-struct control control SEC(".data.control") = {.hand_over_to = NODE_NOBODY};
+struct control control SEC(".data.control") = {
+    .hand_over_to = NODE_NOBODY,
+    .search_first = NODE_NOBODY,
+    .search_next = NODE_NOBODY,
+};
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
@@ -115,6 +119,7 @@ struct layout {
   enum heartbeat_flag heartbeat_flag;
   enum channel channel;
   enum heartbeat_bounds heartbeat_bounds;
+  enum search_bounds search_bounds;
   struct event event;
   struct held held;
   struct heartbeat heartbeat;

@@ -253,6 +253,8 @@ static __always_inline int take_later_fragment(struct xdp_md *ctx, struct ethern
   struct fragment_key key = {};
   set_fragment_key(&key, flow);
   struct fragment *first = bpf_map_lookup_elem(&fragments, &key);
+  if (flow->is_handed_on || flow->is_searched)
+    return pass(REASON_FROM_MEMBER);
   if (first && first->handed_on_to != NO_ROW)
     return hand_on(ctx, eth, first->handed_on_to, first->traffic_base);
   if (flow->is_given)
@@ -299,6 +301,38 @@ static __always_inline __u32 kept_here(struct xdp_md *ctx, const struct flow *fl
   return has_connection(ctx, flow) ? vserver->node_base + control.number : NO_ROW;
 }
 
+/*
+ * A frame whose connection is not here goes on to the scattered node of this number, which may have it; without one it stays
+ * here. As each node that is searched sends it to a higher number than its own, it goes round once at most. Fragments
+ * are not searched.
+ */
+static __noinline int search(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver, __u32 number) {
+  __u32 row = number;
+  if (number == NODE_NOBODY || flow->fragment || vserver->flags & VSERVER_DIRECT || !may_be_older(flow))
+    return XDP_PASS;
+  if (has_connection(ctx, flow))
+    return XDP_PASS;
+  struct node *node = bpf_map_lookup_elem(&nodes, &row);
+  void *end = (void *)(long)ctx->data_end;
+  struct ethernet *eth = (void *)(long)ctx->data;
+  if (!node || (void *)(eth + 1) > end) /* never: for the verifier */
+    return XDP_PASS;
+  set_type(ctx, flow, bpf_htons(ETHERTYPE_SEARCH));
+  count(REASON_SEARCHED);
+  return send_to(eth, node);
+}
+
+/* The connection of what would stay here is searched for, if it may be elsewhere. */
+static __always_inline int search_from(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver,
+                                       __u32 number, enum reason reason) {
+  int verdict = search(ctx, flow, vserver, number);
+  if (verdict != XDP_PASS)
+    return verdict;
+  if (flow->is_searched)
+    set_type(ctx, flow, flow->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
+  return pass(reason);
+}
+
 /* The bucket's owner gets the frame, or the node that had the bucket before. */
 static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                     const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
@@ -325,7 +359,8 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
   }
   if (row != NO_ROW)
     return hand_on(ctx, eth, row, place->traffic_base);
-  return give_to(ctx, eth, node, place->traffic_base, is_syn(flow));
+  int verdict = give_to(ctx, eth, node, place->traffic_base, is_syn(flow));
+  return verdict == XDP_PASS ? search(ctx, flow, vserver, control.search_first) : verdict;
 }
 
 /*
@@ -357,7 +392,7 @@ static __always_inline int receive(struct xdp_md *ctx, struct ethernet *eth, con
   if (flow->fragment)
     remember(flow, place, row);
   if (row == NO_ROW)
-    return pass(REASON_FROM_SCHEDULER);
+    return search_from(ctx, flow, vserver, control.search_first, REASON_FROM_SCHEDULER);
   return hand_on(ctx, eth, row, place->traffic_base);
 }
 
@@ -387,6 +422,10 @@ static __always_inline int take_flow(struct xdp_md *ctx, struct ethernet *eth, c
     return pass_unknown(flow);
   if (is_standby(flow))
     return drop(REASON_STANDBY);
+  if (flow->is_handed_on)
+    return search_from(ctx, flow, vserver, control.search_first, REASON_FROM_MEMBER);
+  if (flow->is_searched)
+    return search_from(ctx, flow, vserver, control.search_next, REASON_FROM_MEMBER);
   struct place place = {bucket_of(flow, vserver), vserver->index, vserver->node_base, vserver->traffic_base};
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &place.bucket);
   if (!bucket) /* never: for the verifier */
@@ -418,6 +457,10 @@ int scheduler(struct xdp_md *ctx) {
   if (type == bpf_htons(ETH_P_ARP))
     return answer_arp(eth, header, end);
   struct flow flow = {.ip_at = header - (void *)eth};
+  if (type == bpf_htons(ETHERTYPE_SEARCH)) {
+    type = searched_type(eth, header, end);
+    flow.is_searched = 1;
+  }
   int verdict;
   if (type == bpf_htons(ETH_P_IP))
     verdict = read_ipv4(&flow, eth, header, end, &header);
@@ -426,7 +469,7 @@ int scheduler(struct xdp_md *ctx) {
     if ((void *)(ip + 1) > end)
       return pass(REASON_TRUNCATED);
     verdict = CONTINUE;
-    if (ip->nexthdr == IPPROTO_ICMPV6)
+    if (ip->nexthdr == IPPROTO_ICMPV6 && !flow.is_searched)
       verdict = answer_neighbour(ctx, flow.ip_at);
     if (verdict == CONTINUE)
       verdict = read_ipv6(&flow, eth, ip, end, &header);

@@ -1,6 +1,6 @@
 /**
- * Looks, again and again while it matters, which connections this node has: the scheduler has to know which of the
- * buckets that have moved away are still in use here, and when a draining node's last connection is gone.
+ * Looks, again and again while it matters, which connections this node has: the scheduler has to know of which buckets of
+ * others there are some here, and when a draining node's last connection is gone.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseIp } from "../../conf/address.ts";
@@ -17,15 +17,15 @@ export interface HeldRoundsOptions {
   readonly isWanted: () => boolean;
   /** The table's version now. */
   readonly version: () => number;
-  readonly isPreviousOf: (bucket: number) => boolean;
+  readonly isElsewhere: (bucket: number) => boolean;
   /** What a round has found; it began at that version. */
   readonly onHeld: (held: HeldSockets, version: number) => void;
 }
 
 /** Looks until stopped; it never keeps the process from ending. */
 export function startHeldRounds(options: HeldRoundsOptions): { stop(): void } {
-  const { machine, isWanted, version, isPreviousOf, onHeld } = options;
-  const look = lookerAt(machine, isPreviousOf);
+  const { machine, isWanted, version, isElsewhere, onHeld } = options;
+  const look = lookerAt(machine, isElsewhere);
   const stopping = new AbortController();
   const { signal } = stopping;
   const round = async (): Promise<void> => {
@@ -58,13 +58,13 @@ export async function listConnected(machine: Machine): Promise<Uint8Array> {
 }
 
 /** Looks at this node's connections once with every call. */
-function lookerAt(machine: Machine, isPreviousOf: (bucket: number) => boolean): () => Promise<HeldSockets> {
+function lookerAt(machine: Machine, isElsewhere: (bucket: number) => boolean): () => Promise<HeldSockets> {
   const { services, hashes } = tcpServices(machine);
   const mask = machine.plane.tableSize - 1;
   const rounds = createSocketRounds({
     tableSize: machine.plane.tableSize,
     hashes,
-    isPreviousOf,
+    isElsewhere,
     bucketOf: (address, family, port, hash) => {
       const client = clientHash(machine.hashKey, address, family);
       return hash === "address" ? client & mask : bucketOf(client, port, mask);

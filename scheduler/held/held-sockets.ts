@@ -18,14 +18,14 @@ export interface HeldSocketsOptions {
     port: number,
     hash: VserverConfig["hash"],
   ) => number;
-  /** Whether this node is the previous one of a bucket. */
-  readonly isPreviousOf: (bucket: number) => boolean;
+  /** Whether a bucket is not this node's. */
+  readonly isElsewhere: (bucket: number) => boolean;
 }
 export interface HeldSockets {
   /** Open connections to the VIPs on this node, of any bucket; not those that are only being opened, or all but over. */
   readonly connections: number;
   /**
-   * A bit for each bucket that this node is the previous one of and has connections of, lowest bit first. Undefined
+   * A bit for each bucket that is not this node's and that it has connections of, lowest bit first. Undefined
    * after the first round: the kernel's list may leave one out that is there, but hardly twice.
    */
   readonly bits: Uint8Array | undefined;
@@ -43,7 +43,7 @@ export interface SocketRounds {
 
 /** Takes in rounds of connections. */
 export function createSocketRounds(options: HeldSocketsOptions): SocketRounds {
-  const { tableSize, hashes, bucketOf, isPreviousOf } = options;
+  const { tableSize, hashes, bucketOf, isElsewhere } = options;
   const bytes = Math.ceil(tableSize / 8);
   let former: Uint8Array | undefined;
   let current = new Uint8Array(bytes);
@@ -63,7 +63,7 @@ export function createSocketRounds(options: HeldSocketsOptions): SocketRounds {
       current[bucket >> 3]! |= 1 << (bucket & 7);
     },
     end: () => {
-      const held = { connections, bits: former && stillHeld(former, current, isPreviousOf) };
+      const held = { connections, bits: former && stillHeld(former, current, isElsewhere) };
       former = current;
       drop();
       return held;
@@ -75,13 +75,13 @@ export function createSocketRounds(options: HeldSocketsOptions): SocketRounds {
 function stillHeld(
   former: Uint8Array,
   current: Uint8Array,
-  isPreviousOf: (bucket: number) => boolean,
+  isElsewhere: (bucket: number) => boolean,
 ): Uint8Array {
   return current.map((byte, at) => {
     const seen = byte | former[at]!;
     let held = 0;
     for (let bit = 0; seen >> bit !== 0; bit++) {
-      if ((seen >> bit) & 1 && isPreviousOf(at * 8 + bit)) held |= 1 << bit;
+      if ((seen >> bit) & 1 && isElsewhere(at * 8 + bit)) held |= 1 << bit;
     }
     return held;
   });

@@ -16,6 +16,7 @@ import {
   NODE_DRAINING,
   NODE_NOBODY,
   NODE_REACHABLE,
+  NODE_SCATTERED,
   NODE_SELF,
   NODE_UP,
   PEER,
@@ -35,6 +36,8 @@ export interface NodeState {
   readonly isReachable: boolean;
   /** Kept for user space alone. */
   readonly isDraining: boolean;
+  /** It has, or may have, connections of buckets that do not name it. */
+  readonly isScattered?: boolean;
 }
 export interface NodeEntry extends NodeState {
   readonly mac: Uint8Array;
@@ -97,7 +100,7 @@ export function openInterfaceMaps(
   return {
     ...nodeWriters(control),
     ...macWriters(control, object.mapFd("members")),
-    ...nodeViews(nodes),
+    ...nodeViews(nodes, control),
     facts: () => readFacts(control),
     peers: peersOf(peers.buffer, nodes.buffer, CHANNEL_SCHEDULER),
     close: () => {
@@ -173,7 +176,10 @@ function memberFilter(macs: readonly Uint8Array[]): BigUint64Array {
 
 const baseOf = (group: number, number: number): number => (group * NODE_COUNT + number) * NODE.size;
 
-function nodeViews({ buffer }: SharedMapping): Pick<InterfaceMaps, "setNode" | "setNodeState" | "readNode"> {
+function nodeViews(
+  { buffer }: SharedMapping,
+  control: SharedMapping,
+): Pick<InterfaceMaps, "setNode" | "setNodeState" | "readNode"> {
   const bytes = new Uint8Array(buffer);
   const words = new Int32Array(buffer);
   const view = new DataView(buffer);
@@ -187,9 +193,11 @@ function nodeViews({ buffer }: SharedMapping): Pick<InterfaceMaps, "setNode" | "
       view.setUint16(base + NODE.slot, slot, true);
       Atomics.store(words, (base + NODE.number) / 4, number);
       Atomics.store(words, (base + NODE.flags) / 4, flagsOf(state));
+      if (group === 0) writeSearch(control, words);
     },
     setNodeState: (group, number, state) => {
       Atomics.store(words, (baseOf(group, number) + NODE.flags) / 4, flagsOf(state));
+      if (group === 0) writeSearch(control, words);
     },
     readNode: (group, number) => {
       const base = baseOf(group, number);
@@ -200,13 +208,31 @@ function nodeViews({ buffer }: SharedMapping): Pick<InterfaceMaps, "setNode" | "
   };
 }
 
+const SEARCHED = NODE_SCATTERED | NODE_REACHABLE;
+
+/** In which order scattered nodes are searched: by number, so that no frame goes round twice. */
+function writeSearch({ buffer }: SharedMapping, nodes: Int32Array): void {
+  const own = new DataView(buffer).getUint16(CONTROL.number, true);
+  const words = new Int32Array(buffer);
+  let [first, next] = [NODE_NOBODY, NODE_NOBODY];
+  for (let number = NODE_NOBODY - 1; number >= 0; number--) {
+    const flags = nodes[(baseOf(0, number) + NODE.flags) / 4]!;
+    if ((flags & SEARCHED) !== SEARCHED || number === own) continue;
+    first = number;
+    if (number > own) next = number;
+  }
+  Atomics.store(words, CONTROL.search_next / 4, next);
+  Atomics.store(words, CONTROL.search_first / 4, first);
+}
+
 /** A node's condition as the program and the other nodes know it: bits of `enum node_flag`. */
-export function flagsOf({ isUp, isSelf, isReachable, isDraining }: NodeState): number {
+export function flagsOf({ isUp, isSelf, isReachable, isDraining, isScattered }: NodeState): number {
   return (
     (isUp ? NODE_UP : 0) |
     (isSelf ? NODE_SELF : 0) |
     (isReachable ? NODE_REACHABLE : 0) |
-    (isDraining ? NODE_DRAINING : 0)
+    (isDraining ? NODE_DRAINING : 0) |
+    (isScattered === true ? NODE_SCATTERED : 0)
   );
 }
 
@@ -217,5 +243,6 @@ export function stateOf(flags: number): NodeState {
     isSelf: (flags & NODE_SELF) !== 0,
     isReachable: (flags & NODE_REACHABLE) !== 0,
     isDraining: (flags & NODE_DRAINING) !== 0,
+    isScattered: (flags & NODE_SCATTERED) !== 0,
   };
 }

@@ -64,7 +64,7 @@ test("the failover process reads what the scheduler process says of itself, on a
 
 test("a node that the failover process marks dead is neither up nor reachable on that interface", (t) => {
   const { plane, pinDir } = planeOn(t, ["eth0", "eth1"]);
-  const state = { isUp: true, isSelf: false, isReachable: true, isDraining: true };
+  const state = { isUp: true, isSelf: false, isReachable: true, isDraining: true, isScattered: true };
   const { mac } = readInterface("eth1");
   for (const one of plane.planes)
     for (const number of [2, 3]) one.setNode(0, number, { mac, slot: 5, ...state });

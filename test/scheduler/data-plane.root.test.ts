@@ -149,7 +149,7 @@ test("maps of another layout are replaced", async (t) => {
   value[CONTROL.layout] = "0x63";
   sh("bpftool", ["map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", ...value]);
   const { child, said } = await open(t, place);
-  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 3" });
+  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 4" });
   await kill(child);
   detachDataPlane(place.pinDir);
 });
@@ -369,7 +369,7 @@ test("services, VIPs, groups and nodes are replaced as a whole, and read back", 
   plane.setServices([{ ...service, port: 81 }]);
   plane.setVips(["192.0.2.1", "2001:db8::1"]);
   plane.setVips([]);
-  const state = { isUp: true, isSelf: false, isReachable: false, isDraining: true };
+  const state = { isUp: true, isSelf: false, isReachable: false, isDraining: true, isScattered: true };
   const node = { mac: Uint8Array.of(2, 0, 0, 0, 0, 7), slot: 63, ...state };
   plane.setNode(GROUP_COUNT - 1, 254, node);
   assert.deepEqual(plane.readNode(GROUP_COUNT - 1, 254), node);

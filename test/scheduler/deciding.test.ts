@@ -68,6 +68,7 @@ function worldOf(balance: Config["scheduler"]["balance"] = "groups"): World {
     hosts: [],
     steering,
     eventsLost: 0,
+    now_ns: 1_000n * MS,
     effects: {
       writeNode: ({ config }, { isUp, isReachable, isDraining }) =>
         done.push(
@@ -154,6 +155,7 @@ test("buckets of nodes that the data plane has as dead are handed over before an
     members: [one, two, three],
     steering: takeOver(options),
     eventsLost: 0,
+    now_ns: 1n,
   });
   judge(next, 1n);
   assert.equal(owned({ table }, 3), 0);

@@ -156,6 +156,7 @@ function internetSum(bytes: Buffer): number {
 }
 
 export const HEARTBEAT = 0x88b5;
+export const SEARCH = 0x88b6;
 export const HEARTBEAT_KEY = Buffer.from(Array.from({ length: 16 }, (_, i) => (i * 37 + 11) & 255));
 export interface HeartbeatFields {
   readonly version?: number;

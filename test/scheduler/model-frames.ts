@@ -53,12 +53,15 @@ function ends(random: Random, scene: Scene): { to: string; from: string } {
 function inEthernet(random: Random, scene: Scene, type: number, payload: Buffer): Buffer {
   const tags = random(6) === 0 ? 1 + random(3) : 0;
   let inner = payload;
-  let outer = type;
+  // At times, as it comes from a member that has searched for its connection.
+  const isSearched = random(12) === 0;
+  let outer = isSearched ? f.SEARCH : type;
   for (let i = 0; i < tags; i++) {
     inner = f.vlan(random(4096), outer, inner);
     outer = pick(random, [f.VLAN, f.QINQ]);
   }
-  return f.eth(outer, inner, ends(random, scene));
+  const way = ends(random, scene);
+  return f.eth(outer, inner, isSearched ? { ...way, from: pick(random, scene.macs) } : way);
 }
 
 function addresses(random: Random, scene: Scene, family: 4 | 6): { from: string; to: string } {
@@ -245,6 +248,7 @@ const KINDS: readonly Maker[] = [
   icmp4,
   icmp6,
   arp,
+  solicitation,
   solicitation,
   heartbeat,
   other,

@@ -33,7 +33,8 @@ import {
 const SIZE = 256;
 /** Frames for which table, nodes and role stay as they are, but for what the program does. */
 const FRAMES_PER_WORLD = 500;
-const OWN = 1;
+/** Some have lower numbers, some higher ones. */
+const OWN = 3;
 const NODES = [1, 2, 3, 4, 5, 6];
 const HOSTS = [1, 2, 3];
 const CLIENTS4 = ["11.0.0.1", "11.0.0.2", "11.200.3.4"];
@@ -213,9 +214,11 @@ function nextWorld(former: World | undefined): World {
 
 function randomNodes(): Map<number, ModelNode> {
   const nodes = new Map<number, ModelNode>();
+  const hasScattered = chance(2);
   const set = (group: number, number: number, mac: string, isSelf: boolean): void => {
     const isUp = random(4) > 0;
-    const state = { isUp, isSelf, isReachable: isUp || chance(2), isDraining: chance(4) };
+    const isScattered = hasScattered && group === 0 && chance(2);
+    const state = { isUp, isSelf, isReachable: isUp || chance(2), isDraining: chance(4), isScattered };
     plane.setNode(group, number, { ...state, mac: f.mac(mac), slot: number });
     nodes.set(group * NODE_COUNT + number, { ...state, mac: f.mac(mac), number });
   };

@@ -14,6 +14,7 @@ export interface ModelNode {
   readonly isUp: boolean;
   readonly isSelf: boolean;
   readonly isReachable: boolean;
+  readonly isScattered: boolean;
   readonly number: number;
 }
 export interface ModelVserver {
@@ -93,6 +94,8 @@ export interface Outcome {
 
 /** What is known of a frame on its way. */
 interface Way {
+  /** Searched: under the ethertype that says so. */
+  comes: "straight" | "handed on" | "searched";
   readonly world: World;
   readonly frame: Buffer;
   readonly counts: string[];
@@ -106,6 +109,8 @@ interface Flow {
   readonly isGiven: boolean;
   /** No member sent it, and this node does not schedule. */
   readonly isStray: boolean;
+  /** Another member has sent it here, to look for its connection. */
+  readonly comes: Way["comes"];
   protocol: number;
   client: Buffer;
   readonly vip: Buffer;
@@ -126,6 +131,7 @@ const IPV6 = 0x86dd;
 const VLAN = 0x8100;
 const QINQ = 0x88a8;
 const HEARTBEAT = 0x88b5;
+const SEARCH = 0x88b6;
 const TCP = 6;
 const UDP = 17;
 const SYN = 2;
@@ -133,7 +139,14 @@ const ACK = 16;
 
 /** Sends a frame through the model; the world's buckets, fragments and answers change with it. */
 export function modelRun(world: World, frame: Buffer): Outcome {
-  const way: Way = { world, frame: Buffer.from(frame), counts: [], traffic: [], events: [] };
+  const way: Way = {
+    comes: "straight",
+    world,
+    frame: Buffer.from(frame),
+    counts: [],
+    traffic: [],
+    events: [],
+  };
   const { verdict, isHeld = false } = runFrame(way);
   return {
     verdict,
@@ -165,6 +178,12 @@ function runFrame(way: Way): End {
     if (frame.length < at + 4) return pass(way, "truncated");
     type = frame.readUInt16BE(at + 2);
     at += 4;
+  }
+  if (type === SEARCH) {
+    const version = (frame[at] ?? 0) >> 4;
+    if (!isToUs(way) || !isFromMember(way) || (version !== 4 && version !== 6)) return pass(way, "not_ip");
+    type = version === 4 ? IPV4 : IPV6;
+    way.comes = "searched";
   }
   if (type === ARP) return answerArp(way, at);
   if (type === IPV4) return ipv4(way, at);
@@ -294,9 +313,16 @@ function answerArp(way: Way, at: number): End {
 function admit(way: Way): End | "schedule" | "given" {
   const { world } = way;
   if (!isToUs(way)) return pass(way, "other_mac");
-  if (isScheduling(world) && isFromFormer(way) && isFromMember(way) && world.hasPrevious) return "given";
-  if (!isScheduling(world) && isGiven(way)) return world.hasPrevious ? "given" : pass(way, "from_scheduler");
-  if (isFromMember(way)) return pass(way, "from_member");
+  if (way.comes === "searched") return "given";
+  const isSearching = searchFrom(world, -1) !== undefined;
+  const looksAtGiven = world.hasPrevious || isSearching;
+  if (isScheduling(world) && isFromFormer(way) && isFromMember(way) && looksAtGiven) return "given";
+  if (!isScheduling(world) && isGiven(way)) return looksAtGiven ? "given" : pass(way, "from_scheduler");
+  if (isFromMember(way)) {
+    if (!isSearching) return pass(way, "from_member");
+    way.comes = "handed on";
+    return "given";
+  }
   return "schedule";
 }
 
@@ -314,6 +340,7 @@ function ipv4(way: Way, at: number): End {
     family: 4,
     isGiven: admitted === "given",
     isStray: admitted === "schedule" && !isScheduling(way.world),
+    comes: way.comes,
     protocol: frame[at + 9]!,
     client: Buffer.from(frame.subarray(at + 12, at + 16)),
     vip: Buffer.from(frame.subarray(at + 16, at + 20)),
@@ -332,13 +359,14 @@ const EXTENSIONS = new Set([0, 43, 60, 44]);
 function ipv6(way: Way, at: number): End {
   const { frame } = way;
   if (frame.length < at + 40) return pass(way, "truncated");
-  if (frame[at + 6] === 58 && answerNeighbour(way, at)) return { verdict: TX };
+  if (frame[at + 6] === 58 && way.comes !== "searched" && answerNeighbour(way, at)) return { verdict: TX };
   const admitted = admit(way);
   if (typeof admitted !== "string") return admitted;
   const flow: Flow = {
     family: 6,
     isGiven: admitted === "given",
     isStray: admitted === "schedule" && !isScheduling(way.world),
+    comes: way.comes,
     protocol: frame[at + 6]!,
     client: Buffer.from(frame.subarray(at + 8, at + 24)),
     vip: Buffer.from(frame.subarray(at + 24, at + 40)),
@@ -478,6 +506,7 @@ function fragmentKey({ family, client, vip, fragmentId, protocol }: Flow): strin
 
 function laterFragment(way: Way, flow: Flow): End {
   const { world } = way;
+  if (flow.comes !== "straight") return pass(way, "from_member");
   const first = world.fragments.get(fragmentKey(flow));
   if (first?.handedOnTo !== undefined) {
     return handOn(way, first.vserver!, world.nodes.get(first.handedOnTo)!, first.handedOnTo);
@@ -516,6 +545,10 @@ function schedule(way: Way, flow: Flow): End {
     return pass(way, "no_vserver");
   }
   if (isStandby(way, flow)) return drop(way, "standby");
+  if (flow.comes !== "straight") {
+    const above = flow.comes === "searched" ? world.ownNumber : -1;
+    return search(way, flow, vserver, above) ?? searchEnds(way, flow);
+  }
   const bucket = bucketOf(world, flow, vserver);
   return flow.isGiven ? onNode(way, flow, vserver, bucket) : scheduleBucket(way, flow, vserver, bucket);
 }
@@ -574,7 +607,8 @@ function scheduleBucket(way: Way, flow: Flow, vserver: ModelVserver, index: numb
   remember(way, flow, vserver, index, row);
   if (flow.fragment === "first") way.counts.push("first_fragment");
   if (row !== undefined) return handOn(way, vserver, world.nodes.get(row)!, row);
-  return giveTo(way, flow, vserver, owner);
+  const end = giveTo(way, flow, vserver, owner);
+  return owner.isSelf ? (search(way, flow, vserver, -1) ?? end) : end;
 }
 
 function giveTo(way: Way, flow: Flow, vserver: ModelVserver, owner: ModelNode): End {
@@ -616,7 +650,7 @@ function onNode(way: Way, flow: Flow, vserver: ModelVserver, index: number): End
   const isSender = other !== undefined && way.frame.subarray(6, 12).equals(world.nodes.get(other)!.mac);
   const row = isScheduling(world) && isSender ? undefined : other;
   remember(way, flow, vserver, index, row);
-  if (row === undefined) return pass(way, "from_scheduler");
+  if (row === undefined) return search(way, flow, vserver, -1) ?? pass(way, "from_scheduler");
   return handOn(way, vserver, world.nodes.get(row)!, row);
 }
 
@@ -644,4 +678,40 @@ function handOn(way: Way, vserver: ModelVserver, node: ModelNode, row: number): 
   node.mac.copy(way.frame, 0);
   way.world.ownMac.copy(way.frame, 6);
   return { verdict: TX };
+}
+
+/** The scattered node with the lowest number above this one: the next to be searched. */
+function searchFrom({ nodes, ownNumber }: World, above: number): ModelNode | undefined {
+  const numbers = Array.from({ length: NOBODY }, (_, number) => number).filter((number) => number > above);
+  const found = numbers.find((number) => {
+    const node = nodes.get(number);
+    return number !== ownNumber && node?.isScattered === true && node.isReachable;
+  });
+  return found === undefined ? undefined : nodes.get(found);
+}
+
+/** A frame that may belong to a connection, which is not here, goes on to the next node that is searched, if there is one. */
+function search(way: Way, flow: Flow, vserver: ModelVserver, above: number): End | undefined {
+  const { world, frame } = way;
+  const node = searchFrom(world, above);
+  if (node === undefined || flow.fragment !== "none" || vserver.isDirect) return undefined;
+  if (flow.protocol !== TCP || isOpening(flow)) return undefined;
+  if (world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort) === "connection") return undefined;
+  frame.writeUInt16BE(SEARCH, typeAt(frame));
+  node.mac.copy(frame, 0);
+  world.ownMac.copy(frame, 6);
+  way.counts.push("searched");
+  return { verdict: TX };
+}
+
+/** It stays, and goes up under its own ethertype. */
+function searchEnds(way: Way, { family }: Flow): End {
+  way.frame.writeUInt16BE(family === 4 ? IPV4 : IPV6, typeAt(way.frame));
+  return pass(way, "from_member");
+}
+
+function typeAt(frame: Buffer): number {
+  let at = 12;
+  while (frame.readUInt16BE(at) === VLAN || frame.readUInt16BE(at) === QINQ) at += 4;
+  return at;
 }

@@ -7,7 +7,7 @@ import { testRun } from "../../net/libbpf.ts";
 import { loadUnattached } from "../../scheduler/plane/data-plane.ts";
 import { TRAFFIC_SLOTS } from "../../scheduler/layout.ts";
 import type { Service, TrafficRows, VserverEntry } from "../../scheduler/plane/shared-maps.ts";
-import type { NodeState } from "../../scheduler/plane/interface-maps.ts";
+import type { InterfaceMaps, NodeState } from "../../scheduler/plane/interface-maps.ts";
 import { wordOf } from "../../scheduler/table.ts";
 import * as f from "./frames.ts";
 import { forwarded, macOfHost, PORTS, syn, TX, VSERVERS, type Row, type Word } from "./packet-rows.ts";
@@ -56,13 +56,7 @@ export function loadPacketPlane(objectFile: string) {
   plane.setVips([f.VIP, f.VIP6]);
   plane.setServices(services());
   plane.setMembers(Object.keys(NODES).map((number) => f.mac(f.macOfNode(Number(number)))));
-  for (const [number, state] of Object.entries(NODES)) {
-    plane.setNode(0, Number(number), {
-      mac: f.mac(f.macOfNode(Number(number))),
-      slot: Number(number),
-      ...state,
-    });
-  }
+  setNodes(plane, []);
   for (const number of [1, 2, 3]) {
     plane.setNode(1, number, { mac: f.mac(macOfHost(number)), slot: HOST_SLOT + number, ...UP });
   }
@@ -73,6 +67,14 @@ export function loadPacketPlane(objectFile: string) {
     setLease: (isHeld: boolean) =>
       plane.lease.setUntil(isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
   };
+}
+
+function setNodes({ setNode }: Pick<InterfaceMaps, "setNode">, scattered: readonly number[]): void {
+  for (const [key, state] of Object.entries(NODES)) {
+    const number = Number(key);
+    const isScattered = scattered.includes(number);
+    setNode(0, number, { mac: f.mac(f.macOfNode(number)), slot: number, ...state, isScattered });
+  }
 }
 
 function services(): Service[] {
@@ -140,6 +142,7 @@ export function prepare(plane: PacketPlane, row: Row): void {
   plane.setHasTable(row.hasTable ?? true);
   plane.setHasPrevious(row.hasPrevious ?? true);
   plane.setLease(row.hasLease ?? true);
+  setNodes(plane, row.scattered ?? []);
   plane.consumeHeld(() => undefined);
   plane.consumeEvents(() => undefined);
   if (row.isRefilled === true) fill(plane, [2, 3]);

@@ -38,7 +38,9 @@ export interface Row {
   /** Whether the program has been told that some bucket has a previous node; it has unless told. */
   readonly hasPrevious?: boolean;
   readonly hasLease?: boolean;
-  /** For answers: what comes out. Else a frame that goes out has both MAC addresses rewritten, and no other byte. */
+  /** Nodes that may have connections of buckets that do not name them; none unless told. */
+  readonly scattered?: readonly number[];
+  /** For answers and searches: what comes out. Else a frame that goes out has both MAC addresses rewritten, and no other byte. */
   readonly out?: Buffer;
 }
 

@@ -3,7 +3,7 @@
  * path of its frames: the node that the ARP cache names, its table, second chance.
  */
 import { checkBroken } from "./checks.ts";
-import { BUCKETS, isScheduling, wayOf, type Frame } from "./kernel.ts";
+import { BUCKETS, isScheduling, wayOf, type Came, type Frame } from "./kernel.ts";
 import {
   answersArp,
   CLIENTS,
@@ -20,7 +20,7 @@ import {
 } from "./world.ts";
 
 const EVERY_NS = 15 * MS;
-/** Nodes that a frame may come to: the scheduler, the owner, its second chance. */
+/** Nodes that a frame may come to: the scheduler, the owner, its second chance; then all that are searched. */
 const MOST_HOPS = 4;
 const MOST_CONNECTIONS = 12;
 
@@ -97,16 +97,18 @@ function use(world: World, client: Client, connection: Connection): void {
 /** Where a client's frame arrives; undefined: it is lost on its way, and will be sent again. */
 function walk(world: World, client: Client, frame: Frame): Machine | undefined {
   let here = client.arp!;
-  let from: number | undefined;
+  let came: Came = { from: undefined, isSearched: false };
   if (isCut(world, client, here)) return undefined;
-  for (let hops = 0; hops < MOST_HOPS; hops++) {
+  for (let hops = 0; hops < MOST_HOPS + world.machines.length; hops++) {
     if (!isAwake(world, here)) return undefined;
-    const way = here.noProgram > 0 ? here.number : wayOf(here.kernel, frame, from);
-    if (way === undefined) return undefined;
-    if (way === here.number) return here;
-    const next = machineOf(world, way);
+    // Without its program a node's stack knows no ethertype of ours.
+    if (here.noProgram > 0 && came.isSearched) return undefined;
+    const hop = here.noProgram > 0 ? { to: here.number, isSearched: false } : wayOf(here.kernel, frame, came);
+    if (hop.to === undefined) return undefined;
+    if (hop.to === here.number) return here;
+    const next = machineOf(world, hop.to);
     if (!isLinked(world, here, next, 0)) return undefined;
-    from = here.number;
+    came = { from: here.number, isSearched: hop.isSearched };
     here = next;
   }
   return fail(world, "loop", `a frame of bucket ${frame.bucket} finds no end`);

@@ -29,6 +29,7 @@ import {
 export const BUCKETS = 64;
 export const UP = 1;
 export const REACHABLE = 2;
+export const SCATTERED = 4;
 /** With the heartbeats of failover-process.ts. */
 const HEARS_NS = hearsFor_ns(10);
 
@@ -53,7 +54,7 @@ export interface Kernel {
   };
   /** By number, then slot. */
   readonly rows: ReadonlyMap<number, readonly Row[]>;
-  /** UP and REACHABLE, by number. */
+  /** UP, REACHABLE and SCATTERED, by number. */
   readonly flags: Uint8Array;
   readonly table: Int32Array;
   /** Buckets that the program has given away since user space looked. */
@@ -158,9 +159,36 @@ export interface Frame {
 }
 /** Where a frame goes from a node: a number; itself: up its own stack. Undefined: it is dropped. */
 export type Way = number | undefined;
+/** `isSearched`: it says so of itself, and goes from one scattered node to the next. */
+export interface Hop {
+  readonly to: Way;
+  readonly isSearched: boolean;
+}
+/** How a frame has come to a node: from another one, or a client's. */
+export interface Came {
+  readonly from: number | undefined;
+  readonly isSearched: boolean;
+}
 
-/** What the program does with a frame that `from` has handed on; undefined: a client's. */
-export function wayOf(kernel: Kernel, frame: Frame, from: number | undefined): Way {
+/** What the program does with a frame. */
+export function wayOf(kernel: Kernel, frame: Frame, { from, isSearched }: Came): Hop {
+  const { number } = kernel;
+  const to = isSearched ? number : straightWay(kernel, frame, from);
+  if (to !== number || frame.isSyn || frame.hasConnection(number)) return { to, isSearched: false };
+  const next = nextSearched(kernel, isSearched ? number : -1);
+  return next === undefined ? { to, isSearched: false } : { to: next, isSearched: true };
+}
+
+/** The scattered node with the lowest number above this one. */
+function nextSearched({ flags, number }: Kernel, above: number): number | undefined {
+  const wanted = SCATTERED | REACHABLE;
+  const found = flags.findIndex(
+    (value, other) => other > above && other !== number && (value & wanted) === wanted,
+  );
+  return found === -1 ? undefined : found;
+}
+
+function straightWay(kernel: Kernel, frame: Frame, from: number | undefined): Way {
   const { page, control, number } = kernel;
   if (from === undefined) {
     return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : undefined;

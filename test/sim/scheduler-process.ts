@@ -1,11 +1,12 @@
 /**
  * The scheduler process of a machine: the production's roles, takeover, policy, steering and feed, and an edge like the
- * production's around them. All nodes serve and nobody looks which connections are left, so no previous node is forgotten.
+ * production's around them. All nodes serve, and tell again and again which connections they have of buckets that are others'.
  */
 import { DlbaError } from "../../conf/errors.ts";
 import type { TableArea } from "../../scheduler/arrangement.ts";
 import {
   bitmapOf,
+  hasBit,
   isLater,
   type FeedMessage,
   type FollowerMessage,
@@ -35,11 +36,12 @@ import {
 import { beginHandOver, stepHandOver, type HandOver } from "../../scheduler/handing-over.ts";
 import { addMerge, createMerging, mergeTurn, type Merging } from "../../scheduler/merging.ts";
 import { createRoles, type Left, type Roles } from "../../scheduler/roles.ts";
+import { createScattering, scatterAll, takeElsewhere, type Scattering } from "../../scheduler/scattering.ts";
 import { kernelMoved, steerNodes, turn, type Steering } from "../../scheduler/steering.ts";
-import { readWord } from "../../scheduler/table.ts";
+import { ownerOf, readWord } from "../../scheduler/table.ts";
 import { giveUp, renewAccesses, takeOver } from "../../scheduler/takeover.ts";
 import { checkLoss, checkTakeover } from "./checks.ts";
-import { BUCKETS, REACHABLE, UP } from "./kernel.ts";
+import { BUCKETS, REACHABLE, SCATTERED, UP } from "./kernel.ts";
 import { closeStream, openStream, say, type Stream } from "./streams.ts";
 import { fail, isLinked, localTime, machineOf, MS, note, send, type Machine, type World } from "./world.ts";
 
@@ -48,6 +50,9 @@ const HEARTBEAT_NS = 20 * MS;
 const DEAD_AFTER_NS = 80 * MS;
 /** After a stall of its own a process waits so long for what may have come. */
 const CHANCE_NS = 25 * MS;
+/** Some hundred times as often as in the production, as runs are short: nodes look at their connections, and are scattered no longer. */
+const LOOK_NS = 40 * MS;
+const LEAST_MS = 150;
 
 interface Member {
   readonly number: number;
@@ -64,9 +69,12 @@ interface Scheduling {
   readonly epoch: number;
   readonly steering: Steering;
   readonly merging: Merging;
+  readonly scattering: Scattering;
   readonly members: readonly Member[];
   readonly streams: Map<number, Stream>;
   asked_ns: number;
+  /** When it has last looked at its own connections. */
+  looked_ns: number;
   handOver: HandOver | undefined;
   stop(): Promise<void>;
   giveUp(): Follow;
@@ -77,6 +85,8 @@ interface Following {
   readonly scheduler: number | undefined;
   readonly follow: Follow;
   stream: Stream | undefined;
+  /** When it has last told of its connections. */
+  looked_ns: number;
   /** When it tries to connect again. */
   retry_ns: number;
   stop(): Promise<void>;
@@ -195,9 +205,15 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     epoch,
     steering,
     merging: createMerging(),
+    scattering: createScattering(
+      [number, ...kernel.rows.keys()],
+      BigInt(Math.floor(localTime(world, machine))),
+      LEAST_MS,
+    ),
     members,
     streams: new Map(),
     asked_ns: 0,
+    looked_ns: world.timeline.now_ns,
     handOver: undefined,
     stop: async () => {
       for (const stream of role.streams.values()) closeStream(stream);
@@ -225,6 +241,10 @@ function takeTurn(world: World, machine: Machine, process: SchedulerProcess, rol
   const now_ns = BigInt(Math.floor(localTime(world, machine)));
   for (const bucket of kernel.moved.splice(0)) kernelMoved(steering, bucket);
   if (world.timeline.now_ns - role.asked_ns >= HEARTBEAT_NS) askAll(world, machine, role);
+  if (world.timeline.now_ns - role.looked_ns >= LOOK_NS) {
+    role.looked_ns = world.timeline.now_ns;
+    takeTold(machine, role, { number: machine.number, bits: elsewhereAt(world, machine), now_ns });
+  }
   handOverTurn(machine, role, now_ns);
   judge(world, machine, process, role);
   const behind = role.members.filter((member) => member.isReachable && !inStep(steering.feed, member.number));
@@ -283,12 +303,13 @@ function noteStep({ steering: { feed } }: Scheduling, member: Member): void {
 
 function tellNodes(
   { kernel, number }: Machine,
-  { steering, members }: Scheduling,
+  { steering, members, scattering }: Scheduling,
   dead: readonly number[],
 ): void {
-  const flags = new Map([[number, UP | REACHABLE]]);
+  const scattered = (of: number): number => (scattering.numbers.has(of) ? SCATTERED : 0);
+  const flags = new Map([[number, UP | REACHABLE | scattered(number)]]);
   for (const { number: of, isUp, isReachable } of members) {
-    flags.set(of, (isUp ? UP : 0) | (isReachable ? REACHABLE : 0));
+    flags.set(of, (isUp ? UP : 0) | (isReachable ? REACHABLE : 0) | scattered(of));
     kernel.flags[of] = flags.get(of)!;
   }
   const up = members.filter(({ isUp }) => isUp).map((member) => member.number);
@@ -301,6 +322,11 @@ function tellNodes(
   steerNodes(steering, "", nodes, dead);
 }
 
+/** A node has told of its connections of others' buckets. */
+function takeTold(machine: Machine, role: Scheduling, told: Parameters<typeof takeElsewhere>[2]): void {
+  if (takeElsewhere(role.scattering, role.steering, told)) tellNodes(machine, role, []);
+}
+
 function followingOf(epoch: number, scheduler: number | undefined, follow: Follow): Following {
   const role: Following = {
     kind: "following",
@@ -308,6 +334,7 @@ function followingOf(epoch: number, scheduler: number | undefined, follow: Follo
     scheduler,
     follow,
     stream: undefined,
+    looked_ns: 0,
     retry_ns: 0,
     stop: async () => {
       if (role.stream !== undefined) closeStream(role.stream);
@@ -325,6 +352,8 @@ function followOn(world: World, machine: Machine, role: Following): void {
   const isInUse = follow.isWhole && follow.keeps === undefined;
   control.table_version = isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
   control.isMerging = false;
+  if (isFollowing(follow) && world.timeline.now_ns - role.looked_ns >= LOOK_NS)
+    tellElsewhere(world, machine, role);
   if (role.scheduler === undefined || role.stream !== undefined || world.timeline.now_ns < role.retry_ns)
     return;
   role.retry_ns = world.timeline.now_ns + (20 + world.chance() * 80) * MS;
@@ -419,7 +448,35 @@ function tellConnected(world: World, senders: Scheduling, stream: Stream): void 
   say(world, stream, "sender", () => {
     const now_ns = BigInt(Math.floor(localTime(world, senders.machine)));
     addMerge(senders.merging, senders.steering, { number, bits, now_ns });
+    const { scattering, members, machine } = senders;
+    scatterAll(scattering, [machine.number, ...members.map((member) => member.number)], now_ns);
+    tellNodes(machine, senders, []);
   });
+}
+
+function tellElsewhere(world: World, machine: Machine, role: Following): void {
+  const { stream } = role;
+  const senders = stream?.sender.scheduler?.roles.current();
+  if (stream === undefined || senders?.kind !== "scheduling") return;
+  role.looked_ns = world.timeline.now_ns;
+  const { number } = machine;
+  const bits = elsewhereAt(world, machine);
+  say(world, stream, "sender", () => {
+    const now_ns = BigInt(Math.floor(localTime(world, senders.machine)));
+    takeTold(senders.machine, senders, { number, bits, now_ns });
+  });
+}
+
+/** The buckets that a node has connections of though its table says that they are others'. */
+function elsewhereAt(world: World, { number, kernel }: Machine): Uint8Array {
+  const connected = connectedAt(world, number);
+  const buckets = Array.from({ length: BUCKETS }, (_, bucket) => bucket);
+  return bitmapOf(
+    BUCKETS,
+    buckets.filter(
+      (bucket) => hasBit(connected, bucket) && ownerOf(readWord(kernel.table, bucket)) !== number,
+    ),
+  );
 }
 
 const connectedAt = ({ clients }: World, number: number): Uint8Array =>
@@ -434,7 +491,11 @@ const connectedAt = ({ clients }: World, number: number): Uint8Array =>
 
 /** What the scheduler holds of all nodes; not once another one has taken over. */
 function applyFlags({ kernel, number }: Machine, { follow, epoch }: Following): void {
-  if (kernel.page.epoch !== epoch || follow.keeps !== undefined) return;
+  if (kernel.page.epoch !== epoch) return;
+  if (follow.keeps !== undefined) {
+    for (const of of kernel.rows.keys()) kernel.flags[of]! |= SCATTERED;
+    return;
+  }
   const told = flagsOf(follow, "");
   for (const of of kernel.rows.keys()) kernel.flags[of] = told?.[of] ?? 0;
   kernel.flags[number] = UP | REACHABLE;

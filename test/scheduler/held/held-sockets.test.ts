@@ -17,12 +17,12 @@ const bucketsIn = ({ bits }: HeldSockets): number[] | undefined =>
   bits && [...Array(SIZE).keys()].filter((bucket) => ((bits[bucket >> 3] ?? 0) >> (bucket & 7)) & 1);
 
 /** Rounds of node whose buckets' numbers stand in the clients' addresses. */
-function rounds(isPreviousOf: (bucket: number) => boolean) {
+function rounds(isElsewhere: (bucket: number) => boolean) {
   const { take, end } = createSocketRounds({
     tableSize: SIZE,
     hashes: ["address-and-port"],
     bucketOf: (address) => address[0]!,
-    isPreviousOf,
+    isElsewhere,
   });
   return (buckets: readonly number[]): HeldSockets => {
     for (const bucket of buckets) take(connection(bucket));
@@ -58,7 +58,7 @@ test("a round that was broken off does not count", () => {
     tableSize: SIZE,
     hashes: ["address"],
     bucketOf: (address) => address[0]!,
-    isPreviousOf: () => true,
+    isElsewhere: () => true,
   });
   take(connection(1));
   end();
@@ -74,7 +74,7 @@ test("connections that are half open or all but over hold their bucket, but no n
     tableSize: SIZE,
     hashes: ["address"],
     bucketOf: (address) => address[0]!,
-    isPreviousOf: () => true,
+    isElsewhere: () => true,
   });
   end();
   take(connection(1));
@@ -95,7 +95,7 @@ test("what of a client is hashed is the service's", () => {
       asked.push([address[0], family, port, hash]);
       return 0;
     },
-    isPreviousOf: () => true,
+    isElsewhere: () => true,
   });
   take(connection(7, 0));
   take({ ...connection(8, 1), family: 6, remotePort: 4000 });

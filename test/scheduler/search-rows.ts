@@ -1,0 +1,235 @@
+/**
+ * Rows of the packet table about the search for a connection: nodes 3 and 5 are scattered, this is node 1. Client port
+ * `CONNECTED_PORT` has connections to this machine's port 80, port 5000 has none.
+ */
+import * as f from "./frames.ts";
+import { CONNECTED_PORT, forwarded, PASS, PORTS, syn, TX, v4, v6, type Row } from "./packet-rows.ts";
+
+const SCHEDULER = { from: f.macOfNode(2) };
+const FORMER = { from: f.macOfNode(5) };
+const MEMBER = { from: f.macOfNode(3) };
+const ACK = 0x10;
+const stray = f.tcp(5000, PORTS.http, ACK);
+const own = f.tcp(CONNECTED_PORT, PORTS.http, ACK);
+
+/** As it is on its way from node to node. */
+function searched(packet: Buffer, at = 12): Buffer {
+  const frame = Buffer.from(packet);
+  frame.writeUInt16BE(f.SEARCH, at);
+  return frame;
+}
+
+/** This node sends the packet on, as one that is searched. */
+const sent = (packet: Buffer, node: number, at?: number) =>
+  ({ packet, verdict: TX, out: forwarded(searched(packet, at), node), counts: ["searched"] }) as const;
+/** This node was given the frame; nobody had its bucket before. */
+const given = { isScheduling: false, bucket: [1, 2], scattered: [3, 5] } as const;
+const stays = { ...given, verdict: PASS, counts: ["from_scheduler"] } as const;
+const handed = { ...given, verdict: PASS, counts: ["from_member"] } as const;
+/** Its ethertype is its own again. */
+const arrives = (packet: Buffer, at?: number) => ({ ...handed, packet: searched(packet, at), out: packet });
+const cut = (packet: Buffer, bytes: number): Buffer => packet.subarray(0, bytes);
+
+const atOwner: readonly Row[] = [
+  { name: "a stray segment is searched for", ...given, ...sent(v4(6, stray, {}, SCHEDULER), 3) },
+  { name: "a stray IPv6 segment is searched for", ...given, ...sent(v6(6, stray, {}, SCHEDULER), 3) },
+  {
+    name: "a stray segment under a VLAN tag is searched for",
+    ...given,
+    ...sent(f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, stray)), SCHEDULER), 3, 16),
+  },
+  {
+    name: "it is searched for though no bucket has a previous node",
+    ...given,
+    ...sent(v4(6, stray, {}, SCHEDULER), 3),
+    hasPrevious: false,
+  },
+  {
+    name: "nothing is searched for while no node is scattered",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...stays,
+    scattered: [],
+  },
+  {
+    name: "a scattered node that is silent is not searched",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...stays,
+    scattered: [4],
+  },
+  {
+    name: "this node need not be searched, scattered or not",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...stays,
+    scattered: [1],
+  },
+  {
+    name: "the previous node comes first",
+    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    bucket: [1, 2, 5],
+    verdict: TX,
+    node: 5,
+    counts: ["second_chance"],
+  },
+  { name: "a connection's segment is not searched for", packet: v4(6, own, {}, SCHEDULER), ...stays },
+  { name: "a SYN is not searched for", packet: v4(6, syn, {}, SCHEDULER), ...stays },
+  { name: "UDP is not searched for", packet: v4(17, f.udp(5000, PORTS.dns), {}, SCHEDULER), ...stays },
+  {
+    name: "a direct pool's flow is not searched for",
+    packet: v4(6, f.tcp(5000, PORTS.direct, ACK), {}, SCHEDULER),
+    ...stays,
+  },
+  {
+    name: "a fragment is not searched for",
+    packet: v4(6, stray, { offset: 0x2000, id: 51 }, SCHEDULER),
+    ...stays,
+  },
+  {
+    name: "an ICMP error about a stray segment is searched for",
+    ...given,
+    ...sent(
+      v4(
+        1,
+        f.icmpError(3, f.ip4(6, f.tcp(PORTS.http, 5000, ACK), { from: f.VIP, to: f.CLIENT })),
+        {},
+        SCHEDULER,
+      ),
+      3,
+    ),
+  },
+];
+
+const atScheduler: readonly Row[] = [
+  {
+    name: "the scheduler searches for a stray segment of its own bucket",
+    ...sent(v4(6, stray), 3),
+    bucket: [1, 2],
+    scattered: [3, 5],
+    node: 1,
+  },
+  {
+    name: "the scheduler searches for what the former one has sent, who has no connection of it either",
+    ...sent(v4(6, stray, {}, FORMER), 3),
+    bucket: [1, 2, 5],
+    scattered: [3, 5],
+  },
+  {
+    name: "the scheduler sends another node's stray segment to its owner",
+    packet: v4(6, stray),
+    bucket: [2, 3],
+    scattered: [3, 5],
+    verdict: TX,
+    node: 2,
+  },
+  {
+    name: "the scheduler keeps its connection's segment",
+    packet: v4(6, own),
+    bucket: [1, 2],
+    scattered: [3, 5],
+    verdict: PASS,
+    node: 1,
+  },
+];
+
+const onTheWay: readonly Row[] = [
+  {
+    name: "what another member hands on in vain is searched for",
+    ...given,
+    ...sent(v4(6, stray, {}, MEMBER), 3),
+  },
+  {
+    name: "what another member hands on to the scheduler in vain is searched for",
+    ...given,
+    ...sent(v6(6, stray, {}, MEMBER), 3),
+    isScheduling: true,
+  },
+  {
+    name: "another member's frame for a connection here stays",
+    packet: v4(6, own, {}, MEMBER),
+    ...handed,
+  },
+  {
+    name: "another member's later fragment stays",
+    packet: v4(6, Buffer.alloc(64), { offset: 9, id: 52 }, MEMBER),
+    ...handed,
+  },
+  {
+    name: "a search goes on to the next number",
+    ...given,
+    ...sent(v4(6, stray, {}, MEMBER), 3),
+    packet: searched(v4(6, stray, {}, MEMBER)),
+  },
+  {
+    name: "a search for an IPv6 segment goes on",
+    ...given,
+    ...sent(v6(6, stray, {}, MEMBER), 3),
+    packet: searched(v6(6, stray, {}, MEMBER)),
+  },
+  {
+    name: "a search goes on in whatever epoch, and without a table",
+    ...given,
+    ...sent(v4(6, stray, {}, SCHEDULER), 3),
+    packet: searched(v4(6, stray, {}, SCHEDULER)),
+    isScheduling: true,
+    hasTable: false,
+  },
+  { name: "a search ends where the connection is", ...arrives(v4(6, own, {}, MEMBER)) },
+  { name: "a search for IPv6 ends where the connection is", ...arrives(v6(6, own, {}, MEMBER)) },
+  {
+    name: "a search under a VLAN tag ends where the connection is",
+    ...arrives(f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, own)), MEMBER), 16),
+  },
+  {
+    name: "a search ends with the last node",
+    ...arrives(v4(6, stray, {}, MEMBER)),
+    scattered: [1],
+  },
+  {
+    name: "a searched fragment goes nowhere",
+    packet: searched(v4(6, Buffer.alloc(64), { offset: 9, id: 53 }, MEMBER)),
+    ...handed,
+  },
+  {
+    name: "a search by nobody of the array is none",
+    packet: searched(v4(6, stray)),
+    ...handed,
+    counts: ["not_ip"],
+  },
+  {
+    name: "a search that came by flooding is none",
+    packet: searched(v4(6, stray, {}, { ...MEMBER, to: f.macOfNode(2) })),
+    ...handed,
+    counts: ["not_ip"],
+  },
+  {
+    name: "a search without a packet is none",
+    packet: cut(searched(v4(6, stray, {}, MEMBER)), 14),
+    ...handed,
+    counts: ["not_ip"],
+  },
+  {
+    name: "a search for what is no IP is none",
+    packet: searched(f.eth(f.ARP, f.arp(1, f.CLIENT, f.VIP), MEMBER)),
+    ...handed,
+    counts: ["not_ip"],
+  },
+  {
+    name: "a search never asks for an address",
+    packet: searched(f.eth(f.IPV6, f.ip6(58, f.solicitation(f.VIP6), { hops: 255 }), MEMBER)),
+    ...handed,
+    isScheduling: true,
+    counts: ["other_protocol"],
+  },
+  {
+    name: "a search for a port that is no virtual server's is none",
+    packet: searched(v4(6, f.tcp(5000, 81, ACK), {}, MEMBER)),
+    ...handed,
+    counts: ["no_vserver"],
+  },
+];
+
+export const searchRows: readonly Row[] = [
+  ...atOwner.map((row) => Object.assign(row, { name: `where nodes are scattered, at the owner: ${row.name}` })),
+  ...atScheduler.map((row) => Object.assign(row, { name: `where nodes are scattered: ${row.name}` })),
+  ...onTheWay.map((row) => Object.assign(row, { name: `where nodes are scattered, on the way: ${row.name}` })),
+];

@@ -40,6 +40,8 @@ export const FAILED_KEEPS_UP_MS = 500;
 export const HELD_ROUND_MS = 1000;
 /** After a takeover or a conflict every node may have connections of any bucket for at least this long. */
 export const SCATTERED_LEAST_MS = 10_000;
+/** A node that has lost its scheduler resets nobody's connections for this long at most. */
+export const DOUBT_MOST_MS = 10_000;
 /** From a version of the table to the look that counts for it. */
 export const HELD_SETTLE_MS = 100;
 

@@ -2,7 +2,8 @@
  * The scheduler process of a node that does not schedule: its table follows the scheduler's, and it tells which
  * connections it still has of buckets that have moved away.
  */
-import { FOLLOW_AFTER_MS } from "../conf/limits.ts";
+import { monotonic_ms } from "../conf/clock.ts";
+import { DOUBT_MOST_MS, FOLLOW_AFTER_MS } from "../conf/limits.ts";
 import type { NodeStateName } from "../conf/messages.ts";
 import type { NodeConfig } from "../conf/schema.ts";
 import { JUDGE_EVERY_MS } from "../net/heartbeat-watch.ts";
@@ -45,8 +46,14 @@ export function startFollowing(machine: Machine, { epoch, scheduler, left }: Fol
   const follower = scheduler === undefined ? undefined : followerOf(machine, scheduler, follow, apply);
   const rounds = follower === undefined ? undefined : roundsOf(machine, follow, follower);
   // The program tells of what it does by itself; that is no news to anybody here.
-  const drain = setInterval(() => machine.plane.consumeEvents(() => undefined), JUDGE_EVERY_MS);
+  const doubtEnd_ms = monotonic_ms() + DOUBT_MOST_MS;
+  const look = (): void => {
+    machine.plane.consumeEvents(() => undefined);
+    machine.plane.setInDoubt(!isFollowing(follow) && monotonic_ms() < doubtEnd_ms);
+  };
+  const drain = setInterval(look, JUDGE_EVERY_MS);
   apply();
+  look();
   if (follow.keeps !== undefined) machine.plane.setHasPrevious(true);
   machine.plane.setMerging(false);
   return {
@@ -118,7 +125,7 @@ function take({ plane }: Machine, follow: Follow, taken: Taken, apply: () => voi
  * Writes what the scheduler holds of all nodes and hosts. Before it has told anything the map stays as it is, but for
  * the MAC addresses: heartbeats go there, and by them this node finds out who schedules. While the table before is still in
  * use the nodes stay as they are, too: it leads to some that this scheduler may have only just heard again. Any of
- * them may have connections that the table does not lead to until the scheduler says that it has not.
+ * them, and of those that the scheduler hears, may have connections that the table does not lead to.
  */
 function applyFlags(machine: Machine, follow: Follow): void {
   const { members, hosts } = machine;
@@ -131,7 +138,7 @@ function applyFlags(machine: Machine, follow: Follow): void {
     if (isUp) member.hasBeenUp = true;
     if (isSelf || isTold)
       writeNode(machine, member, { ...rest, isUp: isSelf || isUp, isReachable: isSelf || isReachable });
-    else writeMacs(machine, member, { isScattered: true });
+    else writeMacs(machine, member, { isScattered: true, isReachable });
   }
   for (const host of hasTold ? hosts : []) {
     writeHost(machine, host, toldOf(follow, host.area.name, host.number).isUp);

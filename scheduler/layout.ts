@@ -115,6 +115,7 @@ export const CONTROL = {
   is_merging: 112,
   search_first: 116,
   search_next: 120,
+  is_in_doubt: 124,
   member_filter: 128,
 } as const;
 
@@ -213,6 +214,7 @@ export const REASONS = [
   "first_fragment",
   "later_fragment",
   "second_chance",
+  "in_doubt",
   "searched",
   "arp_answered",
   "neighbour_answered",

@@ -233,17 +233,23 @@ export function writeNode(machine: Machine, member: Member, state: Omit<NodeStat
   });
 }
 
-/** Writes a node's MAC addresses: for the rest its state stays as the program knows it. */
+/**
+ * Writes a node's MAC addresses; for the rest its state stays as the program knows it, but that it may be reachable or
+ * scattered, too.
+ */
 export function writeMacs(
   machine: Machine,
   member: Member,
-  change: Pick<NodeState, "isScattered"> = {},
+  { isReachable, isScattered }: Pick<NodeState, "isReachable" | "isScattered">,
 ): void {
   const { number } = member.config;
   const slot = machine.places.slots[hostKey("", number)] ?? 0;
   machine.plane.planes.forEach((one, segment) => {
     const mac = member.links[segment]?.mac;
-    if (mac !== undefined) one.setNode(0, number, { ...one.readNode(0, number), ...change, mac, slot });
+    if (mac === undefined) return;
+    const known = one.readNode(0, number);
+    const change = { isReachable: known.isReachable || isReachable, isScattered };
+    one.setNode(0, number, { ...known, ...change, mac, slot });
   });
 }
 

@@ -190,6 +190,7 @@ function begin(machine: Machine, { epoch, left, wantMacs }: SchedulingOptions): 
   plane.setHasPrevious(bucketsWithPrevious(steering) > 0);
   plane.setTableVersion(steering.feed.version);
   plane.setHasTable(true);
+  plane.setInDoubt(false);
   if (isOther) void mergeOwn(running);
   return running;
 }

@@ -120,7 +120,7 @@ static __always_inline int is_from_scheduler_of(const struct ethernet *eth, __u3
 
 /* Whether some node may have connections of buckets that do not name it. */
 static __always_inline int is_searching(void) {
-  return control.search_first != NODE_NOBODY;
+  return control.search_first != NODE_NOBODY || control.is_in_doubt;
 }
 
 /* Whether frames that this node was given may belong to another one. */

@@ -32,6 +32,7 @@ enum reason {
   REASON_FIRST_FRAGMENT,      /* scheduled and remembered (likewise) */
   REASON_LATER_FRAGMENT,      /* sent after its first one (likewise) */
   REASON_SECOND_CHANCE,       /* sent on to the bucket's previous node: no socket here has this connection */
+  REASON_IN_DOUBT,            /* dropped: nobody so far has this connection, and this node can't know who may */
   REASON_SEARCHED,            /* sent on to the next scattered node: nobody so far has this connection */
   REASON_ARP_ANSWERED,        /* sent back: an ARP request for a VIP */
   REASON_NEIGHBOUR_ANSWERED,  /* sent back: a neighbour solicitation for a VIP */
@@ -176,6 +177,7 @@ struct control {
   __u32 is_merging;   /* tables of schedulers that lost are being taken in: for the failover process, too */
   /* Scattered nodes that can be reached, or NODE_NOBODY: the lowest number, and the lowest above this node's. */
   __u32 search_first, search_next;
+  __u32 is_in_doubt; /* this node does not follow a scheduler's table (yet): what it knows of others may be wrong */
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };

@@ -303,15 +303,17 @@ static __always_inline __u32 kept_here(struct xdp_md *ctx, const struct flow *fl
 
 /*
  * A frame whose connection is not here goes on to the scattered node of this number, which may have it; without one it stays
- * here. As each node that is searched sends it to a higher number than its own, it goes round once at most. Fragments
+ * here, where the stack resets the connection: not while that is in doubt. As each node that is searched sends it to a higher number than its own, it goes round once at most. Fragments
  * are not searched.
  */
 static __noinline int search(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver, __u32 number) {
   __u32 row = number;
-  if (number == NODE_NOBODY || flow->fragment || vserver->flags & VSERVER_DIRECT || !may_be_older(flow))
+  if (!is_searching() || flow->fragment || vserver->flags & VSERVER_DIRECT || !may_be_older(flow))
     return XDP_PASS;
   if (has_connection(ctx, flow))
     return XDP_PASS;
+  if (number == NODE_NOBODY)
+    return control.is_in_doubt ? drop(REASON_IN_DOUBT) : XDP_PASS;
   struct node *node = bpf_map_lookup_elem(&nodes, &row);
   void *end = (void *)(long)ctx->data_end;
   struct ethernet *eth = (void *)(long)ctx->data;

@@ -134,6 +134,7 @@ function toAll(planes: readonly NodeWriters[]): NodeWriters {
     setTableVersion: each((plane, version) => plane.setTableVersion(version)),
     setTurned: each((plane, turned_ns) => plane.setTurned(turned_ns)),
     setHandOverTo: each((plane, number) => plane.setHandOverTo(number)),
+    setInDoubt: each((plane, isInDoubt) => plane.setInDoubt(isInDoubt)),
     setMerging: each((plane, isMerging) => plane.setMerging(isMerging)),
   };
 }

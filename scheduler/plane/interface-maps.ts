@@ -37,7 +37,7 @@ export interface NodeState {
   /** Kept for user space alone. */
   readonly isDraining: boolean;
   /** It has, or may have, connections of buckets that do not name it. */
-  readonly isScattered?: boolean;
+  readonly isScattered?: boolean | undefined;
 }
 export interface NodeEntry extends NodeState {
   readonly mac: Uint8Array;
@@ -65,6 +65,8 @@ export interface NodeWriters {
   setTurned(turned_ns: number): void;
   /** The node that shall schedule instead of this one; undefined: none. */
   setHandOverTo(number: number | undefined): void;
+  /** Whether what this node knows of others may be wrong: frames without a connection are dropped, not answered by a reset. */
+  setInDoubt(isInDoubt: boolean): void;
   /** Whether tables of schedulers that lost are being taken in. */
   setMerging(isMerging: boolean): void;
 }
@@ -128,6 +130,7 @@ function nodeWriters({ buffer }: SharedMapping): NodeWriters {
     setTableVersion: (version) => setLong(CONTROL.table_version, version),
     setTurned: (turned_ns) => setLong(CONTROL.turned_ns, turned_ns),
     setHandOverTo: (number) => view.setUint32(CONTROL.hand_over_to, number ?? NODE_NOBODY, true),
+    setInDoubt: (isInDoubt) => setFlag(CONTROL.is_in_doubt, isInDoubt),
     setMerging: (isMerging) => setFlag(CONTROL.is_merging, isMerging),
   };
 }

@@ -175,10 +175,11 @@ function stampHeard(number: number, isHeard: boolean): void {
 /** Nodes, table and role at random, in the program's maps and in the model. */
 function nextWorld(former: World | undefined): World {
   const [hasTime, stands, side] = [chance(2), chance(2), random(256)];
-  const [hasTable, hasPrevious] = [random(4) > 0, random(5) > 0];
+  const [hasTable, hasPrevious, isInDoubt] = [random(4) > 0, random(5) > 0, chance(4)];
   const tableVersion = BigInt(random(1_000_000));
   plane.setHasTable(hasTable);
   plane.setHasPrevious(hasPrevious);
+  plane.setInDoubt(isInDoubt);
   plane.setTableVersion(Number(tableVersion));
   plane.lease.tell({ stands, side });
   plane.lease.setUntil(hasTime ? process.hrtime.bigint() + AN_HOUR_NS : 0n);
@@ -188,6 +189,7 @@ function nextWorld(former: World | undefined): World {
     epochs: randomEpochs(former?.epochs.offer ?? { epoch: 0, sent_ns: 0n }),
     hasTable,
     hasPrevious,
+    isInDoubt,
     hasTime,
     stands,
     side,

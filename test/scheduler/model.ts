@@ -57,6 +57,8 @@ export interface World {
   readonly epochs: Epochs;
   readonly hasTable: boolean;
   readonly hasPrevious: boolean;
+  /** What is known of the others may be wrong. */
+  readonly isInDoubt: boolean;
   /** The lease's time lies in the future. */
   readonly hasTime: boolean;
   readonly stands: boolean;
@@ -314,7 +316,7 @@ function admit(way: Way): End | "schedule" | "given" {
   const { world } = way;
   if (!isToUs(way)) return pass(way, "other_mac");
   if (way.comes === "searched") return "given";
-  const isSearching = searchFrom(world, -1) !== undefined;
+  const isSearching = world.isInDoubt || searchFrom(world, -1) !== undefined;
   const looksAtGiven = world.hasPrevious || isSearching;
   if (isScheduling(world) && isFromFormer(way) && isFromMember(way) && looksAtGiven) return "given";
   if (!isScheduling(world) && isGiven(way)) return looksAtGiven ? "given" : pass(way, "from_scheduler");
@@ -694,9 +696,10 @@ function searchFrom({ nodes, ownNumber }: World, above: number): ModelNode | und
 function search(way: Way, flow: Flow, vserver: ModelVserver, above: number): End | undefined {
   const { world, frame } = way;
   const node = searchFrom(world, above);
-  if (node === undefined || flow.fragment !== "none" || vserver.isDirect) return undefined;
-  if (flow.protocol !== TCP || isOpening(flow)) return undefined;
+  if (flow.fragment !== "none" || vserver.isDirect || flow.protocol !== TCP || isOpening(flow))
+    return undefined;
   if (world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort) === "connection") return undefined;
+  if (node === undefined) return world.isInDoubt ? drop(way, "in_doubt") : undefined;
   frame.writeUInt16BE(SEARCH, typeAt(frame));
   node.mac.copy(frame, 0);
   world.ownMac.copy(frame, 6);

@@ -143,6 +143,7 @@ export function prepare(plane: PacketPlane, row: Row): void {
   plane.setHasPrevious(row.hasPrevious ?? true);
   plane.setLease(row.hasLease ?? true);
   setNodes(plane, row.scattered ?? []);
+  plane.setInDoubt(row.isInDoubt ?? false);
   plane.consumeHeld(() => undefined);
   plane.consumeEvents(() => undefined);
   if (row.isRefilled === true) fill(plane, [2, 3]);

@@ -40,6 +40,8 @@ export interface Row {
   readonly hasLease?: boolean;
   /** Nodes that may have connections of buckets that do not name them; none unless told. */
   readonly scattered?: readonly number[];
+  /** Whether what is known of the others may be wrong; it is sure unless told. */
+  readonly isInDoubt?: boolean;
   /** For answers and searches: what comes out. Else a frame that goes out has both MAC addresses rewritten, and no other byte. */
   readonly out?: Buffer;
 }

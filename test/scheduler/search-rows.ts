@@ -3,7 +3,7 @@
  * `CONNECTED_PORT` has connections to this machine's port 80, port 5000 has none.
  */
 import * as f from "./frames.ts";
-import { CONNECTED_PORT, forwarded, PASS, PORTS, syn, TX, v4, v6, type Row } from "./packet-rows.ts";
+import { CONNECTED_PORT, DROP, forwarded, PASS, PORTS, syn, TX, v4, v6, type Row } from "./packet-rows.ts";
 
 const SCHEDULER = { from: f.macOfNode(2) };
 const FORMER = { from: f.macOfNode(5) };
@@ -228,8 +228,51 @@ const onTheWay: readonly Row[] = [
   },
 ];
 
+/** What would stay here though nobody is to be searched. */
+const doubted = { ...given, scattered: [], isInDoubt: true, verdict: DROP, counts: ["in_doubt"] } as const;
+
+const inDoubt: readonly Row[] = [
+  { name: "a stray segment is dropped", packet: v4(6, stray, {}, SCHEDULER), ...doubted },
+  { name: "a stray IPv6 segment is dropped", packet: v6(6, stray, {}, SCHEDULER), ...doubted },
+  { name: "a stray segment that a member hands on is dropped", packet: v4(6, stray, {}, MEMBER), ...doubted },
+  { name: "a search in vain is dropped", packet: searched(v4(6, stray, {}, MEMBER)), ...doubted },
+  {
+    name: "a client's stray segment of an own bucket is dropped",
+    packet: v4(6, stray),
+    ...doubted,
+    node: 1,
+  },
+  {
+    name: "a stray segment is searched for first",
+    ...given,
+    ...sent(v4(6, stray, {}, SCHEDULER), 3),
+    isInDoubt: true,
+  },
+  {
+    name: "a connection's segment stays",
+    packet: v4(6, own, {}, SCHEDULER),
+    ...doubted,
+    verdict: PASS,
+    counts: ["from_scheduler"],
+  },
+  {
+    name: "a SYN stays",
+    packet: v4(6, syn, {}, SCHEDULER),
+    ...doubted,
+    verdict: PASS,
+    counts: ["from_scheduler"],
+  },
+];
+
 export const searchRows: readonly Row[] = [
-  ...atOwner.map((row) => Object.assign(row, { name: `where nodes are scattered, at the owner: ${row.name}` })),
+  ...atOwner.map((row) =>
+    Object.assign(row, { name: `where nodes are scattered, at the owner: ${row.name}` }),
+  ),
   ...atScheduler.map((row) => Object.assign(row, { name: `where nodes are scattered: ${row.name}` })),
-  ...onTheWay.map((row) => Object.assign(row, { name: `where nodes are scattered, on the way: ${row.name}` })),
+  ...inDoubt.map((row) =>
+    Object.assign(row, { name: `while it is in doubt who has connections ${row.name}` }),
+  ),
+  ...onTheWay.map((row) =>
+    Object.assign(row, { name: `where nodes are scattered, on the way: ${row.name}` }),
+  ),
 ];

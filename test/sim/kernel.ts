@@ -51,6 +51,7 @@ export interface Kernel {
     turned_ns: number;
     handOverTo: number | undefined;
     isMerging: boolean;
+    isInDoubt: boolean;
   };
   /** By number, then slot. */
   readonly rows: ReadonlyMap<number, readonly Row[]>;
@@ -70,7 +71,14 @@ export function createKernel(number: number, others: readonly number[], slots: n
   return {
     number,
     page: { until_ns: 0, epoch: 0, former: 0, offered: 0, stands: false, side: 0 },
-    control: { table_version: 0, hasTable: false, turned_ns: 0, handOverTo: undefined, isMerging: false },
+    control: {
+      table_version: 0,
+      hasTable: false,
+      turned_ns: 0,
+      handOverTo: undefined,
+      isMerging: false,
+      isInDoubt: false,
+    },
     rows,
     flags,
     table,
@@ -176,7 +184,8 @@ export function wayOf(kernel: Kernel, frame: Frame, { from, isSearched }: Came):
   const to = isSearched ? number : straightWay(kernel, frame, from);
   if (to !== number || frame.isSyn || frame.hasConnection(number)) return { to, isSearched: false };
   const next = nextSearched(kernel, isSearched ? number : -1);
-  return next === undefined ? { to, isSearched: false } : { to: next, isSearched: true };
+  if (next !== undefined) return { to: next, isSearched: true };
+  return { to: kernel.control.isInDoubt ? undefined : to, isSearched: false };
 }
 
 /** The scattered node with the lowest number above this one. */

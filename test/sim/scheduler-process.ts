@@ -222,6 +222,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
   };
   if (!kernel.control.hasTable && epoch > 512) checkLoss(world, machine);
   kernel.control.hasTable = true;
+  kernel.control.isInDoubt = false;
   tellNodes(
     machine,
     role,
@@ -352,6 +353,7 @@ function followOn(world: World, machine: Machine, role: Following): void {
   const isInUse = follow.isWhole && follow.keeps === undefined;
   control.table_version = isInUse && follow.position.epoch === epoch ? follow.position.version : 0;
   control.isMerging = false;
+  control.isInDoubt = !isFollowing(follow);
   if (isFollowing(follow) && world.timeline.now_ns - role.looked_ns >= LOOK_NS)
     tellElsewhere(world, machine, role);
   if (role.scheduler === undefined || role.stream !== undefined || world.timeline.now_ns < role.retry_ns)
@@ -492,11 +494,11 @@ const connectedAt = ({ clients }: World, number: number): Uint8Array =>
 /** What the scheduler holds of all nodes; not once another one has taken over. */
 function applyFlags({ kernel, number }: Machine, { follow, epoch }: Following): void {
   if (kernel.page.epoch !== epoch) return;
+  const told = flagsOf(follow, "");
   if (follow.keeps !== undefined) {
-    for (const of of kernel.rows.keys()) kernel.flags[of]! |= SCATTERED;
+    for (const of of kernel.rows.keys()) kernel.flags[of]! |= SCATTERED | ((told?.[of] ?? 0) & REACHABLE);
     return;
   }
-  const told = flagsOf(follow, "");
   for (const of of kernel.rows.keys()) kernel.flags[of] = told?.[of] ?? 0;
   kernel.flags[number] = UP | REACHABLE;
 }

@@ -62,7 +62,8 @@ export async function inflict(array: ChaosArray, fault: Fault, scheduler: string
   }
 }
 
-function died({ state, deaths }: ChaosArray, node: string, begun_ms: number, done_ms: number): void {
+/** Clients could not reach a node meanwhile. */
+export function died({ state, deaths }: ChaosArray, node: string, begun_ms: number, done_ms: number): void {
   const { addresses } = hostNamed(state.hosts, node);
   deaths.push(...addresses.map((address) => ({ node: address, begun_ms, done_ms })));
 }

@@ -18,7 +18,7 @@ import { allUp } from "./all-up.ts";
 import { agreement, openLeasePages, stableAgreement } from "./leases.ts";
 import { type Levels, levelsOf, risen } from "./levels.ts";
 import { takeoverPlan, writeConfig } from "./load.ts";
-import { type ChaosArray, inflict, type Inflicted } from "./takeover-faults.ts";
+import { type ChaosArray, died, inflict, type Inflicted } from "./takeover-faults.ts";
 import { type Fault, FAULTS, planFaults } from "./takeover-rounds.ts";
 
 /** After healing, one node schedules so soon. A pulled cable is noticed to be back only after up to a second. */
@@ -64,6 +64,8 @@ async function runRound(array: ChaosArray, fault: Fault): Promise<RoundReport> {
   const inflicted = await inflict(array, fault, before.scheduler);
   const { took_ms: agreed_ms, wrong } = await stableAgreement(array.pages, array.nodes, STABLE);
   const up = await allUp(array.state.name);
+  // Its kernel is back before its processes are: what came in between found nobody there.
+  if (fault.kind === "kill") died(array, inflicted.victim, started_ms, monotonicNow_ms());
   const all = [before.wrong, inflicted.wrong, wrong, up.wrong].filter((text) => text !== "");
   return {
     ...inflicted,

@@ -131,10 +131,12 @@ export interface SchedulerReport {
   readonly heartbeats_failed: number;
   /**
    * Buckets of a table that lost after a healed partition, since this node schedules: those whose connections live on
-   * by second chance, and those for which there was no room.
+   * by second chance, and those for which there was no room: by a search.
    */
   readonly merged_buckets: number;
-  readonly lost_buckets: number;
+  readonly crowded_buckets: number;
+  /** Nodes that have, or may have, connections of buckets that do not name them: those are searched for there. */
+  readonly scattered_nodes: readonly string[];
 }
 
 /** Frames given to a node or host for one vserver; totals since the data plane was made, rates of the last second. */

@@ -218,11 +218,12 @@ export function takeTurn(deciding: Deciding, now_ns: bigint): void {
   if (turn(steering, now_ns) || steering.feed.version !== before || merged.length > 0) effects.feedChanged();
 }
 
-function tellOfMerge(deciding: Deciding, { number, merged, lost }: Merged): void {
+function tellOfMerge(deciding: Deciding, { number, merged, crowded }: Merged): void {
   const { effects } = deciding;
   const peer = memberOf(deciding, number)?.config.name;
   const what = "buckets have got a previous node, which has connections of them";
-  if (lost > 0) effects.log.warn({ peer, merged, lost }, `${what}; for some there was no room`);
+  if (crowded > 0)
+    effects.log.warn({ peer, merged, crowded }, `${what}; for some there was no room: those are searched for`);
   else if (merged > 0) effects.log.info({ peer, merged }, what);
 }
 

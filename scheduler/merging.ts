@@ -29,7 +29,7 @@ interface Merge {
   readonly from_ns: bigint;
   /** How many buckets' connections the table leads to now, and those for which there was no room. */
   merged: number;
-  readonly lost: Set<number>;
+  readonly crowded: Set<number>;
   /** The version with all that has come of it, and since when; undefined while there is something to look at. */
   done: { readonly version: number; readonly at_ns: bigint } | undefined;
 }
@@ -42,17 +42,17 @@ export interface Merging {
   readonly held: Map<number, Pick<Told, "bits" | "at_ns">>;
   /** Of all there have been. */
   merged: number;
-  lost: number;
+  crowded: number;
 }
 interface Told {
   readonly bits: Uint8Array;
   readonly at_ns: bigint;
   /** Buckets for which there was no room when it told before, in this conflict. */
-  lost: ReadonlySet<number>;
+  crowded: ReadonlySet<number>;
 }
-/** What came of what a node has told; of those that were lost when it told before, nothing again. */
+/** What came of what a node has told; of those for which there was no room when it told before, nothing again. */
 export interface Merged extends Pick<Merge, "number" | "merged"> {
-  readonly lost: number;
+  readonly crowded: number;
 }
 export interface MergeInput {
   readonly now_ns: bigint;
@@ -66,7 +66,7 @@ export const createMerging = (): Merging => ({
   told: new Map(),
   held: new Map(),
   merged: 0,
-  lost: 0,
+  crowded: 0,
 });
 
 /** A node has told which buckets it has connections of. What it told before counts no more. */
@@ -78,7 +78,7 @@ export function addMerge(
   // Where it is the previous node in vain there is room for another one that has told, or will.
   release(steering, number, openedWith(steering.feed, number), (bucket) => hasBit(bits, bucket));
   const before = merging.told.get(number);
-  merging.told.set(number, { bits, at_ns: now_ns, lost: isFresh(before, now_ns) ? before.lost : new Set() });
+  merging.told.set(number, { bits, at_ns: now_ns, crowded: isFresh(before, now_ns) ? before.crowded : new Set() });
   const all = Array.from({ length: bits.length * 8 }, (_, bucket) => bucket);
   const merge: Merge = {
     number,
@@ -86,7 +86,7 @@ export function addMerge(
     later: [],
     from_ns: now_ns,
     merged: 0,
-    lost: new Set(),
+    crowded: new Set(),
     done: undefined,
   };
   merging.merges = [...merging.merges.filter((one) => one.number !== number), merge];
@@ -119,12 +119,12 @@ export function mergeTurn(merging: Merging, steering: Steering, input: MergeInpu
 function end(merging: Merging, steering: Steering, merge: Merge): Merged {
   const { number, merged } = merge;
   const told = merging.told.get(number)!;
-  const lost = merge.lost.difference(told.lost).size;
-  told.lost = merge.lost.union(told.lost);
+  const crowded = merge.crowded.difference(told.crowded).size;
+  told.crowded = merge.crowded.union(told.crowded);
   tellMerged(steering.feed, number);
   merging.merged += merged;
-  merging.lost += lost;
-  return { number, merged, lost };
+  merging.crowded += crowded;
+  return { number, merged, crowded };
 }
 
 /** Looks at no more buckets than there is budget for; returns how many that were. */
@@ -143,7 +143,7 @@ function look(
     if (merged.kind === "kept") changes.push(merged.change);
     if (merged.kind !== "later") continue;
     if (mayWait(merging, merge, bucket, { inPlaceOf: merged.inPlaceOf, now_ns })) merge.later.push(bucket);
-    else merge.lost.add(bucket);
+    else merge.crowded.add(bucket);
   }
   merge.merged += changes.length;
   tellAll(steering, nodesTable(steering), changes);
@@ -160,7 +160,7 @@ function mayWait(
   { inPlaceOf, now_ns }: { readonly inPlaceOf: number | undefined; readonly now_ns: bigint },
 ): boolean {
   if (inPlaceOf === undefined) return now_ns - from_ns < WAIT_NS;
-  if (told.get(number)!.lost.has(bucket)) return false;
+  if (told.get(number)!.crowded.has(bucket)) return false;
   const isTaken = [told.get(inPlaceOf), held.get(inPlaceOf)].some(
     (other) => isFresh(other, now_ns) && hasBit(other.bits, bucket),
   );

@@ -37,7 +37,7 @@ interface ReportSources {
   readonly fragments: FragmentCounts;
   readonly heartbeats: HeartbeatCounts;
   /** Of tables that lost; see merging.ts. */
-  readonly merged: { readonly merged: number; readonly lost: number };
+  readonly merged: { readonly merged: number; readonly crowded: number };
   /** By node number; undefined where this node doesn't schedule. */
   readonly weights: ReadonlyMap<number, number> | undefined;
 }
@@ -46,7 +46,7 @@ type Common = Pick<ReportSources, "machine" | "rates" | "fragments">;
 
 /** What there is to report in a role; undefined before there is one. */
 export function sourcesOf(common: Common, role: Scheduling | Following | undefined): ReportSources {
-  const nothing = { heartbeats: { sent: 0, failed: 0 }, merged: { merged: 0, lost: 0 } };
+  const nothing = { heartbeats: { sent: 0, failed: 0 }, merged: { merged: 0, crowded: 0 } };
   if (role?.kind === "scheduling") return schedulingSources(common, role);
   const { epoch, version } = role?.follow.position ?? { epoch: 0, version: 0 };
   return {
@@ -126,8 +126,15 @@ export function schedulerReport(sources: ReportSources): SchedulerReport {
     heartbeats_sent: sources.heartbeats.sent,
     heartbeats_failed: sources.heartbeats.failed,
     merged_buckets: sources.merged.merged,
-    lost_buckets: sources.merged.lost,
+    crowded_buckets: sources.merged.crowded,
+    scattered_nodes: scatteredNodes(machine),
   };
+}
+
+function scatteredNodes({ members, plane }: Machine): string[] {
+  const isScattered = ({ config }: Member): boolean =>
+    plane.planes.some((one) => one.readNode(0, config.number).isScattered === true);
+  return members.filter(isScattered).map(({ config }) => config.name);
 }
 
 /** Of all vservers that the nodes themselves serve. */

@@ -1,10 +1,12 @@
 /** What all chaos commands have in common: a lab that is gone afterwards, a directory for its files, a report, an exit code. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeError } from "../../conf/errors.ts";
 import { downOnInterrupt } from "../../lab/interrupt.ts";
 import { labDown } from "../../lab/lab.ts";
+import { labPlaces } from "../../lab/places.ts";
+import { stateOf } from "../../lab/state.ts";
 
 export interface ChaosReport {
   readonly ok: boolean;
@@ -37,8 +39,31 @@ async function reportOf(lab: string, dir: string, run: Run, facts: object): Prom
     return await run(lab, dir);
   } catch (error) {
     console.error(describeError(error));
+    for (const line of electionLines(lab)) console.error(line);
     return { ...facts, ok: false, reason: describeError(error) };
   } finally {
     await labDown(lab);
+  }
+}
+
+const MAX_LINES = 40;
+const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
+
+/** What the nodes' failover processes have told last, in order: why somebody took over. Nothing while there is no lab. */
+export function electionLines(lab: string): string[] {
+  return logsOf(lab)
+    .flatMap((log) => log.split("\n"))
+    .filter((line) => line.includes('"process":"failover"') && line.includes('"event":'))
+    .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)))
+    .slice(-MAX_LINES);
+}
+
+function logsOf(lab: string): string[] {
+  try {
+    const nodes = stateOf(labPlaces(lab)).hosts.filter(({ kind }) => kind === "node");
+    return nodes.map(({ log_file }) => readFileSync(log_file, "utf8"));
+  } catch {
+    // It has not come so far.
+    return [];
   }
 }

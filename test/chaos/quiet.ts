@@ -6,7 +6,6 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -16,7 +15,7 @@ import { monotonicNow_ms } from "../../lab/flow-report.ts";
 import { labArgv, labSignalProcess } from "../../lab/lab.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
-import { type ChaosReport, runInLab } from "./in-lab.ts";
+import { type ChaosReport, electionLines, runInLab } from "./in-lab.ts";
 import { agreement, answering, type LeaseFacts, type LeasePages, openLeasePages } from "./leases.ts";
 
 const STOPPED_MS = 80;
@@ -118,20 +117,8 @@ async function withLab(lab: string): Promise<ChaosReport> {
   const [stops] = await Promise.all([stopInTurn(lab, until_ms), watchUntil(watch, pages, until_ms), ended]);
   pages.close();
   const { requests } = parseWrk(wrkSaid);
-  if (watch.changes.length > 0) for (const line of electionLines(state)) say(line);
+  if (watch.changes.length > 0) for (const line of electionLines(lab)) say(line);
   return conclude(watch, stops, requests, seconds);
-}
-
-const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
-
-/** What the nodes' failover processes have told, in order: why somebody took over. */
-function electionLines({ hosts }: LabState): string[] {
-  const nodes = hosts.filter(({ kind }) => kind === "node");
-  const lines = nodes.flatMap(({ log_file }) => readFileSync(log_file, "utf8").split("\n"));
-  return lines
-    .filter((line) => line.includes('"process":"failover"') && line.includes('"event":'))
-    .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)))
-    .slice(-MAX_SHOWN);
 }
 
 function conclude(watch: Watch, stops: number, requests: number, seconds: number): ChaosReport {

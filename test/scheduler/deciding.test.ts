@@ -1,7 +1,7 @@
 /** What a scheduling node decides, with facts and times that a test makes up. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FOLLOW_GRACE_MS, NOBODY } from "../../conf/limits.ts";
+import { FOLLOW_GRACE_MS, NOBODY, SCATTERED_LEAST_MS } from "../../conf/limits.ts";
 import type { NodeStatus } from "../../conf/messages.ts";
 import type { Config } from "../../conf/schema.ts";
 import { calmTurn } from "../../scheduler/calm-turn.ts";
@@ -19,6 +19,7 @@ import {
 } from "../../scheduler/deciding.ts";
 import { bitmapOf } from "../../scheduler/feed/feed-message.ts";
 import { createFollow } from "../../scheduler/feed/follow.ts";
+import { NODE_SCATTERED } from "../../scheduler/layout.ts";
 import { createMember, type Member } from "../../scheduler/nodes/members.ts";
 import { bucketsOf } from "../../scheduler/policy/policy.ts";
 import { nodesTable } from "../../scheduler/steering.ts";
@@ -284,4 +285,27 @@ test("with balance: connections, sweeps shift weights and then buckets to nodes 
   assert.ok(one < 0.8 && two > 1 && three > 1, `${one}, ${two}, ${three}`);
   assert.ok(spread() < atFirst * 0.75, `${spread()} after ${atFirst}`);
   assert.ok(bucketsOf(nodesTable(deciding.steering).policy, 1) < SIZE / 3);
+});
+
+test("connections are searched for on all nodes until each has told where it has some, and again after a conflict", () => {
+  const world = worldOf();
+  const { deciding } = world;
+  const { feed } = deciding.steering;
+  const scattered = (): number[] =>
+    NUMBERS.filter((number) => (feed.groups[0]!.flags[number]! & NODE_SCATTERED) !== 0);
+  const tell = (number: number): void => {
+    const { version } = feed;
+    takeHeld(deciding, number, { version, bits: bitmapOf(SIZE, []), connections: 0 }, world.now_ns);
+  };
+  assert.deepEqual(scattered(), NUMBERS);
+  for (const number of NUMBERS) tell(number);
+  assert.deepEqual(scattered(), NUMBERS, "it has just taken over");
+  world.now_ns += BigInt(SCATTERED_LEAST_MS) * MS;
+  tell(2);
+  assert.deepEqual(scattered(), [1, 3]);
+  tell(1);
+  tell(3);
+  assert.deepEqual(scattered(), []);
+  takeConnected(deciding, 3, bitmapOf(SIZE, [5]), world.now_ns);
+  assert.deepEqual(scattered(), NUMBERS);
 });

@@ -65,7 +65,7 @@ test("a turn looks at no more buckets than it may, and in the end all are merged
     counts,
     [1, 2, 3, 4].map((turn) => turn * STEER_CHANGES),
   );
-  assert.deepEqual([merging.merged, merging.lost], [SIZE, 0]);
+  assert.deepEqual([merging.merged, merging.crowded], [SIZE, 0]);
 });
 
 test("a node that is just coming back is waited for, and one that does not come is not", () => {
@@ -84,7 +84,7 @@ test("a node that is just coming back is waited for, and one that does not come 
     mergeTurn(merging, steering, at(BigInt(FOLLOW_GRACE_MS) * MS));
     assert.equal(merging.merges.length, 0);
   }
-  assert.deepEqual([merging.merged, merging.lost], [3, 2]);
+  assert.deepEqual([merging.merged, merging.crowded], [3, 2]);
 });
 
 test("nothing is merged while another node is about to take over, or too much is under way", () => {
@@ -180,7 +180,7 @@ test("where two nodes have told of connections, neither waits for the other one 
   settleReady(steering, ready(steering.feed));
   addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns: 0n });
   for (let turn = 0; turn < 3; turn++) mergeTurn(merging, steering, at(2n));
-  assert.deepEqual([merging.merges.length, merging.merged, merging.lost], [0, 2, 1]);
+  assert.deepEqual([merging.merges.length, merging.merged, merging.crowded], [0, 2, 1]);
 });
 
 test("nor does who has a bucket's connections, as its previous node, by what it told in its last round", () => {
@@ -198,7 +198,7 @@ test("nor does who has a bucket's connections, as its previous node, by what it 
   const ended = mergeTurn(merging, steering, at(2n + 2000n * MS)).map(({ lost }) => lost);
   assert.deepEqual(ended, [2]);
   assert.deepEqual(tell(3000n * MS), [0], "what is lost is lost once");
-  assert.equal(merging.lost, 2);
+  assert.equal(merging.crowded, 2);
 });
 
 test("a previous node that tells that it has no connections makes room for one that has", () => {

@@ -129,11 +129,9 @@ export interface SchedulerReport {
   /** Of the scheduler's watch over the other nodes; 0 on a node that does not schedule. */
   readonly heartbeats_sent: number;
   readonly heartbeats_failed: number;
-  /**
-   * Buckets of a table that lost after a healed partition, since this node schedules: those whose connections live on
-   * by second chance, and those for which there was no room: by a search.
-   */
+  /** Buckets of tables that lost after a partition has healed, since this node schedules: connections live on by second chance. */
   readonly merged_buckets: number;
+  /** Buckets that have no room to name all nodes with connections of them: those are searched for. */
   readonly crowded_buckets: number;
   /** Nodes that have, or may have, connections of buckets that do not name them: those are searched for there. */
   readonly scattered_nodes: readonly string[];

@@ -10,7 +10,7 @@ import { inStep, recordFlags, setLiving, versionOf } from "./feed/feed.ts";
 import { hasBit, type Held } from "./feed/feed-message.ts";
 import { NODE_UP } from "./layout.ts";
 import type { DirectHost } from "./machine.ts";
-import { addMerge, createMerging, mergeTurn, noteHeld, type Merged, type Merging } from "./merging.ts";
+import { addMerge, createMerging, mergeTurn, type Merged, type Merging } from "./merging.ts";
 import { judgeMember, livingNumbers, noteStep, type Judgement, type Member } from "./nodes/members.ts";
 import type { SweepChange } from "./nodes/sweep.ts";
 import { flagsOf, type NodeState } from "./plane/interface-maps.ts";
@@ -116,6 +116,7 @@ export function judge(deciding: Deciding, now_ns: bigint): void {
     hasChanged = true;
     if (judgement.condition === "up") member.hasBeenUp = true;
     if (judgement.condition === "down" && former?.condition !== "down") dead.push(number);
+    if (judgement.condition === "down") deciding.scattering.crowded.delete(number);
     effects.writeNode(member, stateFor(deciding, member));
     tell(deciding, member, former, judgement);
   }
@@ -218,13 +219,13 @@ export function takeTurn(deciding: Deciding, now_ns: bigint): void {
   if (turn(steering, now_ns) || steering.feed.version !== before || merged.length > 0) effects.feedChanged();
 }
 
-function tellOfMerge(deciding: Deciding, { number, merged, crowded }: Merged): void {
-  const { effects } = deciding;
+function tellOfMerge(deciding: Deciding, { number, merged }: Merged): void {
+  if (merged === 0) return;
   const peer = memberOf(deciding, number)?.config.name;
-  const what = "buckets have got a previous node, which has connections of them";
-  if (crowded > 0)
-    effects.log.warn({ peer, merged, crowded }, `${what}; for some there was no room: those are searched for`);
-  else if (merged > 0) effects.log.info({ peer, merged }, what);
+  deciding.effects.log.info(
+    { peer, merged },
+    "buckets have got a previous node, which has connections of them",
+  );
 }
 
 /** Nodes that may be about to tell of their connections. */
@@ -279,13 +280,27 @@ export function takeHeld(
   const since = deciding.emptySince.get(number);
   member.connectionsLeft = since === undefined || version >= since ? connections : Math.max(1, connections);
   release(deciding.steering, number, version, (bucket) => hasBit(bits, bucket));
-  noteHeld(deciding.merging, number, bits, now_ns);
+  const before = crowdedOn(deciding, member);
   if (takeElsewhere(deciding.scattering, deciding.steering, { number, bits, now_ns })) {
     deciding.effects.writeNode(member, stateFor(deciding, member));
     tellFlags(deciding);
   }
+  tellOfCrowding(deciding, member, before);
   judge(deciding, now_ns);
   deciding.effects.feedChanged();
+}
+
+const crowdedOn = ({ scattering }: Deciding, { config }: Member): number =>
+  scattering.crowded.get(config.number) ?? 0;
+
+function tellOfCrowding(deciding: Deciding, member: Member, before: number): void {
+  const buckets = crowdedOn(deciding, member);
+  if (buckets > 0 === before > 0) return;
+  const text =
+    buckets > 0
+      ? "a node has connections of buckets that have no room to name it: they are searched for"
+      : "the bucket table leads to all connections of a node again";
+  deciding.effects.log.info({ peer: member.config.name, buckets }, text);
 }
 
 /** A node tells which buckets it has connections of: the table may not lead there yet. */

@@ -36,8 +36,10 @@ interface ReportSources {
   readonly sweep: SweepFacts | undefined;
   readonly fragments: FragmentCounts;
   readonly heartbeats: HeartbeatCounts;
-  /** Of tables that lost; see merging.ts. */
-  readonly merged: { readonly merged: number; readonly crowded: number };
+  /** Buckets of tables that lost; see merging.ts. */
+  readonly merged: number;
+  /** Buckets that can't name a node which has connections of them. */
+  readonly crowded: number;
   /** By node number; undefined where this node doesn't schedule. */
   readonly weights: ReadonlyMap<number, number> | undefined;
 }
@@ -46,7 +48,7 @@ type Common = Pick<ReportSources, "machine" | "rates" | "fragments">;
 
 /** What there is to report in a role; undefined before there is one. */
 export function sourcesOf(common: Common, role: Scheduling | Following | undefined): ReportSources {
-  const nothing = { heartbeats: { sent: 0, failed: 0 }, merged: { merged: 0, crowded: 0 } };
+  const nothing = { heartbeats: { sent: 0, failed: 0 }, merged: 0, crowded: 0 };
   if (role?.kind === "scheduling") return schedulingSources(common, role);
   const { epoch, version } = role?.follow.position ?? { epoch: 0, version: 0 };
   return {
@@ -64,6 +66,7 @@ export function sourcesOf(common: Common, role: Scheduling | Following | undefin
 
 function schedulingSources(common: Common, role: Scheduling): ReportSources {
   const { feed } = role.steering;
+  const { merging, scattering } = role.deciding;
   return {
     ...common,
     isScheduling: true,
@@ -73,7 +76,8 @@ function schedulingSources(common: Common, role: Scheduling): ReportSources {
     tableVersion: feed.version,
     versionOf: (number) => versionOf(feed, number),
     heartbeats: role.heartbeats(),
-    merged: role.deciding.merging,
+    merged: merging.merged,
+    crowded: scattering.crowded.values().reduce((sum, buckets) => sum + buckets, 0),
     weights: role.deciding.weights,
   };
 }
@@ -125,8 +129,8 @@ export function schedulerReport(sources: ReportSources): SchedulerReport {
     held_fragments: sources.fragments,
     heartbeats_sent: sources.heartbeats.sent,
     heartbeats_failed: sources.heartbeats.failed,
-    merged_buckets: sources.merged.merged,
-    crowded_buckets: sources.merged.crowded,
+    merged_buckets: sources.merged,
+    crowded_buckets: sources.crowded,
     scattered_nodes: scatteredNodes(machine),
   };
 }

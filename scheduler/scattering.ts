@@ -12,6 +12,8 @@ import { nodesTable, tellAll, type Steering } from "./steering.ts";
 export interface Scattering {
   /** Node numbers. */
   readonly numbers: Set<number>;
+  /** By number: the buckets that a node has connections of, as it told last, and that can't name it. */
+  readonly crowded: Map<number, number>;
   /** The latest takeover or conflict. */
   since_ns: bigint;
   /** For so long hosts with an old ARP entry may still be opening connections by another table. */
@@ -24,7 +26,7 @@ export function createScattering(
   since_ns: bigint,
   least_ms: number = SCATTERED_LEAST_MS,
 ): Scattering {
-  return { numbers: new Set(numbers), since_ns, least_ns: BigInt(least_ms) * 1_000_000n };
+  return { numbers: new Set(numbers), crowded: new Map(), since_ns, least_ns: BigInt(least_ms) * 1_000_000n };
 }
 
 /** There is a conflict: nothing is known of these nodes' connections any more. */
@@ -38,34 +40,32 @@ export function scatterAll(scattering: Scattering, numbers: Iterable<number>, no
  * node; for others it is scattered. Returns whether that is news.
  */
 export function takeElsewhere(
-  { numbers, since_ns, least_ns }: Scattering,
+  { numbers, crowded, since_ns, least_ns }: Scattering,
   steering: Steering,
   { number, bits, now_ns }: { readonly number: number; readonly bits: Uint8Array; readonly now_ns: bigint },
 ): boolean {
   const wasScattered = numbers.has(number);
-  const areAllNamed = nameConnections(steering, number, bits);
-  if (!areAllNamed) numbers.add(number);
+  const unnamed = nameConnections(steering, number, bits);
+  crowded.set(number, unnamed);
+  if (unnamed > 0) numbers.add(number);
   else if (now_ns - since_ns >= least_ns) numbers.delete(number);
   return numbers.has(number) !== wasScattered;
 }
 
-/** Returns whether the table leads to all of a node's connections now. */
-function nameConnections(steering: Steering, number: number, bits: Uint8Array): boolean {
+/** Returns to how many of these buckets' connections the table does not lead now. */
+function nameConnections(steering: Steering, number: number, bits: Uint8Array): number {
   const table = nodesTable(steering);
   const changes: Change[] = [];
-  let areAllNamed = true;
+  let unnamed = 0;
   const isBusy = steering.isFrozen || waitingCount(steering.feed) > STEER_PROPOSALS;
   for (const bucket of bucketsIn(bits)) {
-    if (isBusy || changes.length === STEER_CHANGES) {
-      areAllNamed = false;
-      break;
-    }
-    const merged = mergeConnection(table.policy, bucket, number);
-    if (merged.kind === "kept") changes.push(merged.change);
-    else if (merged.kind === "later") areAllNamed = false;
+    const isTooMuch = isBusy || changes.length === STEER_CHANGES;
+    const merged = isTooMuch ? undefined : mergeConnection(table.policy, bucket, number);
+    if (merged?.kind === "kept") changes.push(merged.change);
+    else if (merged?.kind !== "none") unnamed++;
   }
   tellAll(steering, table, changes);
-  return areAllNamed;
+  return unnamed;
 }
 
 function* bucketsIn(bits: Uint8Array): Generator<number> {

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { FOLLOW_GRACE_MS, STEER_CHANGES } from "../../conf/limits.ts";
 import { acknowledged, createFeed, due, ready, setLiving, welcome } from "../../scheduler/feed/feed.ts";
 import { bitmapOf, type Hello } from "../../scheduler/feed/feed-message.ts";
-import { addMerge, createMerging, mergeTurn, noteHeld } from "../../scheduler/merging.ts";
+import { addMerge, createMerging, mergeTurn } from "../../scheduler/merging.ts";
 import { createPolicy, type Condition } from "../../scheduler/policy/policy.ts";
 import {
   createSteering,
@@ -65,7 +65,7 @@ test("a turn looks at no more buckets than it may, and in the end all are merged
     counts,
     [1, 2, 3, 4].map((turn) => turn * STEER_CHANGES),
   );
-  assert.deepEqual([merging.merged, merging.crowded], [SIZE, 0]);
+  assert.equal(merging.merged, SIZE);
 });
 
 test("a node that is just coming back is waited for, and one that does not come is not", () => {
@@ -84,7 +84,7 @@ test("a node that is just coming back is waited for, and one that does not come 
     mergeTurn(merging, steering, at(BigInt(FOLLOW_GRACE_MS) * MS));
     assert.equal(merging.merges.length, 0);
   }
-  assert.deepEqual([merging.merged, merging.crowded], [3, 2]);
+  assert.equal(merging.merged, 3);
 });
 
 test("nothing is merged while another node is about to take over, or too much is under way", () => {
@@ -137,12 +137,8 @@ test("who has told hears of the end when all living nodes have what came of it",
   assert.ok(!told(3).includes("merged"), "node 2 has not acknowledged it");
   told(2);
   assert.ok(acknowledged(feed, 2, feed.version));
-  const ended = mergeTurn(merging, steering, at(1n)).map(({ number, merged, lost }) => [
-    number,
-    merged,
-    lost,
-  ]);
-  assert.deepEqual(ended, [[3, SIZE, 0]], "node 3 waits for this itself");
+  const ended = mergeTurn(merging, steering, at(1n)).map(({ number, merged }) => [number, merged]);
+  assert.deepEqual(ended, [[3, SIZE]], "node 3 waits for this itself");
   assert.deepEqual(told(3), ["merged"], "once");
   assert.deepEqual(told(2), []);
 });
@@ -173,32 +169,14 @@ test("what a node tells again takes the place of what it told before", () => {
   assert.equal(withPrevious(steering, 3), 2);
 });
 
-test("where two nodes have told of connections, neither waits for the other one to make room", () => {
+test("where another node has to be named nobody waits for room", () => {
   const { steering, merging } = connected();
   addMerge(merging, steering, { number: 3, bits: bitsOf(5), now_ns: 0n });
   mergeTurn(merging, steering, at(1n));
   settleReady(steering, ready(steering.feed));
   addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns: 0n });
   for (let turn = 0; turn < 3; turn++) mergeTurn(merging, steering, at(2n));
-  assert.deepEqual([merging.merges.length, merging.merged, merging.crowded], [0, 2, 1]);
-});
-
-test("nor does who has a bucket's connections, as its previous node, by what it told in its last round", () => {
-  const { steering, merging } = connected();
-  addMerge(merging, steering, { number: 3, bits: bitsOf(5, 6), now_ns: 0n });
-  mergeTurn(merging, steering, at(1n));
-  settleReady(steering, ready(steering.feed));
-  merging.told.delete(3);
-  noteHeld(merging, 3, bitsOf(5), 1n);
-  const tell = (now_ns: bigint): number[] => {
-    addMerge(merging, steering, { number: 2, bits: bitsOf(5, 6), now_ns });
-    return mergeTurn(merging, steering, at(now_ns)).map(({ lost }) => lost);
-  };
-  assert.deepEqual(tell(2n), [], "bucket 6 waits for room, for a round");
-  const ended = mergeTurn(merging, steering, at(2n + 2000n * MS)).map(({ lost }) => lost);
-  assert.deepEqual(ended, [2]);
-  assert.deepEqual(tell(3000n * MS), [0], "what is lost is lost once");
-  assert.equal(merging.crowded, 2);
+  assert.deepEqual([merging.merges.length, merging.merged], [0, 2]);
 });
 
 test("a previous node that tells that it has no connections makes room for one that has", () => {

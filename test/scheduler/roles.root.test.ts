@@ -319,6 +319,8 @@ test("connections are found though no node's table leads to them", { timeout: 12
   const answered = once(output, "line");
   client.kill("SIGUSR2");
   assert.deepEqual(await answered, [`answered ${count}`]);
-  const searched = await Promise.all(asks.map(async (ask) => (await ask("scheduler")).counters["searched"] ?? 0));
+  const searched = await Promise.all(
+    asks.map(async (ask) => (await ask("scheduler")).counters["searched"] ?? 0),
+  );
   assert.ok(searched.filter((frames) => frames > 0).length >= 2, `searched: ${searched.join(", ")}`);
 });

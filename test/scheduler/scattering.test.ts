@@ -65,11 +65,13 @@ test("a node with connections of others' buckets becomes their previous node, wh
   settle(steering);
   assert.deepEqual([3, 2, 3], [previous(steering, 6), previous(steering, 7), previous(steering, 8)]);
   assert.deepEqual([...scattering.numbers], [3]);
+  assert.equal(scattering.crowded.get(3), 1);
   release(steering, 2, steering.feed.version, () => false);
   settle(steering);
   assert.equal(tell(), true, "it has none any more");
   settle(steering);
   assert.equal(previous(steering, 7), 3);
+  assert.equal(scattering.crowded.get(3), 0);
   assert.deepEqual([...scattering.numbers], []);
   assert.equal(ownerOf(readWord(steering.tables[0]!.policy.plan.table, 7)), 1, "whoever owns it keeps it");
 });
@@ -78,10 +80,10 @@ test("what is told at once is bounded, and what a hand-over freezes waits", () =
   const steering = steeringOf();
   const scattering = createScattering([], 0n);
   const all = new Uint8Array(SIZE / 8).fill(255);
-  const tell = (): boolean =>
-    takeElsewhere(scattering, steering, { number: 3, bits: all, now_ns: LEAST_NS });
+  const tell = (): boolean => takeElsewhere(scattering, steering, { number: 3, bits: all, now_ns: LEAST_NS });
   const named = (): number =>
-    Array.from({ length: SIZE }, (_, bucket) => previous(steering, bucket)).filter((number) => number === 3).length;
+    Array.from({ length: SIZE }, (_, bucket) => previous(steering, bucket)).filter((number) => number === 3)
+      .length;
   steering.isFrozen = true;
   assert.equal(tell(), true);
   settle(steering);

@@ -291,12 +291,13 @@ test(
   },
 );
 
+const after = (number: number): number => (number % 3) + 1;
+
 /** Every bucket that somebody has becomes the next node's, in this node's own table, and names the one behind that as the previous. */
 function misname({ pinDir }: TestNode): void {
   const size_bytes = 256 * WORDS_PER_BUCKET * 4;
   const mapping = usePinned(join(pinDir, "buckets"), (fd) => mapShared(fd, size_bytes));
   const table = new Int32Array(mapping.buffer, 0, 256 * WORDS_PER_BUCKET);
-  const after = (number: number): number => (number % 3) + 1;
   for (let bucket = 0; bucket < 256; bucket++) {
     const word = readWord(table, bucket);
     const owner = after(ownerOf(word));

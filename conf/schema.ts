@@ -140,6 +140,10 @@ const webServer = z.strictObject({
   weight: weight
     .default(1)
     .describe("Share of the requests, relative to the others; 0 for none that are new."),
+  backup: z
+    .boolean()
+    .default(false)
+    .describe("Gets requests only while no web server that is none can be had; not in a direct pool."),
 });
 
 const check = z.strictObject({
@@ -190,6 +194,23 @@ const pool = z.strictObject({
   cookie: patternText(/^[A-Za-z0-9_.-]{1,64}$/, "a cookie's name of letters, digits, '_', '.' and '-'")
     .default("DLBA")
     .describe("Name of the injected cookie."),
+  balance: z
+    .enum(["round-robin", "least-connections", "least-response-time", "random-of-two", "first"])
+    .default("round-robin")
+    .describe(
+      "Which web server gets a request that sticks to none yet; not with url-hash. By weight all but first, which is the first one that is up.",
+    ),
+  slow_start_ms: milliseconds(0, 3_600_000, 0).describe(
+    "A web server that is back gets a tenth of its share at first, and all of it after this time.",
+  ),
+  load_factor: z
+    .number()
+    .min(1.05)
+    .max(100)
+    .optional()
+    .describe(
+      "Only with url-hash: a web server that has this many times the mean of requests under way, by weight, gets no more; the URL's second choice does. Left out: no bound.",
+    ),
   keep_alive: z
     .boolean()
     .default(true)

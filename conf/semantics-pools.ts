@@ -18,6 +18,7 @@ export function checkPools({ pools }: ConfigDraft): Finding[] {
     found.push(...duplicates("web server id", ids, "give each web server of a pool an id of its own"));
     if (pool?.scheduling === undefined) continue;
     found.push(...(pool.scheduling === "direct" ? checkDirectPool(pool, at) : checkProxiedPool(pool, at)));
+    found.push(...checkBalance(pool, at));
   }
   return [...found, ...checkDirectTotals(pools)];
 }
@@ -72,6 +73,24 @@ function checkProxiedPool(pool: PoolDraft, at: ConfigPath): Finding[] {
     const where = [...at, "servers", i];
     if (server?.number !== undefined) refuse([...where, "number"]);
     if (server?.mac !== undefined) refuse([...where, "mac"]);
+  }
+  return found;
+}
+
+/** What the pool's scheduling leaves nothing to do. (Defaults can't be told from what was left out.) */
+function checkBalance({ scheduling, balance, load_factor, servers }: PoolDraft, at: ConfigPath): Finding[] {
+  const found: Finding[] = [];
+  const refuse = (path: ConfigPath, hint: string): void => {
+    const message = `'${path.at(-1)}' has no effect: the scheduling of ${pathText(at)} is ${scheduling}`;
+    found.push({ path, isAtKey: true, message, hint });
+  };
+  if (scheduling !== "cookie" && balance !== undefined && balance !== "round-robin")
+    refuse([...at, "balance"], "remove it, or set scheduling: cookie");
+  if (scheduling !== "url-hash" && load_factor !== undefined)
+    refuse([...at, "load_factor"], "remove it, or set scheduling: url-hash");
+  for (const [i, server] of (servers ?? []).entries()) {
+    const hasNoBackups = scheduling === "direct" && server?.backup === true;
+    if (hasNoBackups) refuse([...at, "servers", i, "backup"], "remove it: give the host a weight instead");
   }
   return found;
 }

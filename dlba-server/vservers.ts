@@ -1,12 +1,14 @@
 /** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
-import { X509Certificate } from "node:crypto";
+import { randomInt, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { stringifySetCookie } from "cookie";
 import { parseCidr, parseIp, type Cidr, type IpAddress } from "../conf/address.ts";
 import { DlbaError } from "../conf/errors.ts";
 import { cookieToken, deriveKey } from "../conf/keys.ts";
+import { randomWords } from "../conf/random.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
 import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext } from "../net/openssl.ts";
+import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
 
@@ -45,10 +47,15 @@ function createPool(pool: ProxiedPool, arrayKey: Uint8Array): PoolRuntime {
     })),
     state: {
       scheduling: pool.scheduling,
+      balance: pool.balance,
+      slowStart_ms: pool.slow_start_ms,
+      loadFactor: pool.load_factor ?? 0,
+      // Workers that draw the same numbers would all send to the same web servers.
+      random: randomWords(randomInt(2 ** 32)),
       tokenIndex: new Map(tokens.map((token, index) => [token, index])),
       servers: pool.servers.map((server) => {
         const id = Buffer.from(server.id, "latin1");
-        return { weight: server.weight, seed: hashBytes(id, 0, id.length), downUntil_ms: 0, roundRobin: 0 };
+        return newServerState(server.weight, hashBytes(id, 0, id.length), server.backup);
       }),
     },
   };

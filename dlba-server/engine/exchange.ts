@@ -8,7 +8,7 @@
 import { RECEIVE_BUFFER_BYTES, LINGER_BYTES } from "../../conf/limits.ts";
 import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "../../net/sockets.ts";
 import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
-import { chooseServer } from "../choose.ts";
+import { chooseServer, noteResponse } from "../choose.ts";
 import * as session from "../session.ts";
 import { BY, PHASE, type SessionPort } from "../session-port.ts";
 import type { ClientConnection, ServerConnection, Worker } from "./runtime.ts";
@@ -76,10 +76,23 @@ function releaseServer(isReusable: boolean): void {
   if (server === undefined) return;
   if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
   else clearStage(worker.serverStage);
-  current.server = undefined;
-  server.owner = undefined;
+  part(current, server);
   if (isReusable) keepOrClose(worker, server);
   else closeServer(worker, server);
+}
+
+/** A request has a web server's connection, on the way or open. */
+function join(client: ClientConnection, server: ServerConnection): void {
+  server.owner = client;
+  client.server = server;
+  server.pool.state.servers[server.index]!.load++;
+}
+
+/** It has it no longer. */
+function part(client: ClientConnection, server: ServerConnection): void {
+  server.owner = undefined;
+  client.server = undefined;
+  server.pool.state.servers[server.index]!.load--;
 }
 
 function countRequest(server: number, by: number): void {
@@ -96,7 +109,9 @@ function countResponse(server: number, status: number): void {
   // The turns' times, not the clock's: two clock reads per request less, and the mean is as good.
   const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
   current.requestStart_ms = -1;
-  const { counters } = current.vserver.pool.servers[server]!;
+  const { pool } = current.vserver;
+  const { counters } = pool.servers[server]!;
+  noteResponse(pool.state.servers[server]!, took_us / 1000);
   counters.response_time_sum_us += took_us;
   counters.response_time_count++;
   worker.counters.response_time_sum_us += took_us;
@@ -152,7 +167,7 @@ export function connectTimedOut(server: ServerConnection): void {
 }
 
 function connectFailed(owner: ClientConnection, server: ServerConnection): void {
-  owner.server = undefined;
+  part(owner, server);
   closeServer(worker, server);
   session.onServerFailed(owner.session, owner.env, port);
 }
@@ -237,8 +252,7 @@ function startConnect(connection: ClientConnection): void {
     session.onServerFailed(connection.session, connection.env, port);
     return;
   }
-  server.owner = connection;
-  connection.server = server;
+  join(connection, server);
   if (kept !== undefined) session.onServerConnected(connection.session, connection.env, port, true);
 }
 

@@ -96,6 +96,7 @@ function markUp(worker: Worker, pool: PoolRuntime, index: number): void {
   const state = pool.state.servers[index]!;
   if (state.downUntil_ms === 0) return;
   state.downUntil_ms = 0;
+  state.upSince_ms = worker.now_ms;
   worker.log.info({ pool: pool.name, web_server: pool.servers[index]!.id }, "web server is back");
 }
 

@@ -126,6 +126,38 @@ describe("direct pools together", () => {
   });
 });
 
+describe("a pool has nothing that its scheduling leaves nothing to do", () => {
+  const idle = (key: string, place: string, scheduling: string): string =>
+    `'${key}' has no effect: the scheduling of ${place} is ${scheduling}`;
+  tell([
+    [
+      "a direct one has no backups",
+      "n1, number: 1, ",
+      "n1, number: 1, backup: true, ",
+      `a.yaml:28:30: ${idle("backup", "pools[0]", "direct")}; remove it: give the host a weight instead`,
+    ],
+    [
+      "one by cookie has no load factor",
+      "scheduler:",
+      proxied("load_factor: 1.5, ", ""),
+      `a.yaml:30:18: ${idle("load_factor", "pools[1]", "cookie")}; remove it, or set scheduling: url-hash`,
+    ],
+    [
+      "one by URL hash has no other balance",
+      "scheduler:",
+      proxied("scheduling: url-hash, balance: first, ", ""),
+      `a.yaml:30:40: ${idle("balance", "pools[1]", "url-hash")}; remove it, or set scheduling: cookie`,
+    ],
+    [
+      "what fits is good",
+      "scheduler:",
+      proxied("balance: least-connections, slow_start_ms: 5000, ", ", backup: true"),
+      "",
+    ],
+    ["and so is this", "scheduler:", proxied("scheduling: url-hash, load_factor: 1.25, ", ""), ""],
+  ]);
+});
+
 describe("a pool that is proxied to has nothing of a direct one", () => {
   tell([
     ["no check", "scheduler:", proxied("check: { type: tcp }, ", ""), `a.yaml:30:18: ${only("check")}`],

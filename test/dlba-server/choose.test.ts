@@ -1,21 +1,32 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { chooseServer, NONE, type PoolState } from "../../dlba-server/choose.ts";
+import { randomWords } from "../../conf/random.ts";
+import {
+  chooseServer,
+  newServerState,
+  NONE,
+  noteResponse,
+  type PoolState,
+} from "../../dlba-server/choose.ts";
 import { hashBytes } from "../../dlba-server/hash.ts";
 
 const hashOf = (text: string): number => hashBytes(Buffer.from(text), 0, Buffer.byteLength(text));
 
-function pool(scheduling: PoolState["scheduling"], weights: readonly number[]): PoolState {
+function pool(
+  scheduling: PoolState["scheduling"],
+  weights: readonly number[],
+  change: Partial<PoolState> = {},
+): PoolState {
   return {
     scheduling,
+    balance: "round-robin",
+    slowStart_ms: 0,
+    loadFactor: 0,
+    random: randomWords(1),
     tokenIndex: new Map(weights.map((_, index) => [`token${index}`, index])),
-    servers: weights.map((weight, index) => ({
-      weight,
-      seed: hashOf(`web${index}`),
-      downUntil_ms: 0,
-      roundRobin: 0,
-    })),
+    servers: weights.map((weight, index) => newServerState(weight, hashOf(`web${index}`))),
+    ...change,
   };
 }
 
@@ -92,4 +103,110 @@ test("when a web server goes, only its own URLs move; when one comes, they move 
     moved++;
   }
   assert.ok(moved > 1600 && moved < 2400, `${moved} of 10000 URLs moved to the fifth web server`);
+});
+
+/** Sends requests that stay under way; returns how many each web server has then. */
+function fill(state: PoolState, requests: number, now_ms = 0): number[] {
+  for (let i = 0; i < requests; i++)
+    state.servers[chooseServer(state, "", hashOf(`/${i}`), [], now_ms)]!.load++;
+  return state.servers.map(({ load }) => load);
+}
+
+test("least-connections levels what is under way by weight, whatever it was before", () => {
+  const state = pool("cookie", [1, 2, 1], { balance: "least-connections" });
+  state.servers[0]!.load = 10;
+  assert.deepEqual(fill(state, 30), [10, 20, 10]);
+  const equal = pool("cookie", [1, 1, 1], { balance: "least-connections" });
+  const chosen = [0, 1, 2].map(() => chooseServer(equal, "", 0, [], 0));
+  assert.deepEqual(new Set(chosen), new Set([0, 1, 2]), "among equals one after the other");
+});
+
+test("least-response-time prefers who answers soon and has little to do", () => {
+  const state = pool("cookie", [1, 1], { balance: "least-response-time" });
+  for (let i = 0; i < 50; i++) {
+    noteResponse(state.servers[0]!, 10);
+    noteResponse(state.servers[1]!, 30);
+  }
+  const [soon = 0, late = 0] = fill(state, 40);
+  assert.deepEqual([soon, late], [30, 10]);
+  const fresh = pool("cookie", [1, 1], { balance: "least-response-time" });
+  noteResponse(fresh.servers[0]!, 1);
+  assert.equal(chooseServer(fresh, "", 0, [], 0), 1, "one that is not known yet is tried");
+});
+
+test("random-of-two keeps loads closer than chance does, and follows weights", () => {
+  const state = pool("cookie", [1, 1, 1, 1], { balance: "random-of-two" });
+  const loads = fill(state, 4000);
+  assert.ok(Math.max(...loads) - Math.min(...loads) < 40, loads.join(" "));
+  const weighted = fill(pool("cookie", [3, 1], { balance: "random-of-two" }), 4000);
+  assert.ok(weighted[0]! > 2700 && weighted[0]! < 3300, weighted.join(" "));
+});
+
+test("first takes the first one that is up", () => {
+  const state = pool("cookie", [1, 1, 1], { balance: "first" });
+  assert.equal(chooseServer(state, "", 0, [], 0), 0);
+  state.servers[0]!.downUntil_ms = 5;
+  assert.equal(chooseServer(state, "", 0, [], 0), 1);
+  assert.equal(chooseServer(state, "", 0, [1], 0), 2);
+});
+
+const BALANCES = [
+  "round-robin",
+  "least-connections",
+  "least-response-time",
+  "random-of-two",
+  "first",
+] as const;
+
+test("backups get requests only while no other web server is up, and those whose cookie names them", () => {
+  for (const [scheduling, balance] of [
+    ...BALANCES.map((balance) => ["cookie", balance] as const),
+    ["url-hash", "round-robin"] as const,
+  ]) {
+    const state = pool(scheduling, [1, 1, 1], { balance });
+    const servers = [newServerState(1, 1, true), newServerState(1, 2), newServerState(1, 3)];
+    const withBackup = { ...state, servers };
+    const all = (now_ms: number): Set<number> =>
+      new Set(
+        Array.from({ length: 60 }, (_, i) => chooseServer(withBackup, "", hashOf(`/${i}`), [], now_ms)),
+      );
+    assert.ok(!all(0).has(0), balance);
+    if (scheduling === "cookie") assert.equal(chooseServer(withBackup, "token0", 0, [], 0), 0);
+    for (const server of servers.slice(1)) server.downUntil_ms = 10;
+    assert.deepEqual(all(5), new Set([0]), balance);
+    servers[0]!.downUntil_ms = 8;
+    assert.deepEqual(all(5), new Set([1]), "all are away: backups last");
+    assert.ok(!all(10).has(0));
+  }
+});
+
+test("a web server that is back gets its share bit by bit", () => {
+  const state = pool("cookie", [1, 1], { slowStart_ms: 10_000 });
+  state.servers[1]!.upSince_ms = 1000;
+  const shareAt = (now_ms: number): number => {
+    let count = 0;
+    for (let i = 0; i < 1100; i++) count += chooseServer(state, "", 0, [], now_ms);
+    return count / 1100;
+  };
+  assert.ok(Math.abs(shareAt(1000) - 0.1 / 1.1) < 0.01);
+  assert.ok(Math.abs(shareAt(6000) - 0.5 / 1.5) < 0.01);
+  assert.ok(Math.abs(shareAt(11_000) - 0.5) < 0.01);
+});
+
+test("with a load factor a URL everybody wants is spread, and others stay", () => {
+  const state = pool("url-hash", [1, 1, 1, 1], { loadFactor: 1.25 });
+  const free = pool("url-hash", [1, 1, 1, 1]);
+  const hash = hashOf("/hot");
+  const loads = [0, 0, 0, 0];
+  for (let i = 0; i < 100; i++) {
+    const chosen = chooseServer(state, "", hash, [], 0);
+    state.servers[chosen]!.load++;
+    loads[chosen]!++;
+  }
+  assert.ok(Math.max(...loads) <= Math.ceil(1.25 * 25.25), loads.join(" "));
+  for (const server of state.servers) server.load = 0;
+  for (let i = 0; i < 200; i++) {
+    const other = hashOf(`/cold/${i}`);
+    assert.equal(chooseServer(state, "", other, [], 0), chooseServer(free, "", other, [], 0));
+  }
 });

@@ -126,9 +126,10 @@ describe("direct pools together", () => {
   });
 });
 
+const idle = (key: string, place: string, scheduling: string): string =>
+  `'${key}' has no effect: the scheduling of ${place} is ${scheduling}`;
+
 describe("a pool has nothing that its scheduling leaves nothing to do", () => {
-  const idle = (key: string, place: string, scheduling: string): string =>
-    `'${key}' has no effect: the scheduling of ${place} is ${scheduling}`;
   tell([
     [
       "a direct one has no backups",

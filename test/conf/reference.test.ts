@@ -42,12 +42,17 @@ test("conf/examples/full.yaml has every key, and shows the defaults of what need
   }
 });
 
+/** A key, or what it stands in. */
+const isMissingIn = (keys: readonly string[], key: string): boolean =>
+  keys.some((known) => key === known || key.startsWith(`${known}.`) || key.startsWith(`${known}[`));
+
 /** Keys of the schema that stand nowhere in an example; of a list, any entry may have them. */
 function missingKeys(schema: JsonSchema, value: unknown, path: string): string[] {
-  if (schema.items !== undefined) {
-    const items: readonly unknown[] = Array.isArray(value) ? value : [];
-    const all = items.filter(isRecord).map((item) => Object.entries(item));
-    return missingKeys(schema.items, Object.fromEntries(all.flat()), `${path}[]`);
+  const { items } = schema;
+  if (items !== undefined) {
+    const entries: readonly unknown[] = Array.isArray(value) ? value : [undefined];
+    const all = entries.map((entry) => missingKeys(items, entry, `${path}[]`));
+    return [...new Set(all.flat())].filter((key) => all.every((keys) => isMissingIn(keys, key)));
   }
   return Object.entries(schema.properties ?? {}).flatMap(([key, part]) => {
     const here = `${path}.${key}`;

@@ -9,7 +9,7 @@ import { usePinned } from "./libbpf.ts";
 
 /** Offsets of `struct control` (scheduler/bpf/layout.h). */
 export const CONTROL_LAYOUT = {
-  size: 256,
+  size: 288,
   table_version: 64,
   turned_ns: 72,
   hand_over_to: 108,

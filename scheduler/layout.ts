@@ -100,7 +100,7 @@ export const HELD = {
 } as const;
 
 export const CONTROL = {
-  size: 256,
+  size: 288,
   hash_key: 0,
   heartbeat_key: 48,
   table_version: 64,
@@ -113,10 +113,10 @@ export const CONTROL = {
   has_previous: 104,
   hand_over_to: 108,
   is_merging: 112,
-  search_first: 116,
-  search_next: 120,
-  is_in_doubt: 124,
-  member_filter: 128,
+  is_searching: 116,
+  is_in_doubt: 120,
+  scattered: 128,
+  member_filter: 160,
 } as const;
 
 export const LEASE = {
@@ -216,6 +216,7 @@ export const REASONS = [
   "second_chance",
   "in_doubt",
   "searched",
+  "not_here",
   "arp_answered",
   "neighbour_answered",
   "heartbeat_answered",

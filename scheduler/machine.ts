@@ -218,7 +218,12 @@ const NOTHING: NodeState = { isUp: false, isSelf: false, isReachable: false, isD
 /** Tells the program the members' MAC addresses: frames from there are never scheduled again. */
 export function writeMembers({ plane, members }: Machine): void {
   plane.planes.forEach((one, segment) => {
-    one.setMembers(members.flatMap(({ links }) => links[segment]?.mac ?? []));
+    one.setMembers(
+      members.flatMap(({ links, config }) => {
+        const mac = links[segment]?.mac;
+        return mac === undefined ? [] : [{ mac, number: config.number }];
+      }),
+    );
   });
 }
 

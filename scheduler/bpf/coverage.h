@@ -4,7 +4,7 @@
  * profiler does). Included after all headers that are not ours; each of our files defines COVERAGE_FILE anew.
  */
 #pragma once
-#define COVERAGE_FILES 5
+#define COVERAGE_FILES 6
 #define COVERAGE_LINES 512
 
 /* Hidden from clang, which would otherwise turn two branches that count into arithmetic on one. */

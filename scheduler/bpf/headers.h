@@ -50,8 +50,9 @@ struct flow {
   __u8 is_given;
   __u8 is_returned; /* the former one has given it to this node, which schedules */
   __u8 is_stray; /* no member sent it, and this node doesn't schedule */
-  /* Another member has sent it here, to look for its connection: straight, or from the last node that was searched. */
-  __u8 is_handed_on, is_searched;
+  __u8 is_handed_on; /* another member has sent it here, as its connection may be here */
+  __u8 is_asked;     /* likewise, and it is to be sent back if not */
+  __u8 is_not_here;  /* it is back from a node that was asked by this one */
   /* 0: whole; else the first or a later fragment */
   __u8 fragment;
   __u32 fragment_id;
@@ -79,6 +80,13 @@ static __always_inline void copy_mac(void *to, const void *from) {
 
 static __always_inline int is_same_mac(const void *a, const void *b) {
   return *(const any_u32 *)a == *(const any_u32 *)b && *(const any_u16 *)(a + 4) == *(const any_u16 *)(b + 4);
+}
+
+static __always_inline int send_to(struct ethernet *eth, const struct node *node) {
+  copy_mac(eth->to, node->mac);
+  /* Our own source MAC: else the switch would learn the client's at our port. */
+  copy_mac(eth->from, control.mac);
+  return XDP_TX;
 }
 
 static __always_inline int is_own_mac(const struct ethernet *eth) {
@@ -120,7 +128,7 @@ static __always_inline int is_from_scheduler_of(const struct ethernet *eth, __u3
 
 /* Whether some node may have connections of buckets that do not name it. */
 static __always_inline int is_searching(void) {
-  return control.search_first != NODE_NOBODY || control.is_in_doubt;
+  return control.is_searching || control.is_in_doubt;
 }
 
 /* Whether frames that this node was given may belong to another one. */
@@ -136,21 +144,27 @@ static __always_inline int admit_handed_on(struct flow *flow) {
   return CONTINUE;
 }
 
-/* What is under the ethertype of a search, if a member sent it here: IPv4 or IPv6; else 0. */
-static __always_inline __be16 searched_type(const struct ethernet *eth, const __u8 *ip, void *end) {
+/* What is under the ethertype of a search, if a member sent it here: IPv4 or IPv6; else 0. Notes which way it goes. */
+static __always_inline __be16 searched_type(struct flow *flow, const struct ethernet *eth, const __u8 *ip, void *end) {
   if (!is_own_mac(eth) || !is_from_member(eth) || (void *)(ip + 1) > end)
     return 0;
-  if (*ip >> 4 == 4)
+  flow->is_not_here = *ip >> 7;
+  flow->is_asked = !flow->is_not_here;
+  __u8 version = (*ip & ~SEARCH_NOT_HERE) >> 4;
+  if (version == 4)
     return bpf_htons(ETH_P_IP);
-  return *ip >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : 0;
+  return version == 6 ? bpf_htons(ETH_P_IPV6) : 0;
 }
 
-/* Writes the ethertype, before the IP header. */
-static __noinline void set_type(struct xdp_md *ctx, const struct flow *flow, __be16 type) {
+/* Writes the ethertype, and the packet's first byte with or without the bit of a search. */
+static __noinline void set_type(struct xdp_md *ctx, const struct flow *flow, __be16 type, __u8 bit) {
   void *end = (void *)(long)ctx->data_end;
   __be16 *at = (void *)(long)ctx->data + ((flow->ip_at - sizeof(*at)) & 0xff);
-  if ((void *)(at + 1) <= end) /* always: for the verifier */
-    *at = type;
+  __u8 *ip = (void *)(at + 1);
+  if ((void *)(ip + 1) > end) /* never: for the verifier */
+    return;
+  *at = type;
+  *ip = (*ip & ~SEARCH_NOT_HERE) | bit;
 }
 
 /*
@@ -164,7 +178,7 @@ static __always_inline int admit(struct flow *flow, const struct ethernet *eth) 
   /* When a port goes down, a switch floods that MAC's frames: all nodes see them, none may schedule them. */
   if (!is_own_mac(eth))
     return pass(REASON_OTHER_MAC);
-  if (flow->is_searched)
+  if (flow->is_asked || flow->is_not_here)
     return CONTINUE;
   __u32 epoch = known_epoch();
   if (schedules_in(epoch)) {

@@ -33,7 +33,8 @@ enum reason {
   REASON_LATER_FRAGMENT,      /* sent after its first one (likewise) */
   REASON_SECOND_CHANCE,       /* sent on to the bucket's previous node: no socket here has this connection */
   REASON_IN_DOUBT,            /* dropped: nobody so far has this connection, and this node can't know who may */
-  REASON_SEARCHED,            /* sent on to the next scattered node: nobody so far has this connection */
+  REASON_SEARCHED,            /* sent to a node that may have the connection, which is not here */
+  REASON_NOT_HERE,            /* sent back to the node that searches: the connection is not here */
   REASON_ARP_ANSWERED,        /* sent back: an ARP request for a VIP */
   REASON_NEIGHBOUR_ANSWERED,  /* sent back: a neighbour solicitation for a VIP */
   REASON_HEARTBEAT_ANSWERED,  /* sent back: a peer's heartbeat */
@@ -45,7 +46,7 @@ enum reason {
 /*
  * UP: takes frames. SELF: is this node. REACHABLE: its kernel lives, so connections that it has may be handed on to
  * it even if it is not up. DRAINING is user space's own: kept here so that it outlives a process. SCATTERED: it has, or may
- * have, connections of buckets that do not name it; the interface's search_first and search_next follow from that.
+ * have, connections of buckets that do not name it; the interface's `scattered` follows from that.
  */
 enum node_flag { NODE_UP = 1, NODE_SELF = 2, NODE_REACHABLE = 4, NODE_DRAINING = 8, NODE_SCATTERED = 16 };
 enum node_number { NODE_NOBODY = 255, NODE_COUNT = 256 };
@@ -160,6 +161,7 @@ struct held {
 };
 
 #define MEMBER_FILTER_WORDS 16
+#define SCATTERED_WORDS 4
 
 /* Of one interface. */
 struct control {
@@ -175,9 +177,10 @@ struct control {
   __u32 has_previous; /* some bucket has a previous node: the scheduler's frames are looked at */
   __u32 hand_over_to; /* the node that shall schedule instead of this one, or NODE_NOBODY: for the failover process */
   __u32 is_merging;   /* tables of schedulers that lost are being taken in: for the failover process, too */
-  /* Scattered nodes that can be reached, or NODE_NOBODY: the lowest number, and the lowest above this node's. */
-  __u32 search_first, search_next;
+  __u32 is_searching; /* there are such: */
   __u32 is_in_doubt; /* this node does not follow a scheduler's table (yet): what it knows of others may be wrong */
+  /* A bit for each scattered node that can be reached, by number; not for this one. */
+  __u64 scattered[SCATTERED_WORDS];
   /* A bit per hash of a member's MAC: spares all other frames the look-up in `members`. */
   __u64 member_filter[MEMBER_FILTER_WORDS];
 };
@@ -204,10 +207,10 @@ struct lease {
 };
 
 /*
- * A frame of this ethertype is an IP packet that is searched for its connection: it goes to scattered nodes in the order of
- * their numbers, up to one that has the connection.
+ * A frame of this ethertype is an IP packet whose connection is searched for. It goes to one node after the other that may
+ * have it, and each that has not sends it back to the node that searches, with this bit of the packet's first byte set.
  */
-enum search_bounds { ETHERTYPE_SEARCH = 0x88b6 };
+enum search_bounds { ETHERTYPE_SEARCH = 0x88b6, SEARCH_NOT_HERE = 0x80 };
 
 /*
  * A heartbeat: a frame of this ethertype with this behind it, little-endian, padded to the least Ethernet frame. An

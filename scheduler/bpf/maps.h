@@ -13,11 +13,7 @@
 #define RING_BYTES (1 << 18)
 
 /* Of one interface. */
-struct control control SEC(".data.control") = {
-    .hand_over_to = NODE_NOBODY,
-    .search_first = NODE_NOBODY,
-    .search_next = NODE_NOBODY,
-};
+struct control control SEC(".data.control") = {.hand_over_to = NODE_NOBODY};
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);

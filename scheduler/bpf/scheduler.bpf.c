@@ -24,6 +24,7 @@
 #include "headers.h"
 #include "answers.h"
 #include "second-chance.h"
+#include "search.h"
 #undef COVERAGE_FILE
 #define COVERAGE_FILE 0
 
@@ -158,13 +159,6 @@ static __always_inline void count_traffic(struct xdp_md *ctx, __u32 row, int is_
   sum->connections += is_connection;
 }
 
-static __always_inline int send_to(struct ethernet *eth, const struct node *node) {
-  copy_mac(eth->to, node->mac);
-  /* Our own source MAC: else the switch would learn the client's at our port. */
-  copy_mac(eth->from, control.mac);
-  return XDP_TX;
-}
-
 static __always_inline int give_to(struct xdp_md *ctx, struct ethernet *eth, const struct node *node,
                                    __u32 traffic_base, int is_connection) {
   count_traffic(ctx, traffic_base + node->slot, is_connection);
@@ -175,15 +169,19 @@ static __always_inline int give_to(struct xdp_md *ctx, struct ethernet *eth, con
 
 /*
  * To the node that had the bucket before, and has the frame's connection or may have it: its second chance, unless this is
- * that node.
+ * that node. While others may have it, too, that one is asked.
  */
-static __noinline int hand_on(struct xdp_md *ctx, struct ethernet *eth, __u32 row, __u32 traffic_base) {
+static __noinline int hand_on(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow, __u32 row,
+                              __u32 traffic_base) {
   struct node *node = bpf_map_lookup_elem(&nodes, &row);
   if (!node) /* never: for the verifier */
     return XDP_PASS;
   if (!(node->flags & NODE_SELF))
     count(REASON_SECOND_CHANCE);
-  return give_to(ctx, eth, node, traffic_base, 0);
+  int verdict = give_to(ctx, eth, node, traffic_base, 0);
+  if (verdict == XDP_TX && is_searching() && !flow->fragment)
+    set_type(ctx, flow, bpf_htons(ETHERTYPE_SEARCH), 0);
+  return verdict;
 }
 
 static __always_inline void set_fragment_key(struct fragment_key *key, const struct flow *flow) {
@@ -253,10 +251,10 @@ static __always_inline int take_later_fragment(struct xdp_md *ctx, struct ethern
   struct fragment_key key = {};
   set_fragment_key(&key, flow);
   struct fragment *first = bpf_map_lookup_elem(&fragments, &key);
-  if (flow->is_handed_on || flow->is_searched)
+  if (flow->is_handed_on || flow->is_asked || flow->is_not_here)
     return pass(REASON_FROM_MEMBER);
   if (first && first->handed_on_to != NO_ROW)
-    return hand_on(ctx, eth, first->handed_on_to, first->traffic_base);
+    return hand_on(ctx, eth, flow, first->handed_on_to, first->traffic_base);
   if (flow->is_given)
     return pass(REASON_FROM_SCHEDULER);
   if (is_standby(flow))
@@ -302,37 +300,13 @@ static __always_inline __u32 kept_here(struct xdp_md *ctx, const struct flow *fl
 }
 
 /*
- * A frame whose connection is not here goes on to the scattered node of this number, which may have it; without one it stays
- * here, where the stack resets the connection: not while that is in doubt. As each node that is searched sends it to a higher number than its own, it goes round once at most. Fragments
- * are not searched.
+ * Who may have connections of a bucket beside this node, which was given a frame of it: its previous node. When that is this
+ * node itself, the bucket is just moving away, maybe back to who had it before: then its owner.
  */
-static __noinline int search(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver, __u32 number) {
-  __u32 row = number;
-  if (!is_searching() || flow->fragment || vserver->flags & VSERVER_DIRECT || !may_be_older(flow))
-    return XDP_PASS;
-  if (has_connection(ctx, flow))
-    return XDP_PASS;
-  if (number == NODE_NOBODY)
-    return control.is_in_doubt ? drop(REASON_IN_DOUBT) : XDP_PASS;
-  struct node *node = bpf_map_lookup_elem(&nodes, &row);
-  void *end = (void *)(long)ctx->data_end;
-  struct ethernet *eth = (void *)(long)ctx->data;
-  if (!node || (void *)(eth + 1) > end) /* never: for the verifier */
-    return XDP_PASS;
-  set_type(ctx, flow, bpf_htons(ETHERTYPE_SEARCH));
-  count(REASON_SEARCHED);
-  return send_to(eth, node);
-}
-
-/* The connection of what would stay here is searched for, if it may be elsewhere. */
-static __always_inline int search_from(struct xdp_md *ctx, const struct flow *flow, const struct vserver *vserver,
-                                       __u32 number, enum reason reason) {
-  int verdict = search(ctx, flow, vserver, number);
-  if (verdict != XDP_PASS)
-    return verdict;
-  if (flow->is_searched)
-    set_type(ctx, flow, flow->family == 4 ? bpf_htons(ETH_P_IP) : bpf_htons(ETH_P_IPV6));
-  return pass(reason);
+static __always_inline __u32 other_holder_of(__u32 word) {
+  if (previous_of(word) == control.number)
+    return owner_of(word);
+  return previous_of(word);
 }
 
 /* The bucket's owner gets the frame, or the node that had the bucket before. */
@@ -360,19 +334,9 @@ static __always_inline int schedule(struct xdp_md *ctx, struct ethernet *eth, co
     count(REASON_FIRST_FRAGMENT);
   }
   if (row != NO_ROW)
-    return hand_on(ctx, eth, row, place->traffic_base);
+    return hand_on(ctx, eth, flow, row, place->traffic_base);
   int verdict = give_to(ctx, eth, node, place->traffic_base, is_syn(flow));
-  return verdict == XDP_PASS ? search(ctx, flow, vserver, control.search_first) : verdict;
-}
-
-/*
- * Who may have connections of a bucket beside this node, which was given a frame of it: its previous node. When that is this
- * node itself, the bucket is just moving away, maybe back to who had it before: then its owner.
- */
-static __always_inline __u32 other_holder_of(__u32 word) {
-  if (previous_of(word) == control.number)
-    return owner_of(word);
-  return previous_of(word);
+  return verdict == XDP_PASS ? search(ctx, flow, vserver, other_holder_of(word)) : verdict;
 }
 
 /* Whether the node in this row has sent the frame. */
@@ -382,20 +346,25 @@ static __always_inline int is_sender(const struct ethernet *eth, __u32 row) {
 }
 
 /*
- * A frame that the scheduler gave to this node stays here, or goes on to another one that had the bucket: never back from the
- * scheduler to the former one, which has looked at it already.
+ * A frame that the scheduler gave to this node, or that another one has handed on, stays here, or goes on to another one that
+ * had the bucket: never back to who has looked at it already, as the former scheduler has.
  */
 static __always_inline int receive(struct xdp_md *ctx, struct ethernet *eth, const struct flow *flow,
                                    const struct vserver *vserver, struct bucket *bucket, const struct place *place) {
   __u32 word = *(volatile __u32 *)&bucket->word;
-  __u32 row = second_chance(ctx, flow, vserver, other_holder_of(word));
-  if (row != NO_ROW && flow->is_returned && is_sender(eth, row))
+  __u32 first = other_holder_of(word);
+  __u32 row = second_chance(ctx, flow, vserver, first);
+  if (row != NO_ROW && (flow->is_returned || flow->is_handed_on) && is_sender(eth, row))
     row = NO_ROW;
   if (flow->fragment)
     remember(flow, place, row);
-  if (row == NO_ROW)
-    return search_from(ctx, flow, vserver, control.search_first, REASON_FROM_SCHEDULER);
-  return hand_on(ctx, eth, row, place->traffic_base);
+  if (row == NO_ROW) {
+    int verdict = search(ctx, flow, vserver, first);
+    if (verdict != XDP_PASS)
+      return verdict;
+    return pass(flow->is_handed_on ? REASON_FROM_MEMBER : REASON_FROM_SCHEDULER);
+  }
+  return hand_on(ctx, eth, flow, row, place->traffic_base);
 }
 
 /* The later fragments of a packet to a VIP's other ports go up, too, instead of waiting for their first one. */
@@ -424,15 +393,15 @@ static __always_inline int take_flow(struct xdp_md *ctx, struct ethernet *eth, c
     return pass_unknown(flow);
   if (is_standby(flow))
     return drop(REASON_STANDBY);
-  if (flow->is_handed_on)
-    return search_from(ctx, flow, vserver, control.search_first, REASON_FROM_MEMBER);
-  if (flow->is_searched)
-    return search_from(ctx, flow, vserver, control.search_next, REASON_FROM_MEMBER);
+  if (flow->is_asked)
+    return answer_search(ctx, eth, flow, vserver);
   struct place place = {bucket_of(flow, vserver), vserver->index, vserver->node_base, vserver->traffic_base};
   struct bucket *bucket = bpf_map_lookup_elem(&buckets, &place.bucket);
   if (!bucket) /* never: for the verifier */
     return pass(REASON_NO_VSERVER);
-  if (flow->is_given)
+  if (flow->is_not_here)
+    return search_on(ctx, eth, flow, vserver, other_holder_of(*(volatile __u32 *)&bucket->word));
+  if (flow->is_given || flow->is_handed_on)
     return receive(ctx, eth, flow, vserver, bucket, &place);
   return schedule(ctx, eth, flow, vserver, bucket, &place);
 }
@@ -459,10 +428,8 @@ int scheduler(struct xdp_md *ctx) {
   if (type == bpf_htons(ETH_P_ARP))
     return answer_arp(eth, header, end);
   struct flow flow = {.ip_at = header - (void *)eth};
-  if (type == bpf_htons(ETHERTYPE_SEARCH)) {
-    type = searched_type(eth, header, end);
-    flow.is_searched = 1;
-  }
+  if (type == bpf_htons(ETHERTYPE_SEARCH))
+    type = searched_type(&flow, eth, header, end);
   int verdict;
   if (type == bpf_htons(ETH_P_IP))
     verdict = read_ipv4(&flow, eth, header, end, &header);
@@ -471,7 +438,7 @@ int scheduler(struct xdp_md *ctx) {
     if ((void *)(ip + 1) > end)
       return pass(REASON_TRUNCATED);
     verdict = CONTINUE;
-    if (ip->nexthdr == IPPROTO_ICMPV6 && !flow.is_searched)
+    if (ip->nexthdr == IPPROTO_ICMPV6 && !flow.is_asked && !flow.is_not_here)
       verdict = answer_neighbour(ctx, flow.ip_at);
     if (verdict == CONTINUE)
       verdict = read_ipv6(&flow, eth, ip, end, &header);

@@ -77,6 +77,11 @@ export interface NodeFacts {
   readonly tableVersion: number;
 }
 
+export interface MemberMac {
+  readonly number: number;
+  readonly mac: Uint8Array;
+}
+
 /** The maps of one interface. Group 0 is the array's nodes; each direct pool is a further one. */
 export interface InterfaceMaps {
   setOwnMac(mac: Uint8Array): void;
@@ -85,8 +90,8 @@ export interface InterfaceMaps {
   setNodeState(group: number, number: number, state: NodeState): void;
   /** The MAC address is all zeros when the node was never set. */
   readNode(group: number, number: number): NodeEntry;
-  /** MAC addresses whose frames are never scheduled again. */
-  setMembers(macs: readonly Uint8Array[]): void;
+  /** The array's nodes by MAC address: their frames are never scheduled again. */
+  setMembers(members: readonly MemberMac[]): void;
   /** What the peers have answered to the scheduler process. */
   readonly peers: Peers;
 }
@@ -151,15 +156,15 @@ function macWriters(
   const bytes = new Uint8Array(buffer);
   return {
     setOwnMac: (mac) => bytes.set(mac, CONTROL.mac),
-    setMembers: (macs) => {
-      const filter = memberFilter(macs);
+    setMembers: (members) => {
+      const filter = memberFilter(members.map(({ mac }) => mac));
       // A bit too many costs a look-up, one too few lets a loop through: so bits go last and come first.
       const words = new BigUint64Array(buffer, CONTROL.member_filter, filter.length);
       filter.forEach((bits, i) => Atomics.or(words, i, bits));
       replaceAll(
         membersFd,
         8,
-        macs.map((mac) => [padded(mac, 8), padded(Uint8Array.of(1), 4)]),
+        members.map(({ mac, number }) => [padded(mac, 8), padded(Uint8Array.of(number), 4)]),
       );
       filter.forEach((bits, i) => Atomics.store(words, i, bits));
     },
@@ -213,19 +218,17 @@ function nodeViews(
 
 const SEARCHED = NODE_SCATTERED | NODE_REACHABLE;
 
-/** In which order scattered nodes are searched: by number, so that no frame goes round twice. */
+/** Which nodes are searched: scattered ones that can be reached. */
 function writeSearch({ buffer }: SharedMapping, nodes: Int32Array): void {
   const own = new DataView(buffer).getUint16(CONTROL.number, true);
   const words = new Int32Array(buffer);
-  let [first, next] = [NODE_NOBODY, NODE_NOBODY];
-  for (let number = NODE_NOBODY - 1; number >= 0; number--) {
+  const scattered = new Int32Array(NODE_COUNT / 32);
+  for (let number = 0; number < NODE_NOBODY; number++) {
     const flags = nodes[(baseOf(0, number) + NODE.flags) / 4]!;
-    if ((flags & SEARCHED) !== SEARCHED || number === own) continue;
-    first = number;
-    if (number > own) next = number;
+    if ((flags & SEARCHED) === SEARCHED && number !== own) scattered[number >> 5]! |= 1 << (number & 31);
   }
-  Atomics.store(words, CONTROL.search_next / 4, next);
-  Atomics.store(words, CONTROL.search_first / 4, first);
+  scattered.forEach((bits, i) => Atomics.store(words, CONTROL.scattered / 4 + i, bits));
+  Atomics.store(words, CONTROL.is_searching / 4, Number(scattered.some((bits) => bits !== 0)));
 }
 
 /** A node's condition as the program and the other nodes know it: bits of `enum node_flag`. */

@@ -74,7 +74,7 @@ function prepareTable(plane: Unattached): void {
   plane.setServices(services());
   plane.setVips([...new Set(services().map(({ address }) => address))]);
   const numbers = Array.from({ length: NODES }, (_, i) => i + 1);
-  plane.setMembers(numbers.map((number) => mac(macOfNode(number))));
+  plane.setMembers(numbers.map((number) => ({ number, mac: mac(macOfNode(number)) })));
   // No node is ourselves: every packet goes the longer way, out.
   const state = { isUp: true, isSelf: false, isReachable: true, isDraining: false };
   for (const number of numbers)

@@ -56,16 +56,17 @@ const SLACK: Readonly<Record<keyof Levels, (level: number) => number>> = {
   pins: () => 0,
 };
 
-const median = (list: readonly number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1] ?? 0;
-
-/** What has risen from the first third of the samples to the last one, in sentences; the first sample warms up. Pure. */
+/**
+ * What has risen from the first third of the samples to the last one, in sentences; the first sample warms up. What counts is
+ * how low it comes: connections and heaps come and go, and what leaks stays. Pure.
+ */
 export function risen(samples: readonly Levels[]): string[] {
   const warm = samples.slice(1);
   const third = Math.ceil(warm.length / 3);
   if (warm.length < 2) return [];
   const names: readonly (keyof Levels)[] = ["memory_bytes", "descriptors", "mapped_bpf", "pins"];
   return names.flatMap((name) => {
-    const of = (part: readonly Levels[]): number => median(part.map((levels) => levels[name]));
+    const of = (part: readonly Levels[]): number => Math.min(...part.map((levels) => levels[name]));
     const [before, after] = [of(warm.slice(0, third)), of(warm.slice(-third))];
     return after <= before + SLACK[name](before) ? [] : [`${name} rose from ${before} to ${after}`];
   });

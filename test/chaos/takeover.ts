@@ -91,6 +91,7 @@ async function runRounds(array: ChaosArray, faults: readonly Fault[]): Promise<R
     reports.push(report);
     sayRound(i, faults.length, report);
     if (i % LEVELS_EVERY === 0) levels.push(levelsOf(array.state));
+    if (i % LEVELS_EVERY === 0) say(`  levels: ${JSON.stringify(levels.at(-1))}`);
     if (report.wrong !== "") break;
   }
   return { reports, levels };

@@ -61,6 +61,9 @@ function inEthernet(random: Random, scene: Scene, type: number, payload: Buffer)
     outer = pick(random, [f.VLAN, f.QINQ]);
   }
   const way = ends(random, scene);
+  // Half of these have come back.
+  if (isSearched && tags === 0 && random(2) === 0)
+    inner = Buffer.concat([Buffer.of(inner[0]! | 0x80), inner.subarray(1)]);
   return f.eth(outer, inner, isSearched ? { ...way, from: pick(random, scene.macs) } : way);
 }
 

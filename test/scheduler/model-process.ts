@@ -122,7 +122,7 @@ plane.setHeartbeatKey(heartbeatKey);
 plane.setVips(vips);
 plane.setServices(services);
 const memberMacs = NODES.map((number) => f.mac(f.macOfNode(number)));
-plane.setMembers(memberMacs);
+plane.setMembers(NODES.map((number) => ({ number, mac: f.mac(f.macOfNode(number)) })));
 
 const hexOf = (text: string): string => f.ip(text).toString("hex");
 const connections = new Set(

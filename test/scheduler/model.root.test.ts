@@ -9,7 +9,7 @@ const FRAMES = 100_000;
 /** Of these, some dozens must have been met: else the frames at random test less than they seem to. */
 const OFTEN =
   "truncated not_ip other_mac standby other_protocol no_vserver from_scheduler from_member fragment_held " +
-  "icmp_unowned no_node claimed followed icmp_error first_fragment later_fragment second_chance in_doubt searched arp_answered " +
+  "icmp_unowned no_node claimed followed icmp_error first_fragment later_fragment second_chance in_doubt searched not_here arp_answered " +
   "neighbour_answered heartbeat_answered heartbeat_heard heartbeat_refused";
 
 test("program and model agree on random frames and tables, byte for byte", (t) => {

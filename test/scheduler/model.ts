@@ -96,8 +96,8 @@ export interface Outcome {
 
 /** What is known of a frame on its way. */
 interface Way {
-  /** Searched: under the ethertype that says so. */
-  comes: "straight" | "handed on" | "searched";
+  /** Asked: another node searches. Back: this one does, and had asked the sender. Both under an ethertype that says so. */
+  comes: "straight" | "handed on" | "asked" | "back";
   readonly world: World;
   readonly frame: Buffer;
   readonly counts: string[];
@@ -182,10 +182,10 @@ function runFrame(way: Way): End {
     at += 4;
   }
   if (type === SEARCH) {
-    const version = (frame[at] ?? 0) >> 4;
+    const version = ((frame[at] ?? 0) >> 4) & 7;
     if (!isToUs(way) || !isFromMember(way) || (version !== 4 && version !== 6)) return pass(way, "not_ip");
     type = version === 4 ? IPV4 : IPV6;
-    way.comes = "searched";
+    way.comes = (frame[at]! & 0x80) === 0 ? "asked" : "back";
   }
   if (type === ARP) return answerArp(way, at);
   if (type === IPV4) return ipv4(way, at);
@@ -315,8 +315,8 @@ function answerArp(way: Way, at: number): End {
 function admit(way: Way): End | "schedule" | "given" {
   const { world } = way;
   if (!isToUs(way)) return pass(way, "other_mac");
-  if (way.comes === "searched") return "given";
-  const isSearching = world.isInDoubt || searchFrom(world, -1) !== undefined;
+  if (way.comes !== "straight") return "given";
+  const isSearching = searches(world);
   const looksAtGiven = world.hasPrevious || isSearching;
   if (isScheduling(world) && isFromFormer(way) && isFromMember(way) && looksAtGiven) return "given";
   if (!isScheduling(world) && isGiven(way)) return looksAtGiven ? "given" : pass(way, "from_scheduler");
@@ -361,7 +361,8 @@ const EXTENSIONS = new Set([0, 43, 60, 44]);
 function ipv6(way: Way, at: number): End {
   const { frame } = way;
   if (frame.length < at + 40) return pass(way, "truncated");
-  if (frame[at + 6] === 58 && way.comes !== "searched" && answerNeighbour(way, at)) return { verdict: TX };
+  const isSearch = way.comes === "asked" || way.comes === "back";
+  if (frame[at + 6] === 58 && !isSearch && answerNeighbour(way, at)) return { verdict: TX };
   const admitted = admit(way);
   if (typeof admitted !== "string") return admitted;
   const flow: Flow = {
@@ -511,7 +512,7 @@ function laterFragment(way: Way, flow: Flow): End {
   if (flow.comes !== "straight") return pass(way, "from_member");
   const first = world.fragments.get(fragmentKey(flow));
   if (first?.handedOnTo !== undefined) {
-    return handOn(way, first.vserver!, world.nodes.get(first.handedOnTo)!, first.handedOnTo);
+    return handOn(way, flow, first.vserver!, first.handedOnTo);
   }
   if (flow.isGiven) return pass(way, "from_scheduler");
   if (isStandby(way, flow))
@@ -547,11 +548,9 @@ function schedule(way: Way, flow: Flow): End {
     return pass(way, "no_vserver");
   }
   if (isStandby(way, flow)) return drop(way, "standby");
-  if (flow.comes !== "straight") {
-    const above = flow.comes === "searched" ? world.ownNumber : -1;
-    return search(way, flow, vserver, above) ?? searchEnds(way, flow);
-  }
+  if (flow.comes === "asked") return answerSearch(way, flow, vserver);
   const bucket = bucketOf(world, flow, vserver);
+  if (flow.comes === "back") return searchOn(way, flow, vserver, bucket);
   return flow.isGiven ? onNode(way, flow, vserver, bucket) : scheduleBucket(way, flow, vserver, bucket);
 }
 
@@ -608,9 +607,9 @@ function scheduleBucket(way: Way, flow: Flow, vserver: ModelVserver, index: numb
     : stayingHere(way, flow, vserver, bucket.previous);
   remember(way, flow, vserver, index, row);
   if (flow.fragment === "first") way.counts.push("first_fragment");
-  if (row !== undefined) return handOn(way, vserver, world.nodes.get(row)!, row);
+  if (row !== undefined) return handOn(way, flow, vserver, row);
   const end = giveTo(way, flow, vserver, owner);
-  return owner.isSelf ? (search(way, flow, vserver, -1) ?? end) : end;
+  return owner.isSelf ? (search(way, flow, vserver, -1, otherHolder(world, bucket)) ?? end) : end;
 }
 
 function giveTo(way: Way, flow: Flow, vserver: ModelVserver, owner: ModelNode): End {
@@ -646,14 +645,15 @@ function followNext(way: Way, vserver: ModelVserver, index: number): boolean {
 function onNode(way: Way, flow: Flow, vserver: ModelVserver, index: number): End {
   const { world } = way;
   const bucket = world.buckets[index]!;
-  const isMovingAway = bucket.previous === world.ownNumber;
-  const other = secondChance(way, flow, vserver, isMovingAway ? bucket.owner : bucket.previous);
-  // The scheduler gives the former one nothing back.
+  const first = otherHolder(world, bucket);
+  const other = secondChance(way, flow, vserver, first);
+  // Who has handed it on, or is the former scheduler, has looked already.
   const isSender = other !== undefined && way.frame.subarray(6, 12).equals(world.nodes.get(other)!.mac);
-  const row = isScheduling(world) && isSender ? undefined : other;
+  const isHandedOn = flow.comes === "handed on";
+  const row = (isScheduling(world) || isHandedOn) && isSender ? undefined : other;
   remember(way, flow, vserver, index, row);
-  if (row === undefined) return search(way, flow, vserver, -1) ?? pass(way, "from_scheduler");
-  return handOn(way, vserver, world.nodes.get(row)!, row);
+  if (row !== undefined) return handOn(way, flow, vserver, row);
+  return search(way, flow, vserver, -1, first) ?? pass(way, isHandedOn ? "from_member" : "from_scheduler");
 }
 
 /** The row of a node that may have a frame's connection, when there is none of it here. */
@@ -673,48 +673,79 @@ function stayingHere({ world }: Way, flow: Flow, vserver: ModelVserver, number: 
   return socket === "connection" ? vserver.nodeBase + world.ownNumber : undefined;
 }
 
-function handOn(way: Way, vserver: ModelVserver, node: ModelNode, row: number): End {
+/** While there may be connections anywhere it is asked for, so that it comes back if it is not there. */
+function handOn(way: Way, flow: Flow, vserver: ModelVserver, row: number): End {
+  const node = way.world.nodes.get(row)!;
   way.traffic.push({ vserver: vserver.index, row, isOpening: false });
   if (node.isSelf) return { verdict: PASS };
   way.counts.push("second_chance");
   node.mac.copy(way.frame, 0);
   way.world.ownMac.copy(way.frame, 6);
+  if (searches(way.world) && flow.fragment === "none") mark(way, SEARCH, "asked");
   return { verdict: TX };
 }
 
-/** The scattered node with the lowest number above this one: the next to be searched. */
-function searchFrom({ nodes, ownNumber }: World, above: number): ModelNode | undefined {
-  const numbers = Array.from({ length: NOBODY }, (_, number) => number).filter((number) => number > above);
-  const found = numbers.find((number) => {
+/** Who may have connections of a bucket beside this node: while it moves away from here, its owner. */
+const otherHolder = ({ ownNumber }: World, { owner, previous }: ModelBucket): number =>
+  previous === ownNumber ? owner : previous;
+
+/** Scattered nodes that can be reached, but for this one. */
+function scatteredNodes({ nodes, ownNumber }: World): number[] {
+  return Array.from({ length: NOBODY }, (_, number) => number).filter((number) => {
     const node = nodes.get(number);
     return number !== ownNumber && node?.isScattered === true && node.isReachable;
   });
-  return found === undefined ? undefined : nodes.get(found);
 }
 
-/** A frame that may belong to a connection, which is not here, goes on to the next node that is searched, if there is one. */
-function search(way: Way, flow: Flow, vserver: ModelVserver, above: number): End | undefined {
+const searches = (world: World): boolean => world.isInDoubt || scatteredNodes(world).length > 0;
+
+/** Whether a frame may belong to a connection that is elsewhere. */
+function isMissing({ world }: Way, flow: Flow, vserver: ModelVserver): boolean {
+  if (flow.fragment !== "none" || vserver.isDirect || flow.protocol !== TCP || isOpening(flow)) return false;
+  return world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort) !== "connection";
+}
+
+/** Asks the next node above a number, but for the one that came first; undefined: the frame stays here. */
+function search(way: Way, flow: Flow, vserver: ModelVserver, above: number, first: number): End | undefined {
   const { world, frame } = way;
-  const node = searchFrom(world, above);
-  if (flow.fragment !== "none" || vserver.isDirect || flow.protocol !== TCP || isOpening(flow))
-    return undefined;
-  if (world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort) === "connection") return undefined;
-  if (node === undefined) return world.isInDoubt ? drop(way, "in_doubt") : undefined;
-  frame.writeUInt16BE(SEARCH, typeAt(frame));
-  node.mac.copy(frame, 0);
+  if (!isMissing(way, flow, vserver)) return undefined;
+  const next = scatteredNodes(world).find((number) => number > above && number !== first);
+  if (next === undefined) return world.isInDoubt ? drop(way, "in_doubt") : undefined;
+  world.nodes.get(next)!.mac.copy(frame, 0);
   world.ownMac.copy(frame, 6);
+  mark(way, SEARCH, "asked");
   way.counts.push("searched");
   return { verdict: TX };
 }
 
-/** It stays, and goes up under its own ethertype. */
-function searchEnds(way: Way, { family }: Flow): End {
-  way.frame.writeUInt16BE(family === 4 ? IPV4 : IPV6, typeAt(way.frame));
+/** It was not where this node has asked. */
+function searchOn(way: Way, flow: Flow, vserver: ModelVserver, index: number): End {
+  const { world, frame } = way;
+  const first = otherHolder(world, world.buckets[index]!);
+  const sender = frame.toString("hex", 6, 12);
+  const asked = [...world.members].indexOf(sender) + 1;
+  const end = search(way, flow, vserver, asked === first ? -1 : asked, first);
+  return end ?? arrive(way, flow);
+}
+
+/** Another node asks. */
+function answerSearch(way: Way, flow: Flow, vserver: ModelVserver): End {
+  if (!isMissing(way, flow, vserver)) return arrive(way, flow);
+  swapMacs(way);
+  mark(way, SEARCH, "back");
+  way.counts.push("not_here");
+  return { verdict: TX };
+}
+
+/** It stays, and goes up as what it is. */
+function arrive(way: Way, { family }: Flow): End {
+  mark(way, family === 4 ? IPV4 : IPV6, "asked");
   return pass(way, "from_member");
 }
 
-function typeAt(frame: Buffer): number {
+function mark({ frame }: Way, type: number, way: "asked" | "back"): void {
   let at = 12;
   while (frame.readUInt16BE(at) === VLAN || frame.readUInt16BE(at) === QINQ) at += 4;
-  return at;
+  frame.writeUInt16BE(type, at);
+  frame[at + 2] = (frame[at + 2]! & 0x7f) | (way === "back" ? 0x80 : 0);
 }

@@ -55,7 +55,7 @@ export function loadPacketPlane(objectFile: string) {
   plane.setHears(HEARS_NS);
   plane.setVips([f.VIP, f.VIP6]);
   plane.setServices(services());
-  plane.setMembers(Object.keys(NODES).map((number) => f.mac(f.macOfNode(Number(number)))));
+  setMembers(plane);
   setNodes(plane, []);
   for (const number of [1, 2, 3]) {
     plane.setNode(1, number, { mac: f.mac(macOfHost(number)), slot: HOST_SLOT + number, ...UP });
@@ -67,6 +67,12 @@ export function loadPacketPlane(objectFile: string) {
     setLease: (isHeld: boolean) =>
       plane.lease.setUntil(isHeld ? process.hrtime.bigint() + 3_600_000_000_000n : 0n),
   };
+}
+
+/** The members that there are in most tests. */
+export function setMembers(plane: Pick<InterfaceMaps, "setMembers">): void {
+  const numbers = Object.keys(NODES).map(Number);
+  plane.setMembers(numbers.map((number) => ({ number, mac: f.mac(f.macOfNode(number)) })));
 }
 
 function setNodes({ setNode }: Pick<InterfaceMaps, "setNode">, scattered: readonly number[]): void {

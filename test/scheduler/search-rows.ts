@@ -19,6 +19,13 @@ function searched(packet: Buffer, at = 12): Buffer {
   return frame;
 }
 
+/** Likewise, back from a node that has not got the connection. */
+function notHere(packet: Buffer, at = 12): Buffer {
+  const frame = searched(packet, at);
+  frame[at + 2]! |= 0x80;
+  return frame;
+}
+
 /** This node sends the packet on, as one that is searched. */
 const sent = (packet: Buffer, node: number, at?: number) =>
   ({ packet, verdict: TX, out: forwarded(searched(packet, at), node), counts: ["searched"] }) as const;
@@ -64,7 +71,15 @@ const atOwner: readonly Row[] = [
   },
   {
     name: "the previous node comes first",
-    packet: v4(6, stray, {}, SCHEDULER),
+    ...given,
+    ...sent(v4(6, stray, {}, SCHEDULER), 5),
+    bucket: [1, 2, 5],
+    node: 5,
+    counts: ["second_chance"],
+  },
+  {
+    name: "a fragment for the previous node is not asked for",
+    packet: v4(6, stray, { offset: 0x2000, id: 54 }, SCHEDULER),
     ...given,
     bucket: [1, 2, 5],
     verdict: TX,
@@ -131,6 +146,28 @@ const atScheduler: readonly Row[] = [
   },
 ];
 
+/** This node was asked by node 3, and has not got the connection. */
+const sentBack = (packet: Buffer, at?: number) =>
+  ({
+    ...given,
+    packet: searched(packet, at),
+    verdict: TX,
+    out: forwarded(notHere(packet, at), 3),
+    counts: ["not_here"],
+  }) as const;
+/** This node has asked, and the frame is back from that node. */
+const back = (packet: Buffer, at?: number) => ({ ...given, packet: notHere(packet, at) }) as const;
+/** It asks the next one. */
+const asksNext = (packet: Buffer, node: number, at?: number) =>
+  ({
+    ...back(packet, at),
+    verdict: TX,
+    out: forwarded(searched(packet, at), node),
+    counts: ["searched"],
+  }) as const;
+
+const FROM5 = { from: f.macOfNode(5) };
+
 const onTheWay: readonly Row[] = [
   {
     name: "what another member hands on in vain is searched for",
@@ -144,34 +181,37 @@ const onTheWay: readonly Row[] = [
     isScheduling: true,
   },
   {
-    name: "another member's frame for a connection here stays",
-    packet: v4(6, own, {}, MEMBER),
-    ...handed,
+    name: "what another member hands on goes to the previous node first",
+    ...given,
+    ...sent(v4(6, stray, {}, MEMBER), 5),
+    bucket: [1, 2, 5],
+    node: 5,
+    counts: ["second_chance"],
   },
+  {
+    name: "what the previous node hands on is searched for on others",
+    ...given,
+    ...sent(v4(6, stray, {}, MEMBER), 5),
+    bucket: [1, 2, 3],
+  },
+  { name: "another member's frame for a connection here stays", packet: v4(6, own, {}, MEMBER), ...handed },
   {
     name: "another member's later fragment stays",
     packet: v4(6, Buffer.alloc(64), { offset: 9, id: 52 }, MEMBER),
     ...handed,
   },
+  { name: "what is asked for in vain goes back", ...sentBack(v4(6, stray, {}, MEMBER)) },
+  { name: "an IPv6 segment that is asked for in vain goes back", ...sentBack(v6(6, stray, {}, MEMBER)) },
   {
-    name: "a search goes on to the next number",
-    ...given,
-    ...sent(v4(6, stray, {}, MEMBER), 3),
-    packet: searched(v4(6, stray, {}, MEMBER)),
+    name: "what is asked for in vain goes back under its VLAN tag",
+    ...sentBack(f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, stray)), MEMBER), 16),
   },
   {
-    name: "a search for an IPv6 segment goes on",
-    ...given,
-    ...sent(v6(6, stray, {}, MEMBER), 3),
-    packet: searched(v6(6, stray, {}, MEMBER)),
-  },
-  {
-    name: "a search goes on in whatever epoch, and without a table",
-    ...given,
-    ...sent(v4(6, stray, {}, SCHEDULER), 3),
-    packet: searched(v4(6, stray, {}, SCHEDULER)),
+    name: "it goes back in whatever epoch, without a table, and though nobody is scattered",
+    ...sentBack(v4(6, stray, {}, MEMBER)),
     isScheduling: true,
     hasTable: false,
+    scattered: [],
   },
   { name: "a search ends where the connection is", ...arrives(v4(6, own, {}, MEMBER)) },
   { name: "a search for IPv6 ends where the connection is", ...arrives(v6(6, own, {}, MEMBER)) },
@@ -179,10 +219,38 @@ const onTheWay: readonly Row[] = [
     name: "a search under a VLAN tag ends where the connection is",
     ...arrives(f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, own)), MEMBER), 16),
   },
+  { name: "what is back goes on to the next number", ...asksNext(v4(6, stray, {}, MEMBER), 5) },
+  { name: "an IPv6 segment that is back goes on", ...asksNext(v6(6, stray, {}, MEMBER), 5) },
   {
-    name: "a search ends with the last node",
-    ...arrives(v4(6, stray, {}, MEMBER)),
-    scattered: [1],
+    name: "what is back goes on under its VLAN tag",
+    ...asksNext(f.eth(f.VLAN, f.vlan(7, f.IPV4, f.ip4(6, stray)), MEMBER), 5, 16),
+  },
+  {
+    name: "what is back from the previous node goes on to the lowest number",
+    ...asksNext(v4(6, stray, {}, FROM5), 3),
+    bucket: [1, 2, 5],
+  },
+  {
+    name: "the previous node is not asked again",
+    ...back(v4(6, stray, {}, MEMBER)),
+    bucket: [1, 2, 5],
+    verdict: PASS,
+    out: v4(6, stray, {}, MEMBER),
+    counts: ["from_member"],
+  },
+  {
+    name: "what is back from the last one stays",
+    ...back(v4(6, stray, {}, FROM5)),
+    verdict: PASS,
+    out: v4(6, stray, {}, FROM5),
+    counts: ["from_member"],
+  },
+  {
+    name: "what is back stays when its connection is here by now",
+    ...back(v6(6, own, {}, MEMBER)),
+    verdict: PASS,
+    out: v6(6, own, {}, MEMBER),
+    counts: ["from_member"],
   },
   {
     name: "a searched fragment goes nowhere",
@@ -221,6 +289,13 @@ const onTheWay: readonly Row[] = [
     counts: ["other_protocol"],
   },
   {
+    name: "what is back never asks for an address",
+    packet: notHere(f.eth(f.IPV6, f.ip6(58, f.solicitation(f.VIP6), { hops: 255 }), MEMBER)),
+    ...handed,
+    isScheduling: true,
+    counts: ["other_protocol"],
+  },
+  {
     name: "a search for a port that is no virtual server's is none",
     packet: searched(v4(6, f.tcp(5000, 81, ACK), {}, MEMBER)),
     ...handed,
@@ -235,7 +310,17 @@ const inDoubt: readonly Row[] = [
   { name: "a stray segment is dropped", packet: v4(6, stray, {}, SCHEDULER), ...doubted },
   { name: "a stray IPv6 segment is dropped", packet: v6(6, stray, {}, SCHEDULER), ...doubted },
   { name: "a stray segment that a member hands on is dropped", packet: v4(6, stray, {}, MEMBER), ...doubted },
-  { name: "a search in vain is dropped", packet: searched(v4(6, stray, {}, MEMBER)), ...doubted },
+  { name: "a search in vain is dropped", packet: notHere(v4(6, stray, {}, MEMBER)), ...doubted },
+  {
+    name: "what the previous node may have is asked for there",
+    ...given,
+    ...sent(v4(6, stray, {}, SCHEDULER), 5),
+    bucket: [1, 2, 5],
+    scattered: [],
+    isInDoubt: true,
+    node: 5,
+    counts: ["second_chance"],
+  },
   {
     name: "a client's stray segment of an own bucket is dropped",
     packet: v4(6, stray),

@@ -3,7 +3,7 @@
  * path of its frames: the node that the ARP cache names, its table, second chance.
  */
 import { checkBroken } from "./checks.ts";
-import { BUCKETS, isScheduling, wayOf, type Came, type Frame } from "./kernel.ts";
+import { BUCKETS, isScheduling, wayOf, type Came, type Frame, type Hop } from "./kernel.ts";
 import {
   answersArp,
   CLIENTS,
@@ -20,7 +20,7 @@ import {
 } from "./world.ts";
 
 const EVERY_NS = 15 * MS;
-/** Nodes that a frame may come to: the scheduler, the owner, its second chance; then all that are searched. */
+/** Nodes that a frame may come to: the scheduler, the owner, its second chance; then all that are asked, there and back. */
 const MOST_HOPS = 4;
 const MOST_CONNECTIONS = 12;
 
@@ -97,18 +97,19 @@ function use(world: World, client: Client, connection: Connection): void {
 /** Where a client's frame arrives; undefined: it is lost on its way, and will be sent again. */
 function walk(world: World, client: Client, frame: Frame): Machine | undefined {
   let here = client.arp!;
-  let came: Came = { from: undefined, isSearched: false };
+  let came: Came = { from: undefined, manner: "straight" };
   if (isCut(world, client, here)) return undefined;
-  for (let hops = 0; hops < MOST_HOPS + world.machines.length; hops++) {
+  for (let hops = 0; hops < MOST_HOPS + 2 * world.machines.length; hops++) {
     if (!isAwake(world, here)) return undefined;
     // Without its program a node's stack knows no ethertype of ours.
-    if (here.noProgram > 0 && came.isSearched) return undefined;
-    const hop = here.noProgram > 0 ? { to: here.number, isSearched: false } : wayOf(here.kernel, frame, came);
+    if (here.noProgram > 0 && came.manner !== "straight") return undefined;
+    const hop: Hop =
+      here.noProgram > 0 ? { to: here.number, manner: "straight" } : wayOf(here.kernel, frame, came);
     if (hop.to === undefined) return undefined;
     if (hop.to === here.number) return here;
     const next = machineOf(world, hop.to);
     if (!isLinked(world, here, next, 0)) return undefined;
-    came = { from: here.number, isSearched: hop.isSearched };
+    came = { from: here.number, manner: hop.manner };
     here = next;
   }
   return fail(world, "loop", `a frame of bucket ${frame.bucket} finds no end`);

@@ -167,32 +167,47 @@ export interface Frame {
 }
 /** Where a frame goes from a node: a number; itself: up its own stack. Undefined: it is dropped. */
 export type Way = number | undefined;
-/** `isSearched`: it says so of itself, and goes from one scattered node to the next. */
+/** straight: as a client sent it. asked: it comes back if its connection is not there. back: it was not. */
+export type Manner = "straight" | "asked" | "back";
 export interface Hop {
   readonly to: Way;
-  readonly isSearched: boolean;
+  readonly manner: Manner;
 }
 /** How a frame has come to a node: from another one, or a client's. */
 export interface Came {
   readonly from: number | undefined;
-  readonly isSearched: boolean;
+  readonly manner: Manner;
 }
 
 /** What the program does with a frame. */
-export function wayOf(kernel: Kernel, frame: Frame, { from, isSearched }: Came): Hop {
-  const { number } = kernel;
-  const to = isSearched ? number : straightWay(kernel, frame, from);
-  if (to !== number || frame.isSyn || frame.hasConnection(number)) return { to, isSearched: false };
-  const next = nextSearched(kernel, isSearched ? number : -1);
-  if (next !== undefined) return { to: next, isSearched: true };
-  return { to: kernel.control.isInDoubt ? undefined : to, isSearched: false };
+export function wayOf(kernel: Kernel, frame: Frame, { from, manner }: Came): Hop {
+  const { number, control } = kernel;
+  const isMissing = !frame.isSyn && !frame.hasConnection(number);
+  if (manner === "asked") return { to: isMissing ? from : number, manner: isMissing ? "back" : "straight" };
+  const first = otherHolder(kernel, frame);
+  if (manner === "straight") {
+    const to = straightWay(kernel, frame, from);
+    const isSearching = control.isInDoubt || nextScattered(kernel, 0, NOBODY) !== undefined;
+    // What is handed on comes back while there may be connections anywhere.
+    if (to !== number) return { to, manner: isSearching && isMissing && to === first ? "asked" : "straight" };
+    if (!isMissing) return { to, manner };
+  }
+  const isFirst = manner === "straight" || from === first;
+  const next = isMissing ? nextScattered(kernel, isFirst ? 0 : from! + 1, first) : undefined;
+  if (next !== undefined) return { to: next, manner: "asked" };
+  return { to: isMissing && control.isInDoubt ? undefined : number, manner: "straight" };
 }
 
-/** The scattered node with the lowest number above this one. */
-function nextSearched({ flags, number }: Kernel, above: number): number | undefined {
+function otherHolder({ table, number }: Kernel, { bucket }: Frame): number {
+  const word = readWord(table, bucket);
+  return previousOf(word) === number ? ownerOf(word) : previousOf(word);
+}
+
+/** The scattered node with the lowest number from this one on, but for one. */
+function nextScattered({ flags, number }: Kernel, least: number, except: number): number | undefined {
   const wanted = SCATTERED | REACHABLE;
   const found = flags.findIndex(
-    (value, other) => other > above && other !== number && (value & wanted) === wanted,
+    (value, other) => other >= least && other !== number && other !== except && (value & wanted) === wanted,
   );
   return found === -1 ? undefined : found;
 }

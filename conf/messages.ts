@@ -66,6 +66,8 @@ export interface WorkerReport {
   /** Sum and count of response times over all web servers. */
   readonly response_time_sum_us: number;
   readonly response_time_count: number;
+  /** Of the access log: a disk was too slow or full. */
+  readonly log_lines_dropped: number;
   readonly memory_bytes: number;
 }
 

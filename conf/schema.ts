@@ -115,6 +115,16 @@ const vserver = z.strictObject({
     .describe(
       "Clients from here may hand on X-Forwarded-For and Forwarded; from all others these are replaced.",
     ),
+  access_log: z
+    .boolean()
+    .default(true)
+    .describe("Whether its requests stand in the access log, if there is one."),
+  request_id: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether web servers are told an X-Request-Id, which the JSON log has, too; a trusted proxy's is kept.",
+    ),
   pool: name
     .optional()
     .describe(
@@ -371,6 +381,16 @@ const status = z.strictObject({
   port: port.default(8470).describe("TCP port on every node's address that answers the scheduler's sweep."),
 });
 
+const accessLog = z.strictObject({
+  file: path.describe("Where the lines go; it may be moved away at any time, and a new one is made."),
+  format: z
+    .enum(["combined", "json"])
+    .default("combined")
+    .describe(
+      "combined: as web servers write it; json: an object a line, with web server, times and request id.",
+    ),
+});
+
 export const configSchema = z.strictObject({
   array,
   nodes: z.array(node).min(1).max(limits.MAX_NODES),
@@ -381,6 +401,9 @@ export const configSchema = z.strictObject({
   timeouts: timeouts.prefault({}),
   limits: bounds.prefault({}),
   status: status.prefault({}),
+  access_log: accessLog
+    .optional()
+    .describe("A line for every request that is over, on the node that served it. Left out: none."),
 });
 
 /** A whole configuration, defaults filled in. */

@@ -39,8 +39,7 @@ function runUntilStopped(worker: Worker, stop: () => void): void {
   process.once("SIGINT", drain);
   runWorker(worker, () => {
     if (!worker.isDraining || (worker.clients.size > 0 && worker.now_ms < drainEnd_ms)) return false;
-    closeWorker(worker);
-    stop();
+    void closeWorker(worker).finally(stop);
     return true;
   });
 }
@@ -52,7 +51,7 @@ function main(): void {
   const node = findNode(config, options.node);
   const log: Logger = createLogger({ node: node.name, process: "dlba-server", worker: options.worker });
   const services = createServices(config, node, readArrayKey(config.array.key_file));
-  const worker = createWorker(config, services.pools, log);
+  const worker = createWorker(config, services.pools, log, node.name);
   listen(worker, services);
   const publisher = publish({
     path: join(options.runDir, "publish.sock"),

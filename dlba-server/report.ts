@@ -20,6 +20,7 @@ export function workerReport(worker: Worker): WorkerReport {
     tls_failures: counters.tls_failures,
     response_time_sum_us: Math.round(counters.response_time_sum_us),
     response_time_count: counters.response_time_count,
+    log_lines_dropped: worker.accessLog?.dropped() ?? 0,
     memory_bytes: process.memoryUsage.rss(),
   };
 }

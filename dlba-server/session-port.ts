@@ -7,6 +7,8 @@
  * writes what was staged when the input's handler has returned. A port call never re-enters the session.
  */
 
+import type { AccessEnd } from "./access-line.ts";
+
 /** What a session is waiting for; the engine picks the time-out of the phase and calls `onTimeout`. */
 export const PHASE = {
   /** Between two requests on a kept connection. */
@@ -57,6 +59,12 @@ export interface SessionPort {
   /** Cuts the client off, so that a truncated response can't be mistaken for a whole one. */
   abortClient(): void;
 
+  /** A name for a request, different from all others. */
+  newRequestId(): string;
+  /** A request begins; it is over: answered in full, with a response that broke off, or because the client is gone. */
+  requestBegins(): void;
+  requestEnds(end: AccessEnd): void;
+
   /** For tables and logs: a request was given to a web server; a response head came; the proxy answered itself. */
   countRequest(server: number, by: number): void;
   countResponse(server: number, status: number): void;
@@ -85,6 +93,9 @@ export interface SessionEnv {
   readonly serverKeepAlive: boolean;
   /** Pseudonym in Via. */
   readonly via: string;
+  /** Whether web servers are told an X-Request-Id, and whether requests are logged. */
+  readonly addsRequestId: boolean;
+  readonly isLogged: boolean;
   /** The client's address as text, its port, and whether it may hand on X-Forwarded-For and Forwarded. */
   readonly clientAddress: string;
   readonly clientPort: number;

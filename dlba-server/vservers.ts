@@ -144,6 +144,8 @@ function createVserver(
       tokenIndex: runtime.state.tokenIndex,
       serverKeepAlive: pool.keep_alive,
       via: node.name,
+      addsRequestId: vserver.request_id,
+      isLogged: config.access_log !== undefined && vserver.access_log,
     },
   };
 }

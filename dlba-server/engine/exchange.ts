@@ -8,6 +8,7 @@
 import { RECEIVE_BUFFER_BYTES, LINGER_BYTES } from "../../conf/limits.ts";
 import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "../../net/sockets.ts";
 import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
+import type { AccessEnd } from "../access-line.ts";
 import { chooseServer, noteResponse } from "../choose.ts";
 import * as session from "../session.ts";
 import { BY, PHASE, type SessionPort } from "../session-port.ts";
@@ -34,9 +35,14 @@ export function bindWorker(theWorker: Worker): void {
 }
 
 export const port: SessionPort = {
-  clientText: (text) => stageText(worker.clientStage, current.stream, text, worker.now_ms),
-  clientBytes: (bytes, start, end) =>
-    stageBytes(worker.clientStage, current.stream, bytes, start, end, worker.now_ms),
+  clientText: (text) => {
+    current.access.sent_bytes += text.length;
+    stageText(worker.clientStage, current.stream, text, worker.now_ms);
+  },
+  clientBytes: (bytes, start, end) => {
+    current.access.sent_bytes += end - start;
+    stageBytes(worker.clientStage, current.stream, bytes, start, end, worker.now_ms);
+  },
   serverText: (text) => {
     if (current.server !== undefined)
       stageText(worker.serverStage, current.server.stream, text, worker.now_ms);
@@ -58,6 +64,19 @@ export const port: SessionPort = {
   abortClient: () => {
     isAborting = true;
   },
+  newRequestId: () => {
+    const { requestIds } = worker;
+    return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");
+  },
+  requestBegins: () => {
+    const { access } = current;
+    access.began_ms = worker.now_ms;
+    access.sent_bytes = 0;
+    access.status = 0;
+    access.server = -1;
+    access.response_ms = -1;
+  },
+  requestEnds: logAccess,
   countRequest,
   countResponse,
   countServerFailure: (server) => {
@@ -66,6 +85,7 @@ export const port: SessionPort = {
   countOwnAnswer: (status) => {
     const answers = worker.counters.own_answers;
     answers.set(status, (answers.get(status) ?? 0) + 1);
+    current.access.status = status;
     countClass(status);
   },
 };
@@ -101,10 +121,14 @@ function countRequest(server: number, by: number): void {
   if (by === BY.newCookie) counters.cookie_groups++;
   worker.counters.requests++;
   current.requestStart_ms = worker.now_ms;
+  current.access.server = server;
 }
 
 function countResponse(server: number, status: number): void {
   countClass(status);
+  const { access } = current;
+  access.status = status;
+  access.response_ms = worker.now_ms - access.began_ms;
   if (current.requestStart_ms < 0) return;
   // The turns' times, not the clock's: two clock reads per request less, and the mean is as good.
   const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
@@ -116,6 +140,29 @@ function countResponse(server: number, status: number): void {
   counters.response_time_count++;
   worker.counters.response_time_sum_us += took_us;
   worker.counters.response_time_count++;
+}
+
+function logAccess(end: AccessEnd): void {
+  const { accessLog, now_ms, nodeName } = worker;
+  const { access, env, vserver } = current;
+  if (accessLog === undefined || !env.isLogged) return;
+  const { logged, requestId } = current.session;
+  const { began_ms, status, sent_bytes, server, response_ms } = access;
+  accessLog.note({
+    at_ms: performance.timeOrigin + began_ms,
+    node: nodeName,
+    vserver: vserver.name,
+    client: env.clientAddress,
+    clientPort: env.clientPort,
+    request: logged ?? undefined,
+    requestId,
+    status,
+    sent_bytes,
+    webServer: vserver.pool.servers[server]?.id ?? "",
+    response_ms: response_ms < 0 ? undefined : response_ms,
+    total_ms: now_ms - began_ms,
+    end,
+  });
 }
 
 function countClass(status: number): void {

@@ -6,6 +6,7 @@ import type { PoolState } from "../choose.ts";
 import type { Session } from "../session.ts";
 import type { Phase, SessionEnv } from "../session-port.ts";
 import type { SslContext } from "../../net/openssl.ts";
+import type { AccessLog } from "./access-log.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
 
@@ -71,6 +72,16 @@ export interface WorkerCounters {
   readonly own_answers: Map<number, number>;
 }
 
+export interface AccessSoFar {
+  began_ms: number;
+  sent_bytes: number;
+  status: number;
+  /** The web server that it was given to last; -1: none. */
+  server: number;
+  /** To the response's head; -1 before that. */
+  response_ms: number;
+}
+
 export interface ClientConnection extends Timed<Connection> {
   readonly kind: "client";
   readonly stream: Stream;
@@ -96,6 +107,8 @@ export interface ClientConnection extends Timed<Connection> {
   lastInput_ms: number;
   /** When the request under way went to the web server, by the turn's time; -1 outside. */
   requestStart_ms: number;
+  /** Of the request under way, for the log. */
+  readonly access: AccessSoFar;
   isQueuedAgain: boolean;
 }
 
@@ -125,6 +138,11 @@ export interface Worker {
   /** Those that have had a listener here. */
   readonly vservers: Set<VserverRuntime>;
   readonly counters: WorkerCounters;
+  /** Undefined when nothing is logged. */
+  readonly accessLog: AccessLog | undefined;
+  readonly nodeName: string;
+  /** Names requests: a prefix of this worker's own, and a count. */
+  readonly requestIds: { readonly prefix: string; count: number };
   readonly clientStage: Stage;
   readonly serverStage: Stage;
   /** Connections with more to read than one turn gives them, or that may be read again. */

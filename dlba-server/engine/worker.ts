@@ -5,6 +5,7 @@
  * epoll set, so nothing is polled, and whoever has something to do wakes the process. A turn that finds Node's
  * loop ready gives way to it.
  */
+import { randomBytes } from "node:crypto";
 import * as limits from "../../conf/limits.ts";
 import { parseIp, cidrContains } from "../../conf/address.ts";
 import type { Config } from "../../conf/schema.ts";
@@ -21,6 +22,7 @@ import {
   takeSslError,
 } from "../../net/openssl.ts";
 import * as sockets from "../../net/sockets.ts";
+import { openAccessLog } from "./access-log.ts";
 import { createSession } from "../session.ts";
 import { PHASE, type SessionEnv } from "../session-port.ts";
 import * as exchange from "./exchange.ts";
@@ -50,7 +52,12 @@ const ACCEPT_PAUSE_MS = 100;
 const events = nativeMemory(limits.EVENTS_PER_TURN * sockets.EPOLL_EVENT_WORDS * 4);
 const eventWords = new Int32Array(events.bytes.buffer, events.bytes.byteOffset, events.bytes.length / 4);
 
-export function createWorker(config: Config, pools: readonly PoolRuntime[], log: Logger): Worker {
+export function createWorker(
+  config: Config,
+  pools: readonly PoolRuntime[],
+  log: Logger,
+  nodeName: string,
+): Worker {
   const now_ms = performance.now();
   const worker: Worker = {
     config,
@@ -73,6 +80,9 @@ export function createWorker(config: Config, pools: readonly PoolRuntime[], log:
       responses: [0, 0, 0, 0, 0, 0],
       own_answers: new Map(),
     },
+    accessLog: config.access_log === undefined ? undefined : openAccessLog(config.access_log, log),
+    nodeName,
+    requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
     clientStage: createStage(),
     serverStage: createStage(),
     again: [],
@@ -286,6 +296,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     phaseStart_ms: worker.now_ms,
     lastInput_ms: worker.now_ms,
     requestStart_ms: -1,
+    access: { began_ms: worker.now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
     isQueuedAgain: false,
     deadline_ms: Infinity,
     slotTick: -1,
@@ -362,8 +373,9 @@ export function drainWorker(worker: Worker): void {
   for (const client of worker.clients) exchange.drainClient(client);
 }
 
-/** Ends what is left without waiting. */
-export function closeWorker(worker: Worker): void {
+/** Ends what is left without waiting; resolves when the log is written. */
+export async function closeWorker(worker: Worker): Promise<void> {
   for (const client of worker.clients) exchange.destroyClient(client, "close");
   sockets.close(worker.epoll);
+  await worker.accessLog?.close();
 }

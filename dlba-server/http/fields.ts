@@ -21,8 +21,11 @@ export const FIELD = {
   forwarded: 16,
   /** A known name written with "_" for "-": a back end may take it for the real one. */
   lookalike: 17,
+  referer: 18,
+  userAgent: 19,
+  xRequestId: 20,
 } as const;
-export const FIELD_COUNT = 18;
+export const FIELD_COUNT = 21;
 
 const NAMES: readonly (readonly [string, number])[] = [
   ["host", FIELD.host],
@@ -40,6 +43,9 @@ const NAMES: readonly (readonly [string, number])[] = [
   ["x-forwarded-proto", FIELD.xForwardedProto],
   ["x-forwarded-host", FIELD.xForwardedHost],
   ["forwarded", FIELD.forwarded],
+  ["referer", FIELD.referer],
+  ["user-agent", FIELD.userAgent],
+  ["x-request-id", FIELD.xRequestId],
 ];
 const X_FORWARDED = "x-forwarded-";
 

@@ -28,7 +28,10 @@ for (const id of [
 }
 
 /** The head's text and the injected cookie that was in it; one record for all. */
-export const outgoing = { text: "", token: "" };
+export const outgoing = { text: "", token: "", requestId: "" };
+
+/** A trusted proxy's request id is kept up to this length. */
+const MAX_REQUEST_ID = 128;
 
 const pathText = (): string => head.text.slice(request.pathStart - head.start, request.pathEnd - head.start);
 
@@ -47,6 +50,8 @@ function isLeftOut(field: number, env: SessionEnv): boolean {
       return request.isAbsolute;
     case FIELD.expect:
       return head.minor === 0;
+    case FIELD.xRequestId:
+      return env.addsRequestId;
     case FIELD.xForwardedProto:
     case FIELD.xForwardedHost:
     case FIELD.xForwardedOther:
@@ -112,12 +117,20 @@ function hopFields(env: SessionEnv): string {
   return `${text}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
 }
 
-/** Fills `outgoing`. */
-export function rewriteRequestHead(env: SessionEnv): void {
+/** The line that names the request to the web server, if there is to be one: a trusted proxy's name for it, or a new one. */
+function requestIdField(env: SessionEnv, newId: string): string {
+  const told = env.isTrustedProxy ? joinedValue(FIELD.xRequestId) : "";
+  outgoing.requestId = told === "" || told.length > MAX_REQUEST_ID ? newId : told;
+  return `X-Request-Id: ${outgoing.requestId}\r\n`;
+}
+
+/** Fills `outgoing`. `newId` names the request if nobody has yet. */
+export function rewriteRequestHead(env: SessionEnv, newId: string): void {
   const { start } = head;
   let text = "";
   let from = 0;
   outgoing.token = "";
+  outgoing.requestId = "";
   if (request.isAbsolute || head.minor === 0) {
     text = requestLine();
     if (request.isAbsolute || !hasField(FIELD.host)) text += `Host: ${request.authority}\r\n`;
@@ -129,7 +142,8 @@ export function rewriteRequestHead(env: SessionEnv): void {
     text += head.text.slice(from, fieldStarts[field]! - start) + instead;
     from = fieldEnds[field]! - start;
   }
-  outgoing.text = text + head.text.slice(from) + forwardingFields(env) + hopFields(env);
+  const ownFields = (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
+  outgoing.text = text + head.text.slice(from) + ownFields + hopFields(env);
 }
 
 /** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */

@@ -6,9 +6,18 @@ import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanRequestHead } from "../http/head.ts";
 import { advanceRequest, resetProgress } from "../http/head-progress.ts";
 import { hashTarget, outgoing, rewriteRequestHead } from "../http/request-head.ts";
+import { loggedRequest } from "../http/logged.ts";
 import { readRequest, request } from "../http/request.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
-import { answer, closeConnection, failExchange, letGoOfServer, refuse } from "./ending.ts";
+import {
+  answer,
+  closeConnection,
+  endRequest,
+  failExchange,
+  letGoOfServer,
+  openRequest,
+  refuse,
+} from "./ending.ts";
 import { awaitsHead, clearRequest, type Session } from "./state.ts";
 import { connectNext } from "./web-server.ts";
 
@@ -95,10 +104,12 @@ function takeHead(
     refuse(s, port, verdict, asksForHead(bytes, at, end));
     return end;
   }
+  openRequest(s, port);
   resetProgress(s.requestProgress);
   s.emptyLines = 0;
   s.hasUnread = head.end < end;
   const refusal = readRequest(bytes, env);
+  if (env.isLogged) s.logged = loggedRequest();
   if (refusal === 0) beginRequest(s, env, port, bytes);
   else refuseRead(s, port, refusal, asksForHead(bytes, at, end));
   return head.end;
@@ -128,7 +139,8 @@ function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
-  rewriteRequestHead(env);
+  rewriteRequestHead(env, env.addsRequestId ? port.newRequestId() : "");
+  s.requestId = outgoing.requestId;
   s.requestHead = outgoing.text;
   s.token = outgoing.token;
   if (env.scheduling === "url-hash") s.hash = hashTarget(bytes);
@@ -193,4 +205,5 @@ export function onClientLost(s: Session, _env: SessionEnv, port: SessionPort): v
   s.phase = PHASE.closed;
   s.requestHead = "";
   s.responsePart = "";
+  endRequest(s, port, "lost");
 }

@@ -1,8 +1,25 @@
 /** How requests, exchanges and connections end: with a response, an answer of our own, or a cut. */
 import { MAX_OWN_ANSWERS } from "../../conf/limits.ts";
 import { mayKeepAfter, ownAnswer } from "../http/answers.ts";
+import type { AccessEnd } from "../access-line.ts";
 import { PHASE, type SessionPort } from "../session-port.ts";
 import { clearResponse, type Session } from "./state.ts";
+
+/** A request begins: whatever it is, it gets an answer and a line in the log. */
+export function openRequest(s: Session, port: SessionPort): void {
+  s.isRequest = true;
+  s.logged = null;
+  s.requestId = "";
+  port.requestBegins();
+}
+
+/** The request under way is over, if there is one. */
+export function endRequest(s: Session, port: SessionPort, end: AccessEnd): void {
+  if (!s.isRequest) return;
+  s.isRequest = false;
+  port.requestEnds(end);
+  s.logged = null;
+}
 
 /** Nothing more will be said; what is staged is still written. */
 export function closeConnection(s: Session, port: SessionPort): void {
@@ -17,6 +34,7 @@ function cutClient(s: Session, port: SessionPort): void {
   s.phase = PHASE.closed;
   s.requestHead = "";
   s.responsePart = "";
+  endRequest(s, port, "cut");
   port.abortClient();
 }
 
@@ -46,12 +64,14 @@ export function answer(s: Session, port: SessionPort, status: number): void {
   const connection = isKept ? (s.clientMinor === 0 ? "keep-alive" : "") : "close";
   port.clientText(ownAnswer(status, connection, s.isHead));
   port.countOwnAnswer(status);
+  endRequest(s, port, "done");
   if (isKept) awaitRequest(s, port);
   else closeConnection(s, port);
 }
 
 /** Refuses what could not be read as a request: where the next one would begin is unknown. */
 export function refuse(s: Session, port: SessionPort, status: number, isHead: boolean): void {
+  if (!s.isRequest) openRequest(s, port);
   s.isHead = isHead;
   s.isKept = false;
   s.isRequestDone = false;

@@ -7,7 +7,7 @@ import { advanceResponse, resetProgress } from "../http/head-progress.ts";
 import { rewriteResponseHead } from "../http/response-head.ts";
 import { readResponse, response } from "../http/response.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
-import { awaitRequest, closeConnection, failServer, letGoOfServer } from "./ending.ts";
+import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import type { Session } from "./state.ts";
 import { askAgain, isNamed } from "./web-server.ts";
 
@@ -188,6 +188,7 @@ function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: numbe
 function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
   const isReusable = s.isServerKept && s.isRequestDone && !hasMore && env.serverKeepAlive;
   letGoOfServer(s, port, isReusable);
+  endRequest(s, port, "done");
   if (s.isKept && !s.isDraining) awaitRequest(s, port);
   else closeConnection(s, port);
 }

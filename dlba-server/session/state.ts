@@ -4,6 +4,7 @@
  */
 import type { ChunkState } from "../http/chunked.ts";
 import { FRAMING, type Framing } from "../http/framing.ts";
+import type { LoggedRequest } from "../http/logged.ts";
 import { type HeadProgress, resetProgress, startHead } from "../http/head-progress.ts";
 import { PHASE, type Phase } from "../session-port.ts";
 
@@ -23,6 +24,11 @@ export interface Session {
   requestProgress: HeadProgress;
 
   // The request under way.
+  /** A request has begun and is not over. */
+  isRequest: boolean;
+  /** What the log tells of it; null where nothing is logged, and for what could not be read. */
+  logged: LoggedRequest | null;
+  requestId: string;
   clientMinor: number;
   isHead: boolean;
   isIdempotent: boolean;
@@ -79,6 +85,9 @@ export function createSession(): Session {
     emptyLines: 0,
     ownAnswers: 0,
     requestProgress: startHead(),
+    isRequest: false,
+    logged: null,
+    requestId: "",
     clientMinor: 1,
     isHead: false,
     isIdempotent: false,

@@ -26,6 +26,8 @@ export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
     tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
     serverKeepAlive: true,
     via: "array",
+    addsRequestId: false,
+    isLogged: true,
     clientAddress: "192.0.2.1",
     clientPort: 40_000,
     isTrustedProxy: false,
@@ -80,6 +82,9 @@ export function createEngine(options: EngineOptions = {}) {
     exchanges: [] as Exchange[],
     end: "" as "" | "closed" | "aborted",
     counts: [] as string[],
+    isRequest: false,
+    /** How requests have ended, and what the log has of them. */
+    ends: [] as { end: string; line: string | undefined }[],
     choices: [] as { token: string; hash: number; tried: number[] }[],
     /** Whether more of the client's bytes may come after the end that nobody will read. */
     lingers: false,
@@ -123,6 +128,16 @@ export function createEngine(options: EngineOptions = {}) {
     abortClient: () => {
       assert.equal(record.end, "");
       record.end = "aborted";
+    },
+    newRequestId: () => "made-here",
+    requestBegins: () => {
+      assert.equal(record.isRequest, false, "one request after the other");
+      record.isRequest = true;
+    },
+    requestEnds: (end) => {
+      assert.equal(record.isRequest, true, "a request ends once");
+      record.isRequest = false;
+      record.ends.push({ end, line: state.logged?.line });
     },
     countRequest: (server, by) => record.counts.push(`request ${server} ${by}`),
     countResponse: (server, status) => record.counts.push(`response ${server} ${status}`),

@@ -241,7 +241,6 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
 
     test("scattered nodes are asked one after the other, in the order of their numbers, each once", () => {
       const numbers = [0, 7, 31, 32, 63, 64, 65, 127, 128, 191, 192, 254];
-      const macOf = (number: number): Buffer => Buffer.of(2, 0, 0, 0, 7, number);
       prepare(plane, { name: "", packet: syn, verdict: PASS, isScheduling: false, bucket: [1, 2] });
       const node = { slot: 0, isUp: false, isSelf: false, isReachable: true, isDraining: false };
       for (const number of numbers)
@@ -319,6 +318,8 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
     if (hasCoverage) test("every branch has gone both ways", () => assert.deepEqual(missed(plane), []));
   });
 }
+
+const macOf = (number: number): Buffer => Buffer.of(2, 0, 0, 0, 7, number);
 
 /** How many of the nodes' buckets have been claimed. */
 function claimed(plane: PacketPlane): number {

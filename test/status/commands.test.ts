@@ -219,5 +219,6 @@ const INFO: readonly string[] = [
   "Tls_handshakes: 8",
   "Tls_resumed: 2",
   "Tls_failures: 0",
+  "Log_lines_dropped: 4",
   "Memory_bytes: 100000000",
 ];

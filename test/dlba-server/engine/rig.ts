@@ -64,6 +64,7 @@ export interface RigOptions {
   readonly timeouts?: Readonly<Record<string, number>>;
   readonly limits?: Readonly<Record<string, number>>;
   readonly vserver?: Readonly<Record<string, unknown>>;
+  readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
 }
 
 export async function startRig(options: RigOptions): Promise<Rig> {
@@ -91,9 +92,15 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     ],
     timeouts: options.timeouts ?? {},
     limits: options.limits ?? {},
+    access_log: options.accessLog,
   });
   const services = createServices(config, config.nodes[0]!, Buffer.alloc(32, 7));
-  const worker = createWorker(config, services.pools, createLogger({ process: "dlba-server" }, "silent"));
+  const worker = createWorker(
+    config,
+    services.pools,
+    createLogger({ process: "dlba-server" }, "silent"),
+    "rig",
+  );
   for (const { config: vserver, runtime } of services.vservers) {
     const port = vserver.ports[0]!;
     addListener(worker, {
@@ -113,7 +120,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     if (!worker.isDraining) drainWorker(worker);
     isStopped = true;
     await sleep(60);
-    closeWorker(worker);
+    await closeWorker(worker);
     rmSync(dir, { recursive: true });
   };
   return { worker, httpPort, httpsPort, ca: certificate.certificate, drain, stop };

@@ -5,6 +5,7 @@ import { type Levels, risen } from "./levels.ts";
 const level = (part: Partial<Levels> = {}): Levels => ({
   memory_bytes: 1 << 30,
   descriptors: 400,
+  sockets: 300,
   mapped_bpf: 60,
   pins: 90,
   ...part,

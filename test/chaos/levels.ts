@@ -1,5 +1,5 @@
 /** Whether what an array holds stays level over a long run: memory, descriptors, BPF objects. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { processesIn } from "../../lab/processes.ts";
 import type { LabHost, LabState } from "../../lab/state.ts";
@@ -7,7 +7,10 @@ import type { LabHost, LabState } from "../../lab/state.ts";
 /** Of all nodes' processes together. BPF objects live by descriptors, mapped pages and pins. */
 export interface Levels {
   readonly memory_bytes: number;
+  /** All but sockets. */
   readonly descriptors: number;
+  /** Connections that clients have lost are among them until they time out: their number follows what happened last. */
+  readonly sockets: number;
   readonly mapped_bpf: number;
   readonly pins: number;
 }
@@ -20,12 +23,27 @@ export function levelsOf(state: LabState): Levels {
     pids.reduce((total, pid) => total + orZero(of, pid), 0);
   return {
     memory_bytes: sum(residentBytes),
-    descriptors: sum((pid) => readdirSync(`/proc/${pid}/fd`).length),
+    descriptors: sum((pid) => linksOf(pid).filter((link) => !isSocket(link)).length),
+    sockets: sum((pid) => linksOf(pid).filter(isSocket).length),
     mapped_bpf: sum(
       (pid) => readFileSync(`/proc/${pid}/maps`, "latin1").split("anon_inode:bpf-map").length - 1,
     ),
     pins: nodes.reduce((total, node) => total + pinsOf(node), 0),
   };
+}
+
+const isSocket = (link: string): boolean => link.startsWith("socket:");
+
+/** What a process's descriptors are. */
+function linksOf(pid: number): string[] {
+  const dir = `/proc/${pid}/fd`;
+  return readdirSync(dir).map((fd) => {
+    try {
+      return readlinkSync(join(dir, fd));
+    } catch {
+      return "";
+    }
+  });
 }
 
 /** A process that ended meanwhile holds nothing. */
@@ -52,6 +70,7 @@ function pinsOf({ pin_dir }: LabHost): number {
 const SLACK: Readonly<Record<keyof Levels, (level: number) => number>> = {
   memory_bytes: (level) => level * 0.2 + 32 * 2 ** 20,
   descriptors: (level) => level * 0.05 + 10,
+  sockets: (level) => level * 0.5 + 100,
   mapped_bpf: () => 4,
   pins: () => 0,
 };
@@ -64,7 +83,7 @@ export function risen(samples: readonly Levels[]): string[] {
   const warm = samples.slice(1);
   const third = Math.ceil(warm.length / 3);
   if (warm.length < 2) return [];
-  const names: readonly (keyof Levels)[] = ["memory_bytes", "descriptors", "mapped_bpf", "pins"];
+  const names: readonly (keyof Levels)[] = ["memory_bytes", "descriptors", "sockets", "mapped_bpf", "pins"];
   return names.flatMap((name) => {
     const of = (part: readonly Levels[]): number => Math.min(...part.map((levels) => levels[name]));
     const [before, after] = [of(warm.slice(0, third)), of(warm.slice(-third))];

@@ -101,6 +101,8 @@ export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000, 1050, 3000];
 
 // A worker (per process).
+/** Of a page that the proxy answers errors with. */
+export const MAX_ERROR_PAGE_BYTES = 65_536;
 /** Lines of the access log that wait to be written at most, and how often they are. */
 export const ACCESS_LOG_BYTES = 4 << 20;
 export const ACCESS_LOG_WRITE_MS = 100;

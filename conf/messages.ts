@@ -15,8 +15,8 @@ export interface Hello {
   readonly pid: number;
 }
 
-/** What can be asked of a publisher. The latter two are only asked when someone wants the table: they are large. */
-export const QUESTION_TOPICS = ["rows", "buckets", "vservers"] as const;
+/** What can be asked of a publisher. All but rows are only asked when someone wants the table: they are large. */
+export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors"] as const;
 export type Topic = (typeof QUESTION_TOPICS)[number];
 export interface Question {
   readonly id: number;
@@ -26,7 +26,36 @@ export interface Answer {
   readonly id: number;
   readonly body: PublishedBody;
 }
-export type PublishedBody = WorkerReport | SchedulerReport | FailoverReport | BucketsReport | VserversReport;
+export type PublishedBody =
+  | WorkerReport
+  | SchedulerReport
+  | FailoverReport
+  | BucketsReport
+  | VserversReport
+  | ErrorsReport;
+
+/** A request or response that a worker has refused. */
+export interface Refusal {
+  readonly at_ms: number;
+  readonly kind: "request" | "response";
+  readonly vserver: string;
+  readonly client: string;
+  readonly client_port: number;
+  /** Null for a request. */
+  readonly web_server: string | null;
+  /** What the client was answered. */
+  readonly status: number;
+  /** The byte with which it stopped being good, from its start; null when it is wrong as a whole. */
+  readonly bad_at: number | null;
+  /** Its beginning, in base64, and how long what was there of it was. */
+  readonly bytes: string;
+  readonly length: number;
+}
+/** From a dlba-server worker: what it has refused last. */
+export interface ErrorsReport {
+  readonly kind: "errors";
+  readonly refusals: readonly Refusal[];
+}
 
 /** Counters of one web server as one worker sees it. Times in microseconds. */
 export interface WebServerCounters {
@@ -66,6 +95,8 @@ export interface WorkerReport {
   /** Sum and count of response times over all web servers. */
   readonly response_time_sum_us: number;
   readonly response_time_count: number;
+  /** Connections without the PROXY header that was due. */
+  readonly proxy_failures: number;
   /** Of the access log: a disk was too slow or full. */
   readonly log_lines_dropped: number;
   readonly memory_bytes: number;

@@ -81,6 +81,13 @@ const certificate = z.strictObject({
   key: path.describe("PEM file: the private key."),
 });
 
+const errorPage = z.strictObject({
+  status: z
+    .literal([400, 404, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505])
+    .describe("The status that the proxy answers with by itself."),
+  file: path.describe("HTML in UTF-8, 64 KiB at most."),
+});
+
 const vserver = z.strictObject({
   name: name.describe("The virtual server's name, in logs and tables."),
   vips: z.array(ip).min(1).max(limits.MAX_VIPS_PER_VSERVER).describe("Virtual IP addresses, IPv4 and IPv6."),
@@ -115,6 +122,18 @@ const vserver = z.strictObject({
     .describe(
       "Clients from here may hand on X-Forwarded-For and Forwarded; from all others these are replaced.",
     ),
+  proxy_protocol_from: z
+    .array(cidr)
+    .max(1024)
+    .default([])
+    .describe(
+      "Load balancers in front: connections from here have to begin with a PROXY header (version 1 or 2), which says who the client is; from elsewhere there is none.",
+    ),
+  error_pages: z
+    .array(errorPage)
+    .max(32)
+    .default([])
+    .describe("What clients see when the proxy answers by itself; a few words where there is no page."),
   access_log: z
     .boolean()
     .default(true)
@@ -225,6 +244,12 @@ const pool = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether connections to the web servers are kept for further requests."),
+  send_proxy: z
+    .enum(["v1", "v2"])
+    .optional()
+    .describe(
+      "Connections to the web servers begin with a PROXY header of this version, and serve one request each. Left out: none.",
+    ),
   servers: z.array(webServer).min(1).max(limits.MAX_SERVERS_PER_POOL),
 });
 

@@ -78,7 +78,10 @@ function checkProxiedPool(pool: PoolDraft, at: ConfigPath): Finding[] {
 }
 
 /** What the pool's scheduling leaves nothing to do. (Defaults can't be told from what was left out.) */
-function checkBalance({ scheduling, balance, load_factor, servers }: PoolDraft, at: ConfigPath): Finding[] {
+function checkBalance(
+  { scheduling, balance, load_factor, send_proxy, servers }: PoolDraft,
+  at: ConfigPath,
+): Finding[] {
   const found: Finding[] = [];
   const refuse = (path: ConfigPath, hint: string): void => {
     const message = `'${path.at(-1)}' has no effect: the scheduling of ${pathText(at)} is ${scheduling}`;
@@ -88,6 +91,8 @@ function checkBalance({ scheduling, balance, load_factor, servers }: PoolDraft, 
     refuse([...at, "balance"], "remove it, or set scheduling: cookie");
   if (scheduling !== "url-hash" && load_factor !== undefined)
     refuse([...at, "load_factor"], "remove it, or set scheduling: url-hash");
+  if (scheduling === "direct" && send_proxy !== undefined)
+    refuse([...at, "send_proxy"], "remove it: the hosts see their clients' addresses");
   for (const [i, server] of (servers ?? []).entries()) {
     const hasNoBackups = scheduling === "direct" && server?.backup === true;
     if (hasNoBackups) refuse([...at, "servers", i, "backup"], "remove it: give the host a weight instead");

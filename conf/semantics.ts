@@ -88,6 +88,8 @@ function checkUnproxied(vserver: VserverDraft, at: ConfigPath): Finding[] {
   };
   if ((vserver.hosts?.length ?? 0) > 0) refuse("hosts");
   if ((vserver.trusted_proxies?.length ?? 0) > 0) refuse("trusted_proxies");
+  if ((vserver.proxy_protocol_from?.length ?? 0) > 0) refuse("proxy_protocol_from");
+  if ((vserver.error_pages?.length ?? 0) > 0) refuse("error_pages");
   return found;
 }
 

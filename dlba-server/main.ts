@@ -57,6 +57,7 @@ function main(): void {
     path: join(options.runDir, "publish.sock"),
     hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
     answer: (topic) => {
+      if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
       if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);
       return workerReport(worker);
     },

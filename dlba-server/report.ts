@@ -18,6 +18,7 @@ export function workerReport(worker: Worker): WorkerReport {
     tls_handshakes: counters.tls_handshakes,
     tls_resumed: counters.tls_resumed,
     tls_failures: counters.tls_failures,
+    proxy_failures: counters.proxy_failures,
     response_time_sum_us: Math.round(counters.response_time_sum_us),
     response_time_count: counters.response_time_count,
     log_lines_dropped: worker.accessLog?.dropped() ?? 0,

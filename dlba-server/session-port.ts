@@ -59,11 +59,26 @@ export interface SessionPort {
   /** Cuts the client off, so that a truncated response can't be mistaken for a whole one. */
   abortClient(): void;
 
+  /** HTML to answer a status with, whose char codes are bytes; undefined: a few words of ours. */
+  errorPage(status: number): string | undefined;
   /** A name for a request, different from all others. */
   newRequestId(): string;
   /** A request begins; it is over: answered in full, with a response that broke off, or because the client is gone. */
   requestBegins(): void;
   requestEnds(end: AccessEnd): void;
+
+  /**
+   * `bytes[start, end)` is no good request or response, and is answered with this status. `isWhole`: it could be read, and
+   * what it says is refused. What was scanned last is forgotten.
+   */
+  noteRefused(
+    kind: "request" | "response",
+    status: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    isWhole: boolean,
+  ): void;
 
   /** For tables and logs: a request was given to a web server; a response head came; the proxy answered itself. */
   countRequest(server: number, by: number): void;

@@ -3,8 +3,9 @@ import { randomInt, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { stringifySetCookie } from "cookie";
 import { parseCidr, parseIp, type Cidr, type IpAddress } from "../conf/address.ts";
-import { DlbaError } from "../conf/errors.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
 import { cookieToken, deriveKey } from "../conf/keys.ts";
+import { MAX_ERROR_PAGE_BYTES } from "../conf/limits.ts";
 import { randomWords } from "../conf/random.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
 import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext } from "../net/openssl.ts";
@@ -30,6 +31,7 @@ function createPool(pool: ProxiedPool, arrayKey: Uint8Array): PoolRuntime {
   const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
   return {
     name: pool.name,
+    sendProxy: pool.send_proxy,
     servers: pool.servers.map((server): WebServer => ({
       id: server.id,
       address: knownIp(server.address),
@@ -118,6 +120,22 @@ export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8
   return { pools: [...pools.values()], vservers };
 }
 
+/** Throws DlbaError ERROR_PAGE when there is none, or it is too large to be sent again and again. */
+function errorPage(file: string): string {
+  const fail = (reason: string): DlbaError =>
+    new DlbaError("ERROR_PAGE", `the error page ${file} can't be used: ${reason}`);
+  let page: Buffer;
+  try {
+    page = readFileSync(file);
+  } catch (error) {
+    throw fail(describeError(error));
+  }
+  if (page.length > MAX_ERROR_PAGE_BYTES) throw fail(`it has more than ${MAX_ERROR_PAGE_BYTES} bytes`);
+  return page.toString("latin1");
+}
+
+const blocksOf = (texts: readonly string[]): Cidr[] => texts.flatMap((text) => parseCidr(text) ?? []);
+
 function createVserver(
   config: Config,
   node: NodeConfig,
@@ -130,9 +148,9 @@ function createVserver(
     name: vserver.name,
     pool: runtime,
     sslContext: vserver.protocol === "https" ? createTls(vserver, arrayKey) : 0,
-    trustedProxies: vserver.trusted_proxies
-      .map(parseCidr)
-      .filter((block): block is Cidr => block !== undefined),
+    trustedProxies: blocksOf(vserver.trusted_proxies),
+    proxyProtocolFrom: blocksOf(vserver.proxy_protocol_from),
+    errorPages: new Map(vserver.error_pages.map(({ status, file }) => [status, errorPage(file)])),
     openConnections: 0,
     env: {
       limits: config.limits,
@@ -142,7 +160,8 @@ function createVserver(
       cookieName: pool.cookie,
       setCookie: setCookieLines(pool, arrayKey),
       tokenIndex: runtime.state.tokenIndex,
-      serverKeepAlive: pool.keep_alive,
+      // Its connections are each one client's.
+      serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,
       via: node.name,
       addsRequestId: vserver.request_id,
       isLogged: config.access_log !== undefined && vserver.access_log,

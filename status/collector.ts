@@ -69,6 +69,7 @@ export async function collect(path: string, answer_ms: number): Promise<Collecto
 
 /** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
+  if (topic === "errors") return hello.process === "dlba-server";
   return topic === "rows" || hello.process === "scheduler";
 }
 

@@ -5,6 +5,7 @@ import { listOf, suggestion } from "../conf/suggest.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
 import { bucketsTable, readBuckets, type BucketRange } from "./buckets-table.ts";
 import type { Collector } from "./collector.ts";
+import { errorsTable } from "./errors-table.ts";
 import { FORMATS, type Format } from "./grid.ts";
 import { infoTable, latestReport, schedulerNumber, type NodeFacts, type Published } from "./info.ts";
 import { nodeWebServers, workerReports } from "./sum.ts";
@@ -28,6 +29,7 @@ show vservers  virtual servers and what their traffic goes to; with 'stats' or '
 show web       Web Server Status Table of this node
 show summary   Summary Web Server Status Table of the array (on the scheduler)
 show info      versions, role, processes and counters of this node
+show errors    the last requests and responses that were refused, with the bad byte marked
 help           this text
 prompt         keeps the connection open for further commands
 quit           closes the connection
@@ -80,6 +82,7 @@ export async function answerCommand(
   const { topic, format } = command;
   if (topic === "buckets") return answerBuckets(command, collector);
   if (topic === "vservers") return [await answerVservers(command, facts, collector)];
+  if (topic === "errors") return [await answerErrors(format, collector)];
   const published = await collector.ask("rows");
   return [answerRows({ topic, format }, facts, published, collector.absent(published))];
 }
@@ -96,6 +99,16 @@ async function answerVservers(
   return vserversTable(report, { version, table_size, balance }, view, format);
 }
 
+async function answerErrors(format: Format, collector: Collector): Promise<string> {
+  const published = await collector.ask("errors");
+  const reports = published.flatMap(({ body }) => (body?.kind === "errors" ? [body] : []));
+  if (reports.length === 0) throw new DlbaError("NO_ANSWER", "no dlba-server worker answers on this node");
+  return errorsTable(
+    reports.flatMap(({ refusals }) => refusals),
+    format,
+  );
+}
+
 async function answerBuckets(command: ShowCommand, collector: Collector): Promise<Iterable<string>> {
   const published = await collector.ask("buckets");
   const report = latestReport(published, "buckets");
@@ -106,7 +119,7 @@ async function answerBuckets(command: ShowCommand, collector: Collector): Promis
 
 /** A table that is made of rows. */
 interface RowsCommand {
-  readonly topic: Exclude<ShowTopic, "buckets" | "vservers">;
+  readonly topic: Exclude<ShowTopic, "buckets" | "vservers" | "errors">;
   readonly format: Format;
 }
 

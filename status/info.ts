@@ -177,6 +177,7 @@ function trafficLines(workers: readonly WorkerReport[], absent: readonly WorkerR
     ["Tls_handshakes", sumOf(all, "tls_handshakes")],
     ["Tls_resumed", sumOf(all, "tls_resumed")],
     ["Tls_failures", sumOf(all, "tls_failures")],
+    ["Proxy_header_failures", sumOf(workers, "proxy_failures")],
     ["Log_lines_dropped", sumOf(workers, "log_lines_dropped")],
     ["Memory_bytes", sumOf(workers, "memory_bytes")],
   ];

@@ -70,6 +70,7 @@ function addOlder(
     web_servers: sumWebServers(rows.filter(({ pool, id }) => isCurrent.has(`${pool}/${id}`))),
     accepted: sumOf(both, "accepted"),
     requests: sumOf(both, "requests"),
+    proxy_failures: sumOf(both, "proxy_failures"),
     log_lines_dropped: sumOf(both, "log_lines_dropped"),
     responses: Object.fromEntries(sumRecords(both.map(({ responses }) => responses))),
     own_answers: Object.fromEntries(sumRecords(both.map(({ own_answers }) => own_answers))),

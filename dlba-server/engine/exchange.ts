@@ -10,6 +10,7 @@ import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "..
 import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
 import type { AccessEnd } from "../access-line.ts";
 import { chooseServer, noteResponse } from "../choose.ts";
+import { writeProxyHeader } from "../proxy-header.ts";
 import * as session from "../session.ts";
 import { BY, PHASE, type SessionPort } from "../session-port.ts";
 import type { ClientConnection, ServerConnection, Worker } from "./runtime.ts";
@@ -21,6 +22,7 @@ import {
   openServer,
   takeIdle,
 } from "./server-connections.ts";
+import { noteRefusal } from "./refusals.ts";
 import { clearStage, drainQueue, dropQueue, flushStage, received, stageBytes, stageText } from "./stream.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 
@@ -64,6 +66,7 @@ export const port: SessionPort = {
   abortClient: () => {
     isAborting = true;
   },
+  errorPage: (status) => current.vserver.errorPages.get(status),
   newRequestId: () => {
     const { requestIds } = worker;
     return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");
@@ -77,6 +80,7 @@ export const port: SessionPort = {
     access.response_ms = -1;
   },
   requestEnds: logAccess,
+  noteRefused,
   countRequest,
   countResponse,
   countServerFailure: (server) => {
@@ -142,6 +146,28 @@ function countResponse(server: number, status: number): void {
   worker.counters.response_time_count++;
 }
 
+function noteRefused(
+  kind: "request" | "response",
+  status: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  isWhole: boolean,
+): void {
+  const { env, vserver, server } = current;
+  const maxTarget = env.limits.request_target_bytes;
+  const facts = {
+    at_ms: Date.now(),
+    vserver: vserver.name,
+    client: env.clientAddress,
+    client_port: env.clientPort,
+    web_server:
+      kind === "request" || server === undefined ? null : (vserver.pool.servers[server.index]?.id ?? null),
+    status,
+  };
+  noteRefusal(worker.refusals, { kind, bytes, start, end, isWhole, maxTarget }, facts, worker.now_ms);
+}
+
 function logAccess(end: AccessEnd): void {
   const { accessLog, now_ms, nodeName } = worker;
   const { access, env, vserver } = current;
@@ -197,9 +223,19 @@ export function connectConcluded(server: ServerConnection): void {
   const code = concludeConnect(worker, server);
   if (owner === undefined) return closeServer(worker, server);
   current = owner;
-  if (code === 0) session.onServerConnected(owner.session, owner.env, port, false);
-  else connectFailed(owner, server);
+  if (code === 0) {
+    introduce(owner, server);
+    session.onServerConnected(owner.session, owner.env, port, false);
+  } else connectFailed(owner, server);
   settle(owner);
+}
+
+/** Tells a web server who is behind a new connection, if it wants to hear. */
+function introduce({ env }: ClientConnection, { pool, stream }: ServerConnection): void {
+  if (pool.sendProxy === undefined) return;
+  const from = { address: env.clientAddress, port: env.clientPort };
+  const to = { address: env.localAddress, port: env.localPort };
+  stageText(worker.serverStage, stream, writeProxyHeader(pool.sendProxy, from, to), worker.now_ms);
 }
 
 /** A connect that takes too long counts as failed. */

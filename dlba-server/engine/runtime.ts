@@ -3,10 +3,12 @@ import type { IpAddress, Cidr } from "../../conf/address.ts";
 import type { Config } from "../../conf/schema.ts";
 import type { Logger } from "../../status/log.ts";
 import type { PoolState } from "../choose.ts";
+import type { ProxyVersion } from "../proxy-header.ts";
 import type { Session } from "../session.ts";
 import type { Phase, SessionEnv } from "../session-port.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { Refusals } from "./refusals.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
 
@@ -32,6 +34,8 @@ export interface WebServer {
 
 export interface PoolRuntime {
   readonly name: string;
+  /** Connections to its web servers begin with a PROXY header. */
+  readonly sendProxy: ProxyVersion | undefined;
   readonly state: PoolState;
   readonly servers: readonly WebServer[];
 }
@@ -42,6 +46,10 @@ export interface VserverRuntime {
   /** 0 for http. */
   readonly sslContext: SslContext;
   readonly trustedProxies: readonly Cidr[];
+  /** Who has to begin with a PROXY header. */
+  readonly proxyProtocolFrom: readonly Cidr[];
+  /** What the proxy's own answers say, by status: HTML whose char codes are bytes. */
+  readonly errorPages: ReadonlyMap<number, string>;
   /** Its client connections on this worker. */
   openConnections: number;
   /** What every session's environment has in common. */
@@ -64,6 +72,8 @@ export interface WorkerCounters {
   tls_handshakes: number;
   tls_resumed: number;
   tls_failures: number;
+  /** Connections that began with something else than the PROXY header that was due. */
+  proxy_failures: number;
   response_time_sum_us: number;
   response_time_count: number;
   /** By status class, 1xx to 5xx at index 1 to 5. */
@@ -87,13 +97,15 @@ export interface ClientConnection extends Timed<Connection> {
   readonly stream: Stream;
   readonly vserver: VserverRuntime;
   readonly session: Session;
-  readonly env: SessionEnv;
+  env: SessionEnv;
   server: ServerConnection | undefined;
   /** What the session has not consumed yet. */
   held: Buffer | undefined;
   /** A connect the session has asked for: index of the web server, or -1. */
   wantedServer: number;
   wantsReuse: boolean;
+  /** A PROXY header has to come first. */
+  awaitsProxy: boolean;
   isHandshaking: boolean;
   /** The session has ended; the connection closes when all is written. */
   isClosing: boolean;
@@ -141,6 +153,7 @@ export interface Worker {
   /** Undefined when nothing is logged. */
   readonly accessLog: AccessLog | undefined;
   readonly nodeName: string;
+  readonly refusals: Refusals;
   /** Names requests: a prefix of this worker's own, and a count. */
   readonly requestIds: { readonly prefix: string; count: number };
   readonly clientStage: Stage;

@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import * as limits from "../../conf/limits.ts";
-import { parseIp, cidrContains } from "../../conf/address.ts";
+import { type Cidr, parseIp, cidrContains } from "../../conf/address.ts";
 import type { Config } from "../../conf/schema.ts";
 import type { Logger } from "../../status/log.ts";
 import { bind, errno, nativeMemory, ownBinary, SysError } from "../../net/ffi.ts";
@@ -23,6 +23,7 @@ import {
 } from "../../net/openssl.ts";
 import * as sockets from "../../net/sockets.ts";
 import { openAccessLog } from "./access-log.ts";
+import { MOST_PROXY_HEADER_BYTES, readProxyHeader } from "../proxy-header.ts";
 import { createSession } from "../session.ts";
 import { PHASE, type SessionEnv } from "../session-port.ts";
 import * as exchange from "./exchange.ts";
@@ -34,6 +35,7 @@ import type {
   ServerConnection,
   Worker,
 } from "./runtime.ts";
+import { createRefusals } from "./refusals.ts";
 import { closeServer } from "./server-connections.ts";
 import { createStage, createStream, END, readStream, received, WOULD_BLOCK } from "./stream.ts";
 import { advance, arm, createTimerWheel, untilNext_ms } from "./timer-wheel.ts";
@@ -75,6 +77,7 @@ export function createWorker(
       tls_handshakes: 0,
       tls_resumed: 0,
       tls_failures: 0,
+      proxy_failures: 0,
       response_time_sum_us: 0,
       response_time_count: 0,
       responses: [0, 0, 0, 0, 0, 0],
@@ -82,6 +85,7 @@ export function createWorker(
     },
     accessLog: config.access_log === undefined ? undefined : openAccessLog(config.access_log, log),
     nodeName,
+    refusals: createRefusals(),
     requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
     clientStage: createStage(),
     serverStage: createStage(),
@@ -177,9 +181,37 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
 
 function readConnection(worker: Worker, connection: Connection): void {
   if (connection.kind === "server") readServer(worker, connection);
+  else if (connection.awaitsProxy) readProxy(worker, connection);
   else if (connection.isLingering) exchange.readLingering(connection);
   else if (connection.isHandshaking) handshake(worker, connection);
   else readClient(connection);
+}
+
+/**
+ * The PROXY header comes before TLS, whose library reads the socket itself: so it is looked at until it is whole, and then
+ * taken out, to the byte.
+ */
+function readProxy(worker: Worker, connection: ClientConnection): void {
+  const { stream, vserver, env } = connection;
+  const { address } = received;
+  const peek = sockets.MSG_PEEK | sockets.MSG_DONTWAIT;
+  const count = sockets.recv(stream.fd, address, MOST_PROXY_HEADER_BYTES, peek);
+  if (count < 0 && errno() === sockets.EAGAIN) return;
+  const header = count <= 0 ? "bad" : readProxyHeader(received.bytes.subarray(0, count));
+  if (header === "incomplete" && !stream.hasPeerEnded) return;
+  if (typeof header === "string") {
+    worker.counters.proxy_failures++;
+    exchange.destroyClient(connection, "close");
+    return;
+  }
+  sockets.recv(stream.fd, address, header.length, sockets.MSG_DONTWAIT);
+  connection.awaitsProxy = false;
+  const { source } = header;
+  if (source !== undefined) {
+    const isTrustedProxy = isTrusted(vserver.trustedProxies, source.address);
+    connection.env = { ...env, clientAddress: source.address, clientPort: source.port, isTrustedProxy };
+  }
+  readConnection(worker, connection);
 }
 
 function handshake(worker: Worker, connection: ClientConnection): void {
@@ -287,6 +319,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     held: undefined,
     wantedServer: -1,
     wantsReuse: false,
+    awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
     isHandshaking: ssl !== 0,
     isClosing: false,
     isLingering: false,
@@ -326,7 +359,7 @@ function environment(listener: Listener): SessionEnv {
   };
 }
 
-function isTrusted(blocks: Listener["vserver"]["trustedProxies"], address: string): boolean {
+function isTrusted(blocks: readonly Cidr[], address: string): boolean {
   if (blocks.length === 0) return false;
   const ip = parseIp(address);
   return ip !== undefined && blocks.some((block) => cidrContains(block, ip));

@@ -34,10 +34,17 @@ const RETRY_AFTER_S = 5;
 export const mayKeepAfter = (status: number): boolean =>
   status === 404 || status === 417 || (status >= 502 && status <= 504);
 
-/** The whole answer with one of the statuses above. `connection` is the value of its Connection field, "" for none. */
-export function ownAnswer(status: number, connection: string, isHead: boolean): string {
-  const body = `${status} ${REASONS[status]}\n${EXPLANATIONS[status]}\n`;
-  let text = `HTTP/1.1 ${status} ${REASONS[status]}\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n`;
+/** Statuses that the proxy answers with by itself. */
+export const OWN_STATUSES: readonly number[] = Object.keys(REASONS).map(Number);
+
+/**
+ * The whole answer with one of the statuses above. `connection` is the value of its Connection field, "" for none; `page` is
+ * HTML (its char codes are bytes) instead of a few words.
+ */
+export function ownAnswer(status: number, connection: string, isHead: boolean, page?: string): string {
+  const body = page ?? `${status} ${REASONS[status]}\n${EXPLANATIONS[status]}\n`;
+  const type = page === undefined ? "text/plain" : "text/html; charset=utf-8";
+  let text = `HTTP/1.1 ${status} ${REASONS[status]}\r\nContent-Type: ${type}\r\nContent-Length: ${body.length}\r\n`;
   if (status === 503) text += `Retry-After: ${RETRY_AFTER_S}\r\n`;
   if (connection !== "") text += `Connection: ${connection}\r\n`;
   return isHead ? `${text}\r\n` : `${text}\r\n${body}`;

@@ -24,8 +24,9 @@ export const FIELD = {
   referer: 18,
   userAgent: 19,
   xRequestId: 20,
+  cacheControl: 21,
 } as const;
-export const FIELD_COUNT = 21;
+export const FIELD_COUNT = 22;
 
 const NAMES: readonly (readonly [string, number])[] = [
   ["host", FIELD.host],
@@ -46,6 +47,7 @@ const NAMES: readonly (readonly [string, number])[] = [
   ["referer", FIELD.referer],
   ["user-agent", FIELD.userAgent],
   ["x-request-id", FIELD.xRequestId],
+  ["cache-control", FIELD.cacheControl],
 ];
 const X_FORWARDED = "x-forwarded-";
 

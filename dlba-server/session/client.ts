@@ -101,6 +101,7 @@ function takeHead(
     return at;
   }
   if (verdict !== COMPLETE) {
+    port.noteRefused("request", verdict, bytes, at, end, false);
     refuse(s, port, verdict, asksForHead(bytes, at, end));
     return end;
   }
@@ -110,9 +111,13 @@ function takeHead(
   s.hasUnread = head.end < end;
   const refusal = readRequest(bytes, env);
   if (env.isLogged) s.logged = loggedRequest();
+  const after = head.end;
   if (refusal === 0) beginRequest(s, env, port, bytes);
-  else refuseRead(s, port, refusal, asksForHead(bytes, at, end));
-  return head.end;
+  else {
+    if (refusal !== 404) port.noteRefused("request", refusal, bytes, at, after, true);
+    refuseRead(s, port, refusal, asksForHead(bytes, at, end));
+  }
+  return after;
 }
 
 /** A request that is clear up to its framing has an end, so that another may follow. */

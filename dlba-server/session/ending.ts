@@ -62,7 +62,7 @@ export function answer(s: Session, port: SessionPort, status: number): void {
   const mayKeep = s.isKept && s.isRequestDone && !s.isDraining && mayKeepAfter(status);
   const isKept = mayKeep && s.ownAnswers < MAX_OWN_ANSWERS;
   const connection = isKept ? (s.clientMinor === 0 ? "keep-alive" : "") : "close";
-  port.clientText(ownAnswer(status, connection, s.isHead));
+  port.clientText(ownAnswer(status, connection, s.isHead, port.errorPage(status)));
   port.countOwnAnswer(status);
   endRequest(s, port, "done");
   if (isKept) awaitRequest(s, port);

@@ -5,7 +5,7 @@ import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanResponseHead } from "../http/head.ts";
 import { advanceResponse, resetProgress } from "../http/head-progress.ts";
 import { rewriteResponseHead } from "../http/response-head.ts";
-import { readResponse, response } from "../http/response.ts";
+import { isForOne, readResponse, response } from "../http/response.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import type { Session } from "./state.ts";
@@ -13,6 +13,9 @@ import { askAgain, isNamed } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
 const whole = Buffer.allocUnsafe(RECEIVE_BUFFER_BYTES);
+
+/** Where the head stands that was scanned last; one record for all. */
+const span = { start: 0, end: 0 };
 
 /** Takes bytes from the web server, all of `bytes[start, end)`. */
 export function onServerBytes(
@@ -44,6 +47,8 @@ function takeHead(
     const verdict = scanResponseHead(bytes, start, Math.min(end, start + maxHead));
     if (verdict !== INCOMPLETE) {
       const after = head.end;
+      span.start = start;
+      span.end = verdict === COMPLETE ? after : end;
       takeVerdict(s, env, port, bytes, verdict, after < end);
       return verdict === COMPLETE ? after : end;
     }
@@ -64,8 +69,12 @@ function takeWhole(s: Session, env: SessionEnv, port: SessionPort, verdict: numb
   resetProgress(s.responseProgress);
   if (verdict === COMPLETE) {
     const length = whole.latin1Write(text);
-    takeVerdict(s, env, port, whole, scanResponseHead(whole, 0, length), hasMore);
+    const again = scanResponseHead(whole, 0, length);
+    span.start = 0;
+    span.end = length;
+    takeVerdict(s, env, port, whole, again, hasMore);
   } else {
+    port.noteRefused("response", 502, whole, 0, whole.latin1Write(text), false);
     failServer(s, port, 502);
   }
 }
@@ -78,8 +87,10 @@ function takeVerdict(
   verdict: number,
   hasMore: boolean,
 ): void {
-  if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) failServer(s, port, 502);
-  else if (response.status < 200) relayInterim(s, env, port);
+  if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) {
+    port.noteRefused("response", 502, bytes, span.start, span.end, verdict === COMPLETE);
+    failServer(s, port, 502);
+  } else if (response.status < 200) relayInterim(s, env, port);
   else relayFinal(s, env, port, hasMore);
 }
 
@@ -93,10 +104,14 @@ function relayInterim(s: Session, env: SessionEnv, port: SessionPort): void {
   if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
 }
 
-/** The lines that are ours: the cookie that names the web server, and whether the connection goes on. */
+/**
+ * The lines that are ours: the cookie that names the web server, and whether the connection goes on. A response with that
+ * cookie is for one client: a shared cache would hand the cookie on to others.
+ */
 function addedFields(s: Session, env: SessionEnv): string {
   const needsCookie = env.scheduling === "cookie" && !isNamed(s, env);
-  const cookie = needsCookie ? env.setCookie[s.server]! : "";
+  const named = needsCookie ? env.setCookie[s.server]! : "";
+  const cookie = named !== "" && !isForOne() ? `${named}Cache-Control: private\r\n` : named;
   if (!s.isKept) return `${cookie}Connection: close\r\n`;
   return s.clientMinor === 0 ? `${cookie}Connection: keep-alive\r\n` : cookie;
 }

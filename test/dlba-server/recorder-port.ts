@@ -60,6 +60,7 @@ export interface EngineOptions {
   readonly isConnectHeld?: boolean;
   /** How many web servers there are; the first ones have cookies. */
   readonly servers?: number;
+  readonly pages?: ReadonlyMap<number, string>;
 }
 
 const bytesOf = (data: string | Buffer): Buffer =>
@@ -82,6 +83,7 @@ export function createEngine(options: EngineOptions = {}) {
     exchanges: [] as Exchange[],
     end: "" as "" | "closed" | "aborted",
     counts: [] as string[],
+    refused: [] as [kind: string, status: number, text: string, isWhole: boolean][],
     isRequest: false,
     /** How requests have ended, and what the log has of them. */
     ends: [] as { end: string; line: string | undefined }[],
@@ -129,6 +131,9 @@ export function createEngine(options: EngineOptions = {}) {
       assert.equal(record.end, "");
       record.end = "aborted";
     },
+    noteRefused: (kind, status, bytes, start, end, isWhole) =>
+      record.refused.push([kind, status, bytes.latin1Slice(start, end), isWhole]),
+    errorPage: (status) => options.pages?.get(status),
     newRequestId: () => "made-here",
     requestBegins: () => {
       assert.equal(record.isRequest, false, "one request after the other");

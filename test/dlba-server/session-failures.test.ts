@@ -30,6 +30,20 @@ describe("a web server that can't be connected", () => {
     assert.equal(engine.record.end, "closed");
   });
 
+  it("is told of by the page that there is for it", () => {
+    const page = "<h1>Zur\u00c3\u00bcck um 9</h1>";
+    const pages = new Map([[503, page]]);
+    const engine = createEngine({ refusing: [0, 1, 2], pages });
+    engine.client(GET);
+    const { toClient } = engine.record;
+    assert.ok(toClient.endsWith(`\r\n\r\n${page}`));
+    assert.deepEqual(fieldsOf(toClient).get("content-type"), ["text/html; charset=utf-8"]);
+    assert.deepEqual(fieldsOf(toClient).get("content-length"), [String(page.length)]);
+    const other = createEngine({ pages });
+    other.client("GET / HTTP/9.9\r\n\r\n");
+    assert.deepEqual(fieldsOf(other.record.toClient).get("content-type"), ["text/plain"]);
+  });
+
   it("is passed over a bounded number of times", () => {
     const refusing = Array.from({ length: 20 }, (_, server) => server);
     const engine = createEngine({ servers: 20, refusing });

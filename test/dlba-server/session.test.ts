@@ -19,11 +19,31 @@ describe("a request and its response", () => {
     assert.equal(
       engine.record.toClient,
       "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nVia: 1.1 array\r\n" +
-        "Set-Cookie: DLBA=t0; Path=/; HttpOnly\r\n\r\nok",
+        "Set-Cookie: DLBA=t0; Path=/; HttpOnly\r\nCache-Control: private\r\n\r\nok",
     );
     assert.equal(engine.record.exchanges[0]!.isReusable, true);
     assert.equal(engine.state.phase, PHASE.idle);
     assert.deepEqual(engine.record.counts, ["request 0 1", "response 0 200"]);
+  });
+
+  it("says that a response with the cookie is for one client, if it doesn't say so itself", () => {
+    for (const [said, isAdded] of [
+      ["", true],
+      ["Cache-Control: public, max-age=60\r\n", true],
+      ["Cache-Control: max-age=60, private-ish\r\n", true],
+      ["Cache-Control: max-age=60, Private\r\n", false],
+      ["Cache-Control: max-age=1\r\ncache-control: no-store\r\n", false],
+      ['Cache-Control: private="x-user"\r\n', false],
+    ] as const) {
+      const engine = createEngine();
+      engine.client("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+      engine.server(`HTTP/1.1 200 OK\r\n${said}Content-Length: 2\r\n\r\nok`);
+      assert.equal(engine.record.toClient.includes("Cache-Control: private\r\n\r\n"), isAdded, said);
+      engine.client("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: DLBA=t0\r\n\r\n");
+      const before = engine.record.toClient.length;
+      engine.server(OK);
+      assert.ok(!engine.record.toClient.slice(before).includes("Cache-Control"), "no cookie, no word of it");
+    }
   });
 
   it("takes pipelined requests one after the other, each with its own web server", () => {
@@ -154,7 +174,7 @@ describe("what belongs to one hop", () => {
         "Upgrade: h2\r\nX-B: 2\r\nContent-Length: 0\r\n\r\n",
     );
     const names = [...fieldsOf(engine.record.toClient).keys()];
-    assert.deepEqual(names, ["x-b", "content-length", "via", "set-cookie"]);
+    assert.deepEqual(names, ["x-b", "content-length", "via", "set-cookie", "cache-control"]);
     assert.equal(engine.record.end, "");
   });
 

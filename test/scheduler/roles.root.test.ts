@@ -16,7 +16,7 @@ import { openPeersPage } from "../../net/peers-page.ts";
 import { openControlPage, type ControlPage } from "../../net/control-page.ts";
 import { usePinned } from "../../net/libbpf.ts";
 import { nextOf, ownerOf, readWord, swapWord, WORDS_PER_BUCKET, wordOf } from "../../scheduler/table.ts";
-import { ip, startIn, until } from "./network.ts";
+import { ip, sh, startIn, until } from "./network.ts";
 import {
   answers,
   claim,
@@ -40,6 +40,8 @@ interface Running {
   /** Log lines of all nodes' scheduler processes: node, message and how a node that connected gets the table. */
   readonly lines: string[];
   readonly children: ChildProcess[];
+  /** Web pages and status answers, by node. */
+  readonly standIns: ChildProcess[];
 }
 
 /** Three nodes that are up; the first one schedules in the first epoch. */
@@ -53,8 +55,9 @@ async function start(t: TestContext): Promise<Running> {
     asks: [statusDesk(t, one), statusDesk(t, two), statusDesk(t, three)],
     lines: [],
     children: [],
+    standIns: [],
   };
-  await Promise.all(array.nodes.map((node) => startStandIn(t, array, node)));
+  running.standIns.push(...(await Promise.all(array.nodes.map((node) => startStandIn(t, array, node)))));
   for (const node of array.nodes) listen(running, startScheduler(t, array, node));
   for (const ask of running.asks) await ask("scheduler");
   claim(array, 1, 1);
@@ -325,3 +328,41 @@ test("connections are found though no node's table leads to them", { timeout: 12
   );
   assert.ok(searched.filter((frames) => frames > 0).length >= 2, `searched: ${searched.join(", ")}`);
 });
+
+test("they are found past a node whose processes have all been killed", { timeout: 120_000 }, async (t) => {
+  const running = await start(t);
+  const { array, asks, nodes, children } = running;
+  claim(array, 2, 2);
+  await allUp(running, 1);
+  await until("node 2 is who answers", () => {
+    ip("-n", array.client, "neigh flush all");
+    return !answers(array, 5).includes("");
+  });
+  const count = 60;
+  const client = startIn(t, array.client, ["-e", HALF_REQUESTS, VIP, String(count)]);
+  assert.ok(client.stdout);
+  const output = createInterface({ input: client.stdout });
+  assert.deepEqual(await once(output, "line"), ["open"]);
+  const ofNode1 = connectionsAt(nodes[0]);
+  for (const child of [children[0]!, running.standIns[0]!]) child.kill("SIGKILL");
+  for (const node of nodes) misname(node);
+  const answered = once(output, "line");
+  client.kill("SIGUSR2");
+  assert.deepEqual(await answered, [`answered ${count - ofNode1}`]);
+  assert.ok(ofNode1 < count);
+  const { counters } = await asks[1]("scheduler");
+  assert.ok((counters["searched"] ?? 0) > 0);
+});
+
+/** Established connections to the VIP's port on a node. */
+function connectionsAt({ netns }: TestNode): number {
+  const listed = sh("nsenter", [
+    `--net=/run/netns/${netns}`,
+    "ss",
+    "-Htn",
+    "state",
+    "established",
+    `sport = :80`,
+  ]);
+  return listed.split("\n").filter((line) => line.includes(VIP)).length;
+}

@@ -50,9 +50,9 @@ const HEARTBEAT_NS = 20 * MS;
 const DEAD_AFTER_NS = 80 * MS;
 /** After a stall of its own a process waits so long for what may have come. */
 const CHANCE_NS = 25 * MS;
-/** Some hundred times as often as in the production, as runs are short: nodes look at their connections, and are scattered no longer. */
-const LOOK_NS = 40 * MS;
-const LEAST_MS = 150;
+/** Much oftener than in the production, as runs are short: nodes look at their connections, and are scattered no longer. */
+const LOOK_NS = 100 * MS;
+const LEAST_MS = 250;
 
 interface Member {
   readonly number: number;

@@ -34,7 +34,7 @@ test("what is not a command is told with what may be meant", () => {
   const rows: [string, string][] = [
     ["shwo nodes", "unknown command 'shwo'; did you mean 'show'?"],
     ["set weight", "unknown command 'set'; expected show, help, prompt or quit"],
-    ["show", "missing table; expected nodes, buckets, vservers, web, summary or info"],
+    ["show", "missing table; expected nodes, buckets, vservers, web, summary, info or errors"],
     ["show node", "unknown table 'node'; did you mean 'nodes'?"],
     ["show nodes jsn", "unknown word 'jsn'; did you mean 'json'?"],
     ["show nodes json now", "unknown word 'now'; expected text, json or csv"],
@@ -149,7 +149,7 @@ test("the summary is the scheduler's; other nodes say who that is", async () => 
 
 test("help names every command", async () => {
   const help = await answerOf("help", {});
-  for (const word of ["nodes", "buckets", "vservers", "web", "summary", "info", "prompt", "quit"])
+  for (const word of ["nodes", "buckets", "vservers", "web", "summary", "info", "errors", "prompt", "quit"])
     assert.ok(help.includes(word));
 });
 
@@ -219,6 +219,7 @@ const INFO: readonly string[] = [
   "Tls_handshakes: 8",
   "Tls_resumed: 2",
   "Tls_failures: 0",
+  "Proxy_header_failures: 6",
   "Log_lines_dropped: 4",
   "Memory_bytes: 100000000",
 ];

@@ -48,6 +48,7 @@ export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
     tls_failures: 0,
     response_time_sum_us: 250_000,
     response_time_count: 100,
+    proxy_failures: 3,
     log_lines_dropped: 2,
     memory_bytes: 50_000_000,
     ...change,

@@ -64,6 +64,7 @@ export interface RigOptions {
   readonly timeouts?: Readonly<Record<string, number>>;
   readonly limits?: Readonly<Record<string, number>>;
   readonly vserver?: Readonly<Record<string, unknown>>;
+  readonly pool?: Readonly<Record<string, unknown>>;
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
 }
 
@@ -87,6 +88,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
       {
         name: "app",
         scheduling: options.scheduling ?? "cookie",
+        ...options.pool,
         servers: options.serverPorts.map((port, i) => ({ id: `web${i + 1}`, address: "127.0.0.1", port })),
       },
     ],

@@ -58,6 +58,7 @@ struct flow {
   __u32 fragment_id;
   /* 0 where they are not known: not TCP, quoted, or a fragment that ends before them. */
   __u32 tcp_flags;
+  __u32 sequence; /* known where the flags are */
   /* Where these headers begin in the frame. */
   __u32 ip_at, transport_at;
 };
@@ -336,6 +337,7 @@ static __always_inline int read_transport(struct flow *flow, void *header, void 
     flow->client_port = tcp->source;
     flow->vip_port = tcp->destination;
     flow->tcp_flags = tcp->flags;
+    flow->sequence = bpf_ntohl(tcp->sequence);
     return CONTINUE;
   }
   if (flow->protocol == IPPROTO_UDP) {

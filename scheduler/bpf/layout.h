@@ -160,6 +160,9 @@ struct held {
   __u8 frame[HELD_FRAME_BYTES];
 };
 
+/* Sequence numbers that a connection's segments may have beside its window. */
+enum window_bounds { BEHIND_WINDOW = 1 << 26, BEYOND_WINDOW = 1 << 20 };
+
 #define MEMBER_FILTER_WORDS 16
 #define SCATTERED_WORDS 4
 

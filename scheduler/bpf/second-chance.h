@@ -27,6 +27,25 @@ static __always_inline int has_cookie_of(struct bpf_sock *listener, struct xdp_m
   return bpf_tcp_check_syncookie(listener, ip, IP_BYTES, tcp, sizeof(*tcp)) == 0;
 }
 
+/* What is read of the kernel's own socket; where in it these stand is found out when the program is loaded. */
+struct tcp_sock {
+  __u32 rcv_nxt, rcv_wnd;
+} __attribute__((preserve_access_index));
+
+/*
+ * Whether a segment may belong to this very connection, and not to a later one between the same ports: of that there may be
+ * an older half here that nobody has closed, as its client could not be heard. A later connection's sequence numbers begin
+ * 15 MB a second further on (RFC 6528; so do Linux'). Late copies are from behind the window, and nothing is from beyond it.
+ */
+static __always_inline int may_be_of(struct bpf_sock *sock, const struct flow *flow) {
+  if (!flow->tcp_flags)
+    return 1;
+  struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sock);
+  if (!tcp) /* half open */
+    return 1;
+  return flow->sequence - tcp->rcv_nxt + BEHIND_WINDOW <= BEHIND_WINDOW + tcp->rcv_wnd + BEYOND_WINDOW;
+}
+
 /*
  * Whether this node has the flow's connection, being opened or established. A listener alone is none; neither is one in
  * TIME_WAIT: a client that uses the port again may have a living connection with the previous node, and what is late of
@@ -53,6 +72,8 @@ static __noinline int has_connection(struct xdp_md *ctx, const struct flow *flow
   int has = sock->state != BPF_TCP_TIME_WAIT;
   if (sock->state == BPF_TCP_LISTEN)
     has = has_cookie_of(sock, ctx, flow);
+  else if (has)
+    has = may_be_of(sock, flow);
   bpf_sk_release(sock);
   return has;
 }

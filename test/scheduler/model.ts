@@ -79,7 +79,14 @@ export interface World {
   /** Nodes that have just answered the failover process. */
   readonly heard: Set<number>;
   readonly hashOf: (address: Buffer) => number;
-  readonly socketOf: (client: Buffer, clientPort: number, vip: Buffer, vipPort: number) => Socket;
+  /** `sequence` of the segment, if it is known: one that can't be of this connection finds none. */
+  readonly socketOf: (
+    client: Buffer,
+    clientPort: number,
+    vip: Buffer,
+    vipPort: number,
+    sequence: number | undefined,
+  ) => Socket;
   readonly now_ns: bigint;
 }
 
@@ -123,8 +130,9 @@ interface Flow {
   fragmentId: number;
   /** Where the transport header begins. */
   at: number;
-  /** TCP flags; undefined when the frame has no whole TCP header. */
+  /** TCP flags and sequence number; undefined when the frame has no whole TCP header. */
   flags: number | undefined;
+  sequence: number | undefined;
 }
 
 const ARP = 0x0806;
@@ -353,6 +361,7 @@ function ipv4(way: Way, at: number): End {
     fragmentId: frame.readUInt16BE(at + 4),
     at: at + headerBytes,
     flags: undefined,
+    sequence: undefined,
   });
 }
 
@@ -380,6 +389,7 @@ function ipv6(way: Way, at: number): End {
     fragmentId: 0,
     at: at + 40,
     flags: undefined,
+    sequence: undefined,
   };
   for (let i = 0; i < 6 && EXTENSIONS.has(flow.protocol); i++) {
     if (frame.length < flow.at + 8) return pass(way, "truncated");
@@ -446,7 +456,11 @@ function transport(way: Way, flow: Flow): End {
     if (frame.length < flow.at + (isShort ? 20 : 8)) return pass(way, "truncated");
     flow.clientPort = frame.readUInt16BE(flow.at);
     flow.vipPort = frame.readUInt16BE(flow.at + 2);
-    if (flow.protocol === TCP && frame.length >= flow.at + 20) flow.flags = frame[flow.at + 13]!;
+    if (flow.protocol === TCP && frame.length >= flow.at + 20) {
+      flow.flags = frame[flow.at + 13]!;
+      // Without any flag it is not looked at.
+      if (flow.flags !== 0) flow.sequence = frame.readUInt32BE(flow.at + 4);
+    }
     return schedule(way, flow);
   }
   if (flow.fragment !== "none") return pass(way, "other_protocol");
@@ -661,7 +675,7 @@ function secondChance({ world }: Way, flow: Flow, vserver: ModelVserver, number:
   if (vserver.isDirect || flow.protocol !== TCP || isOpening(flow)) return undefined;
   const other = nodeAt(world, vserver, number);
   if (other === undefined || !other.isReachable || other.isSelf) return undefined;
-  const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort);
+  const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort, flow.sequence);
   return socket === "connection" ? undefined : vserver.nodeBase + number;
 }
 
@@ -669,7 +683,7 @@ function secondChance({ world }: Way, flow: Flow, vserver: ModelVserver, number:
 function stayingHere({ world }: Way, flow: Flow, vserver: ModelVserver, number: number): number | undefined {
   if (!(flow.isStray || number === world.ownNumber) || vserver.isDirect) return undefined;
   if (flow.protocol !== TCP || isOpening(flow)) return undefined;
-  const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort);
+  const socket = world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort, flow.sequence);
   return socket === "connection" ? vserver.nodeBase + world.ownNumber : undefined;
 }
 
@@ -702,7 +716,7 @@ const searches = (world: World): boolean => world.isInDoubt || scatteredNodes(wo
 /** Whether a frame may belong to a connection that is elsewhere. */
 function isMissing({ world }: Way, flow: Flow, vserver: ModelVserver): boolean {
   if (flow.fragment !== "none" || vserver.isDirect || flow.protocol !== TCP || isOpening(flow)) return false;
-  return world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort) !== "connection";
+  return world.socketOf(flow.client, flow.clientPort, flow.vip, flow.vipPort, flow.sequence) !== "connection";
 }
 
 /** Asks the next node above a number, but for the one that came first; undefined: the frame stays here. */

@@ -32,7 +32,19 @@ import {
   SIZE,
   type PacketPlane,
 } from "./packet-plane.ts";
-import { DROP, PASS, PORTS, rows as packetRows, syn, TX, v4, v6, VSERVERS } from "./packet-rows.ts";
+import {
+  CONNECTED_PORT,
+  DROP,
+  PASS,
+  PORTS,
+  type Row,
+  rows as packetRows,
+  syn,
+  TX,
+  v4,
+  v6,
+  VSERVERS,
+} from "./packet-rows.ts";
 import { enterOwnNamespace, openSockets, type RealSockets } from "./real-sockets.ts";
 import { searchRows } from "./search-rows.ts";
 import { secondChanceRows } from "./second-chance-rows.ts";
@@ -50,10 +62,10 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
     before(() => (plane = loadPacketPlane(makeObject())));
     after(() => plane.close());
 
-    for (const row of rows) test(row.name, () => check(plane, row));
+    for (const row of rows) test(row.name, () => check(plane, sequenced(row)));
 
     test("a frame cut at any length is passed untouched, or treated as the whole one", () => {
-      for (const row of rows) {
+      for (const row of rows.map(sequenced)) {
         let isWhole = false;
         for (let length = 14; length < row.packet.length; length++) {
           prepare(plane, row);
@@ -239,6 +251,23 @@ function suite(name: string, makeObject: () => string, hasCoverage: boolean): vo
       setMacOf0(Buffer.alloc(6));
     });
 
+    test("what is far from a connection's window is of a later one between the same ports", () => {
+      for (const makePacket of [v4, v6]) {
+        const own = makePacket(6, f.tcp(CONNECTED_PORT, PORTS.http, 0x10), {}, { from: f.macOfNode(2) });
+        for (const [further, verdict] of [
+          [-(2 ** 26), PASS],
+          [-(2 ** 26) - 1, TX],
+          [2 ** 20, PASS],
+          [2 ** 27, TX],
+          [2 ** 31, TX],
+        ] as const) {
+          prepare(plane, { name: "", packet: own, verdict, isScheduling: false, bucket: [1, 2, 3] });
+          const result = testRun(plane.programFd, sockets!.sequenced(own, further));
+          assert.equal(result.verdict, verdict, String(further));
+        }
+      }
+    });
+
     test("scattered nodes are asked one after the other, in the order of their numbers, each once", () => {
       const numbers = [0, 7, 31, 32, 63, 64, 65, 127, 128, 191, 192, 254];
       prepare(plane, { name: "", packet: syn, verdict: PASS, isScheduling: false, bucket: [1, 2] });
@@ -395,6 +424,13 @@ function branchesOf(file: string, number: number): { index: number; text: string
 }
 
 let sockets: RealSockets | undefined;
+/** A row whose segments are of the connections that there are. */
+function sequenced(row: Row): Row {
+  const { packet, out, before } = row;
+  const { sequenced: of } = sockets!;
+  const rest = { ...(out && { out: of(out) }), ...(before && { before: before.map((frame) => of(frame)) }) };
+  return { ...row, packet: of(packet), ...rest };
+}
 before(async () => {
   enterOwnNamespace();
   sockets = await openSockets();

@@ -11,6 +11,7 @@ import { readInterface } from "../../net/interface.ts";
 import { openPacketSocket } from "../../net/packet-socket.ts";
 import * as f from "./frames.ts";
 import { ip, until } from "./network.ts";
+import { nextSequence } from "./receive-window.ts";
 import { CONNECTED_PORT, PORTS } from "./packet-rows.ts";
 
 const CLONE_NEWNET = 0x40000000;
@@ -19,6 +20,7 @@ const NEAR = "near0";
 /** The client behind the far end, by family; it has no kernel. */
 export const FAR_CLIENT = { 4: "11.9.0.1", 6: "2001:db8:9::1" } as const;
 const ACK = 0x10;
+const SYN = 0x02;
 
 /** Moves this thread, and what it starts from now on, into a new network namespace. */
 export function enterOwnNamespace(): void {
@@ -43,6 +45,11 @@ export const setSynCookies = (value: 0 | 1 | 2): void =>
   writeFileSync("/proc/sys/net/ipv4/tcp_syncookies", String(value));
 
 export interface RealSockets {
+  /**
+   * The packet with the sequence number that its connection expects next, or so many further on, if it is of one and no
+   * SYN: packets are made without.
+   */
+  sequenced(packet: Buffer, further?: number): Buffer;
   close(): Promise<void>;
 }
 
@@ -55,18 +62,30 @@ const HOSTS = [
 export async function openSockets(): Promise<RealSockets> {
   const servers: Server[] = [];
   const sockets: Socket[] = [];
+  const known: { readonly client: Buffer; readonly ports: Buffer; readonly next: number }[] = [];
   for (const [host, localAddress] of HOSTS) {
     for (const port of [PORTS.http, PORTS.direct]) {
-      const server = createServer((socket) => sockets.push(socket));
+      const server = createServer();
       servers.push(server);
       server.listen(port, host);
       await once(server, "listening");
       const socket = connect({ host, port, localAddress, localPort: CONNECTED_PORT });
-      await once(socket, "connect");
-      sockets.push(socket);
+      const [[accepted]] = await Promise.all([once(server, "connection"), once(socket, "connect")]);
+      sockets.push(socket, accepted);
+      const next = nextSequence(accepted);
+      known.push({ client: f.ip(localAddress), ports: f.tcp(CONNECTED_PORT, port).subarray(0, 8), next });
     }
   }
   return {
+    sequenced: (packet, further = 0) => {
+      const copy = Buffer.from(packet);
+      for (const { client, ports, next } of known) {
+        const at = copy.indexOf(ports);
+        const isOfOne = at !== -1 && copy.includes(client) && copy[at + 13] !== SYN;
+        if (isOfOne) copy.writeUInt32BE((next + further) >>> 0, at + 4);
+      }
+      return copy;
+    },
     close: async () => {
       for (const socket of sockets) socket.destroy();
       for (const server of servers) await new Promise((done) => server.close(done));

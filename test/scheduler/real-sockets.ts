@@ -49,7 +49,7 @@ export interface RealSockets {
    * The packet with the sequence number that its connection expects next, or so many further on, if it is of one and no
    * SYN: packets are made without.
    */
-  sequenced(packet: Buffer, further?: number): Buffer;
+  readonly sequenced: (packet: Buffer, further?: number) => Buffer;
   close(): Promise<void>;
 }
 

@@ -96,11 +96,14 @@ type Choice = (pool: PoolState, wish: Wish) => number;
 /** One record for all: a choice is made for every request. */
 const wish: Wish = { isBackup: false, hash: 0, tried: [], now_ms: 0 };
 
+const noCost = (): number => 0;
+const loadCost = ({ load }: ServerState): number => load + 1;
+const timeCost = ({ load, response_ms }: ServerState): number => (load + 1) * response_ms;
+
 const CHOICES: Readonly<Record<Balance | "hash", Choice>> = {
-  "round-robin": chooseByWeight,
-  "least-connections": (pool, wish) => chooseLeast(pool, wish, ({ load }) => load + 1),
-  "least-response-time": (pool, wish) =>
-    chooseLeast(pool, wish, ({ load, response_ms }) => (load + 1) * response_ms),
+  "round-robin": (pool, wish) => chooseLeast(pool, wish, noCost),
+  "least-connections": (pool, wish) => chooseLeast(pool, wish, loadCost),
+  "least-response-time": (pool, wish) => chooseLeast(pool, wish, timeCost),
   "random-of-two": chooseOfTwo,
   first: (pool, wish) => pool.servers.findIndex((server, index) => isCandidate(server, index, wish)),
   hash: chooseByHash,
@@ -120,23 +123,10 @@ function weightNow({ weight, upSince_ms }: ServerState, { slowStart_ms }: PoolSt
   return weight * Math.min(1, Math.max(FIRST_SHARE, (now_ms - upSince_ms) / slowStart_ms));
 }
 
-/** Smooth weighted round robin: each choice adds every weight, the highest is taken and pays the total. */
-function chooseByWeight(pool: PoolState, wish: Wish): number {
-  let best = NONE;
-  let total = 0;
-  for (let index = 0; index < pool.servers.length; index++) {
-    const server = pool.servers[index]!;
-    if (!isCandidate(server, index, wish)) continue;
-    const weight = weightNow(server, pool, wish.now_ms);
-    total += weight;
-    server.roundRobin += weight;
-    if (best === NONE || server.roundRobin > pool.servers[best]!.roundRobin) best = index;
-  }
-  if (best !== NONE) pool.servers[best]!.roundRobin -= total;
-  return best;
-}
-
-/** Who costs least for its weight; among equals round robin. */
+/**
+ * Who costs least for its weight; among equals smooth weighted round robin: each choice adds every weight, the highest is
+ * taken and pays the total.
+ */
 function chooseLeast(pool: PoolState, wish: Wish, costOf: (server: ServerState) => number): number {
   let best = NONE;
   let least = Infinity;

@@ -137,7 +137,10 @@ export function schedulerReport(sources: ReportSources): SchedulerReport {
 
 function scatteredNodes({ members, plane }: Machine): string[] {
   const isScattered = ({ config }: Member): boolean =>
-    plane.planes.some((one) => one.readNode(0, config.number).isScattered === true);
+    plane.planes.some((one) => {
+      const { isScattered, isReachable } = one.readNode(0, config.number);
+      return isScattered === true && isReachable;
+    });
   return members.filter(isScattered).map(({ config }) => config.name);
 }
 

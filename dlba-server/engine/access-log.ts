@@ -50,7 +50,12 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
     lines = [];
     bytes = 0;
     try {
-      fd = await current(file, fd);
+      if (fd !== undefined && !(await isSameFile(file, fd))) {
+        // Forgotten before anything else can fail: its number may be somebody else's soon.
+        close(fd, () => undefined);
+        fd = undefined;
+      }
+      fd ??= await openFile(file);
       await writeAll(fd, Buffer.from(text, "latin1"));
       if (complaint !== "") log.info({ file }, "the access log is written again");
       complaint = "";
@@ -86,15 +91,13 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
   };
 }
 
-/** The descriptor of the file that has this name now: a log that was rotated is left to who did it. */
-async function current(file: string, fd: number | undefined): Promise<number> {
-  if (fd !== undefined && (await isSameFile(file, fd))) return fd;
-  if (fd !== undefined) close(fd, () => undefined);
+function openFile(file: string): Promise<number> {
   return new Promise((resolve, reject) => {
     open(file, HOW, MODE, (error, opened) => (error === null ? resolve(opened) : reject(error)));
   });
 }
 
+/** Whether the file that has this name now is the open one: a log that was rotated is left to who did it. */
 function isSameFile(file: string, fd: number): Promise<boolean> {
   return new Promise((resolve) => {
     stat(file, (error, named) => {

@@ -1,6 +1,15 @@
 /** The access log of a worker: what each request leaves there, and what happens to its file. */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect } from "node:net";
@@ -158,6 +167,30 @@ test("a log that is moved away goes on in a new file, and one that can't be writ
     lines.map(({ status }) => status),
     [402, 403],
   );
+});
+
+test("a log that is gone and can't be made again closes nobody else's file", async (t) => {
+  const dir = directory(t);
+  const folder = join(dir, "sub");
+  mkdirSync(folder);
+  const file = join(folder, "access.log");
+  const log = openAccessLog({ file, format: "json" }, { warn: () => undefined, info: () => undefined });
+  log.note(LINE);
+  await linesOf(file, 1);
+  renameSync(folder, `${folder}.away`);
+  log.note(LINE);
+  await until(() => log.dropped() === 1, "there is no such directory any more");
+  // These get the lowest numbers that are free, the log's former one among them.
+  const others = Array.from({ length: 8 }, () => openSync("/dev/null", "r"));
+  for (let count = 2; count < 5; count++) {
+    log.note(LINE);
+    await until(() => log.dropped() === count, "there still is none");
+  }
+  for (const fd of others) {
+    assert.doesNotThrow(() => fstatSync(fd));
+    closeSync(fd);
+  }
+  await log.close();
 });
 
 test("what waits to be written is bounded", async (t) => {

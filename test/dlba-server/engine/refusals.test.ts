@@ -1,8 +1,10 @@
 /** What a worker keeps of requests and responses that it refuses. */
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { test, type TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createRefusals, noteRefusal } from "../../../dlba-server/engine/refusals.ts";
-import { exchange, rawServer, type Rig, startRig } from "./rig.ts";
+import { exchange, rawServer, readAll, type Rig, startRig } from "./rig.ts";
 
 async function started(t: TestContext, response: string): Promise<Rig> {
   const { server, port } = await rawServer((socket) =>
@@ -28,14 +30,24 @@ test("a refused request is kept with the byte that made it one, also when it cam
     // A line feed is looked at together with what follows.
     ["GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", 24],
   ] as const) {
-    await exchange(rig.httpPort, Buffer.from(text, "latin1"));
-    const last = kept.at(-1)!;
-    assert.deepEqual(
-      [last.kind, last.status, last.vserver, last.web_server],
-      ["request", 400, "plain", null],
-    );
-    assert.equal(last.bad_at, bad_at, JSON.stringify(text));
-    assert.ok(text.startsWith(textOf(last)));
+    const bytes = Buffer.from(text, "latin1");
+    const pieces = [bytes.subarray(0, 3), bytes.subarray(3, bad_at - 1), bytes.subarray(bad_at - 1)];
+    for (const parts of [[bytes], pieces]) {
+      const before = kept.length;
+      const socket = connect(rig.httpPort, "127.0.0.1").setNoDelay(true);
+      const answer = readAll(socket);
+      for (const part of parts) {
+        if (!socket.destroyed) socket.write(part);
+        await sleep(20);
+      }
+      await answer;
+      assert.equal(kept.length, before + 1);
+      const last = kept.at(-1)!;
+      const facts = [last.kind, last.status, last.vserver, last.web_server];
+      assert.deepEqual(facts, ["request", 400, "plain", null]);
+      assert.equal(last.bad_at, bad_at, JSON.stringify([text, parts.length]));
+      assert.ok(text.startsWith(textOf(last)));
+    }
   }
 });
 

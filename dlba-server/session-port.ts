@@ -31,7 +31,10 @@ export type Phase = (typeof PHASE)[keyof typeof PHASE];
 /** How a request was scheduled, for the tables. */
 export const BY = { cookie: 0, newCookie: 1, hash: 2 } as const;
 
-/** What a session may ask of the engine. `bytes` are only valid during the call: the engine writes or copies. */
+/**
+ * What a session may ask of the engine. `bytes` are only valid during the call: the engine writes or copies. Web servers
+ * are indices into the session's pool, which changes only while it has none.
+ */
 export interface SessionPort {
   /** Stages bytes for the client: text whose char codes are bytes (latin1), or a piece of a buffer. */
   clientText(text: string): void;
@@ -41,7 +44,7 @@ export interface SessionPort {
   serverBytes(bytes: Buffer, start: number, end: number): void;
 
   /**
-   * Chooses a web server for a request: the one a valid cookie names when it is up, else by the pool's
+   * Chooses a web server of the session's pool for a request: the one a valid cookie names when it is up, else by the pool's
    * scheduling. `token` is the injected cookie's value or "" for none; `hash` the URL's hash (pools by
    * url-hash); `tried` lists indices that failed for this request. Returns an index into the pool, or -1.
    */
@@ -87,6 +90,20 @@ export interface SessionPort {
   countOwnAnswer(status: number): void;
 }
 
+/** What a session knows of a pool that it may give requests to. */
+export interface PoolEnv {
+  readonly scheduling: "cookie" | "url-hash";
+  /** Name of the injected cookie; `setCookie[i]` is the whole header line (with CRLF) that names web server i. */
+  readonly cookieName: string;
+  readonly setCookie: readonly string[];
+  /** Which web server an injected cookie's value names (all of the pool, up or not). */
+  readonly tokenIndex: ReadonlyMap<string, number>;
+  /** Names of the cookies of the vserver's other pools: the web servers don't see those either. */
+  readonly otherCookies: readonly string[];
+  /** Whether connections to web servers are kept. */
+  readonly serverKeepAlive: boolean;
+}
+
 /** What a session knows of where it runs; the same for every connection of a vserver but for the client. */
 export interface SessionEnv {
   readonly limits: {
@@ -98,14 +115,8 @@ export interface SessionEnv {
   readonly scheme: "http" | "https";
   /** Lower-case host names served ("*.example.org" for a level); empty: all. */
   readonly hosts: readonly string[];
-  readonly scheduling: "cookie" | "url-hash";
-  /** Name of the injected cookie; `setCookie[i]` is the whole header line (with CRLF) that names web server i. */
-  readonly cookieName: string;
-  readonly setCookie: readonly string[];
-  /** Which web server an injected cookie's value names (all of the pool, up or not). */
-  readonly tokenIndex: ReadonlyMap<string, number>;
-  /** Whether connections to web servers are kept. */
-  readonly serverKeepAlive: boolean;
+  /** Where requests may go; to the first one unless a rule says otherwise. A session's `pool` is an index into these. */
+  readonly pools: readonly PoolEnv[];
   /** Pseudonym in Via. */
   readonly via: string;
   /** Whether web servers are told an X-Request-Id, and whether requests are logged. */

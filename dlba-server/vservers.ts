@@ -12,6 +12,7 @@ import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext }
 import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
+import type { PoolEnv } from "./session-port.ts";
 
 /** An address of a configuration that has been checked. */
 export function knownIp(text: string): IpAddress {
@@ -110,14 +111,40 @@ export interface Services {
 /** Everything that a worker of this node serves. Throws a DlbaError for a certificate or key that can't be used. */
 export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8Array): Services {
   const proxied = config.pools.filter(isProxied);
-  const pools = new Map(proxied.map((pool) => [pool.name, createPool(pool, arrayKey)]));
+  const pools = new Map(proxied.map((pool) => [pool.name, createServedPool(pool, arrayKey)]));
   const vservers = config.vservers.flatMap((vserver) => {
-    const pool = proxied.find(({ name }) => name === vserver.pool);
-    if (pool === undefined) return [];
-    const runtime = createVserver(config, node, vserver, pool, pools.get(pool.name)!, arrayKey);
-    return [{ config: vserver, runtime }];
+    const served = poolNames(vserver).flatMap((name) => pools.get(name) ?? []);
+    if (served.length === 0) return [];
+    return [{ config: vserver, runtime: createVserver(config, node, vserver, served, arrayKey) }];
   });
-  return { pools: [...pools.values()], vservers };
+  return { pools: [...pools.values()].map(({ runtime }) => runtime), vservers };
+}
+
+/** A pool, as the engine and as sessions know it. */
+interface ServedPool {
+  readonly runtime: PoolRuntime;
+  readonly env: Omit<PoolEnv, "otherCookies">;
+}
+
+function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array): ServedPool {
+  const runtime = createPool(pool, arrayKey);
+  const env = {
+    scheduling: pool.scheduling,
+    cookieName: pool.cookie,
+    setCookie: setCookieLines(pool, arrayKey),
+    tokenIndex: runtime.state.tokenIndex,
+    // Connections that begin with a PROXY header are each one client's.
+    serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,
+  };
+  return { runtime, env };
+}
+
+/** Where a vserver's requests may go. */
+const poolNames = ({ pool }: VserverConfig): string[] => (pool === undefined ? [] : [pool]);
+
+function poolEnv({ env }: ServedPool, all: readonly ServedPool[]): PoolEnv {
+  const others = all.filter((other) => other.env !== env && other.env.scheduling === "cookie");
+  return { ...env, otherCookies: others.map((other) => other.env.cookieName) };
 }
 
 /** Throws DlbaError ERROR_PAGE when there is none, or it is too large to be sent again and again. */
@@ -140,13 +167,12 @@ function createVserver(
   config: Config,
   node: NodeConfig,
   vserver: VserverConfig,
-  pool: ProxiedPool,
-  runtime: PoolRuntime,
+  pools: readonly ServedPool[],
   arrayKey: Uint8Array,
 ): VserverRuntime {
   return {
     name: vserver.name,
-    pool: runtime,
+    pools: pools.map(({ runtime }) => runtime),
     sslContext: vserver.protocol === "https" ? createTls(vserver, arrayKey) : 0,
     trustedProxies: blocksOf(vserver.trusted_proxies),
     proxyProtocolFrom: blocksOf(vserver.proxy_protocol_from),
@@ -156,12 +182,7 @@ function createVserver(
       limits: config.limits,
       scheme: vserver.protocol === "https" ? "https" : "http",
       hosts: vserver.hosts.map((host) => host.toLowerCase()),
-      scheduling: pool.scheduling,
-      cookieName: pool.cookie,
-      setCookie: setCookieLines(pool, arrayKey),
-      tokenIndex: runtime.state.tokenIndex,
-      // Its connections are each one client's.
-      serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,
+      pools: pools.map((pool) => poolEnv(pool, pools)),
       via: node.name,
       addsRequestId: vserver.request_id,
       isLogged: config.access_log !== undefined && vserver.access_log,

@@ -13,7 +13,7 @@ import { chooseServer, noteResponse } from "../choose.ts";
 import { writeProxyHeader } from "../proxy-header.ts";
 import * as session from "../session.ts";
 import { BY, PHASE, type SessionPort } from "../session-port.ts";
-import type { ClientConnection, ServerConnection, Worker } from "./runtime.ts";
+import type { ClientConnection, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
 import {
   closeServer,
   concludeConnect,
@@ -30,6 +30,9 @@ import { arm, disarm } from "./timer-wheel.ts";
 let current: ClientConnection;
 let worker: Worker;
 let isAborting = false;
+
+/** Where the request under way goes. */
+const poolOf = ({ vserver, session }: ClientConnection): PoolRuntime => vserver.pools[session.pool]!;
 
 /** Gives the port its worker; a process has one. */
 export function bindWorker(theWorker: Worker): void {
@@ -53,7 +56,7 @@ export const port: SessionPort = {
     if (current.server === undefined) return;
     stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
   },
-  choose: (token, hash, tried) => chooseServer(current.vserver.pool.state, token, hash, tried, worker.now_ms),
+  choose: (token, hash, tried) => chooseServer(poolOf(current).state, token, hash, tried, worker.now_ms),
   connect: (server, mayReuse) => {
     current.wantedServer = server;
     current.wantsReuse = mayReuse;
@@ -84,7 +87,7 @@ export const port: SessionPort = {
   countRequest,
   countResponse,
   countServerFailure: (server) => {
-    current.vserver.pool.servers[server]!.counters.response_failures++;
+    poolOf(current).servers[server]!.counters.response_failures++;
   },
   countOwnAnswer: (status) => {
     const answers = worker.counters.own_answers;
@@ -120,7 +123,7 @@ function part(client: ClientConnection, server: ServerConnection): void {
 }
 
 function countRequest(server: number, by: number): void {
-  const { counters } = current.vserver.pool.servers[server]!;
+  const { counters } = poolOf(current).servers[server]!;
   counters.hits++;
   if (by === BY.newCookie) counters.cookie_groups++;
   worker.counters.requests++;
@@ -137,7 +140,7 @@ function countResponse(server: number, status: number): void {
   // The turns' times, not the clock's: two clock reads per request less, and the mean is as good.
   const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
   current.requestStart_ms = -1;
-  const { pool } = current.vserver;
+  const pool = poolOf(current);
   const { counters } = pool.servers[server]!;
   noteResponse(pool.state.servers[server]!, took_us / 1000);
   counters.response_time_sum_us += took_us;
@@ -162,7 +165,7 @@ function noteRefused(
     client: env.clientAddress,
     client_port: env.clientPort,
     web_server:
-      kind === "request" || server === undefined ? null : (vserver.pool.servers[server.index]?.id ?? null),
+      kind === "request" || server === undefined ? null : (server.pool.servers[server.index]?.id ?? null),
     status,
   };
   noteRefusal(worker.refusals, { kind, bytes, start, end, isWhole, maxTarget }, facts, worker.now_ms);
@@ -184,7 +187,7 @@ function logAccess(end: AccessEnd): void {
     requestId,
     status,
     sent_bytes,
-    webServer: vserver.pool.servers[server]?.id ?? "",
+    webServer: poolOf(current).servers[server]?.id ?? "",
     response_ms: response_ms < 0 ? undefined : response_ms,
     total_ms: now_ms - began_ms,
     end,
@@ -323,7 +326,7 @@ function offerHeld(connection: ClientConnection): boolean {
 }
 
 function startConnect(connection: ClientConnection): void {
-  const { pool } = connection.vserver;
+  const pool = poolOf(connection);
   const index = connection.wantedServer;
   connection.wantedServer = -1;
   const state = pool.state.servers[index]!;

@@ -42,7 +42,8 @@ export interface PoolRuntime {
 
 export interface VserverRuntime {
   readonly name: string;
-  readonly pool: PoolRuntime;
+  /** Where its requests may go, in the order of the environment's pools: to the first one unless a rule says otherwise. */
+  readonly pools: readonly PoolRuntime[];
   /** 0 for http. */
   readonly sslContext: SslContext;
   readonly trustedProxies: readonly Cidr[];

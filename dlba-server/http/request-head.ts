@@ -2,7 +2,7 @@
  * The head that a web server gets: the client's, without what belongs to the client's connection, and with
  * who asked, how and for what. Works on the head that was scanned and read last.
  */
-import type { SessionEnv } from "../session-port.ts";
+import type { PoolEnv, SessionEnv } from "../session-port.ts";
 import { hashBytes } from "../hash.ts";
 import { options } from "./connection-options.ts";
 import { cookieAt, cookieValue, withoutCookie } from "./cookie.ts";
@@ -61,23 +61,26 @@ function isLeftOut(field: number, env: SessionEnv): boolean {
   }
 }
 
-/** What stands for a Cookie field once the injected cookie is out of it; undefined when it isn't in there. */
-function cookieReplacement(field: number, name: string): string | undefined {
+/** What stands for a Cookie field once the injected cookies are out of it; undefined when there is none in it. */
+function cookieReplacement(field: number, pool: PoolEnv): string | undefined {
   const value = valueText(field);
-  const at = cookieAt(value, name);
-  if (at === -1) return undefined;
-  if (outgoing.token === "") outgoing.token = cookieValue(value, at);
-  const rest = withoutCookie(value, name);
+  let rest = value;
+  if (pool.scheduling === "cookie") {
+    const at = cookieAt(value, pool.cookieName);
+    if (at !== -1 && outgoing.token === "") outgoing.token = cookieValue(value, at);
+    if (at !== -1) rest = withoutCookie(rest, pool.cookieName);
+  }
+  for (const name of pool.otherCookies) rest = withoutCookie(rest, name);
+  if (rest === value) return undefined;
   return rest === "" ? "" : `Cookie: ${rest}\r\n`;
 }
 
 /** What stands for a field, or undefined when it goes on as it is. */
-function replacement(field: number, env: SessionEnv): string | undefined {
+function replacement(field: number, env: SessionEnv, pool: PoolEnv): string | undefined {
   const id = idOf(field);
   if (id === FIELD.other && options.named.length === 0) return undefined;
   if (isLeftOut(field, env)) return "";
-  if (id !== FIELD.cookie || env.scheduling !== "cookie") return undefined;
-  return cookieReplacement(field, env.cookieName);
+  return id === FIELD.cookie ? cookieReplacement(field, pool) : undefined;
 }
 
 /** "for", "host" and "proto" of RFC 7239, quoted where they aren't tokens. */
@@ -105,13 +108,13 @@ function forwardingFields(env: SessionEnv): string {
 }
 
 /** What this hop says of itself: framing, trailers, the connection, Via. */
-function hopFields(env: SessionEnv): string {
+function hopFields(env: SessionEnv, pool: PoolEnv): string {
   let text = request.framing === FRAMING.chunked ? "Transfer-Encoding: chunked\r\n" : "";
   if (request.takesTrailers) {
-    text += env.serverKeepAlive
+    text += pool.serverKeepAlive
       ? "TE: trailers\r\nConnection: TE\r\n"
       : "TE: trailers\r\nConnection: close, TE\r\n";
-  } else if (!env.serverKeepAlive) {
+  } else if (!pool.serverKeepAlive) {
     text += "Connection: close\r\n";
   }
   return `${text}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
@@ -125,7 +128,7 @@ function requestIdField(env: SessionEnv, newId: string): string {
 }
 
 /** Fills `outgoing`. `newId` names the request if nobody has yet. */
-export function rewriteRequestHead(env: SessionEnv, newId: string): void {
+export function rewriteRequestHead(env: SessionEnv, pool: PoolEnv, newId: string): void {
   const { start } = head;
   let text = "";
   let from = 0;
@@ -137,13 +140,13 @@ export function rewriteRequestHead(env: SessionEnv, newId: string): void {
     from = head.fieldsStart - start;
   }
   for (let field = 0; field < head.fields; field++) {
-    const instead = replacement(field, env);
+    const instead = replacement(field, env, pool);
     if (instead === undefined) continue;
     text += head.text.slice(from, fieldStarts[field]! - start) + instead;
     from = fieldEnds[field]! - start;
   }
   const ownFields = (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
-  outgoing.text = text + head.text.slice(from) + ownFields + hopFields(env);
+  outgoing.text = text + head.text.slice(from) + ownFields + hopFields(env, pool);
 }
 
 /** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */

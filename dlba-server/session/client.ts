@@ -18,7 +18,7 @@ import {
   openRequest,
   refuse,
 } from "./ending.ts";
-import { awaitsHead, clearRequest, type Session } from "./state.ts";
+import { awaitsHead, clearRequest, poolOf, type Session } from "./state.ts";
 import { connectNext } from "./web-server.ts";
 
 /**
@@ -144,11 +144,12 @@ function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
-  rewriteRequestHead(env, env.addsRequestId ? port.newRequestId() : "");
+  const pool = poolOf(s, env);
+  rewriteRequestHead(env, pool, env.addsRequestId ? port.newRequestId() : "");
   s.requestId = outgoing.requestId;
   s.requestHead = outgoing.text;
   s.token = outgoing.token;
-  if (env.scheduling === "url-hash") s.hash = hashTarget(bytes);
+  if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);
   connectNext(s, env, port, 503);
 }
 

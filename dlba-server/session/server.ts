@@ -8,7 +8,7 @@ import { rewriteResponseHead } from "../http/response-head.ts";
 import { isForOne, readResponse, response } from "../http/response.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
-import type { Session } from "./state.ts";
+import { poolOf, type Session } from "./state.ts";
 import { askAgain, isNamed } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
@@ -109,8 +109,9 @@ function relayInterim(s: Session, env: SessionEnv, port: SessionPort): void {
  * cookie is for one client: a shared cache would hand the cookie on to others.
  */
 function addedFields(s: Session, env: SessionEnv): string {
-  const needsCookie = env.scheduling === "cookie" && !isNamed(s, env);
-  const named = needsCookie ? env.setCookie[s.server]! : "";
+  const { scheduling, setCookie } = poolOf(s, env);
+  const needsCookie = scheduling === "cookie" && !isNamed(s, env);
+  const named = needsCookie ? setCookie[s.server]! : "";
   const cookie = named !== "" && !isForOne() ? `${named}Cache-Control: private\r\n` : named;
   if (!s.isKept) return `${cookie}Connection: close\r\n`;
   return s.clientMinor === 0 ? `${cookie}Connection: keep-alive\r\n` : cookie;
@@ -201,7 +202,7 @@ function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: numbe
 
 /** The response is whole. Bytes after it belong to no request: such a web server's connection isn't kept. */
 function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
-  const isReusable = s.isServerKept && s.isRequestDone && !hasMore && env.serverKeepAlive;
+  const isReusable = s.isServerKept && s.isRequestDone && !hasMore && poolOf(s, env).serverKeepAlive;
   letGoOfServer(s, port, isReusable);
   endRequest(s, port, "done");
   if (s.isKept && !s.isDraining) awaitRequest(s, port);

@@ -6,7 +6,7 @@ import type { ChunkState } from "../http/chunked.ts";
 import { FRAMING, type Framing } from "../http/framing.ts";
 import type { LoggedRequest } from "../http/logged.ts";
 import { type HeadProgress, resetProgress, startHead } from "../http/head-progress.ts";
-import { PHASE, type Phase } from "../session-port.ts";
+import { PHASE, type Phase, type PoolEnv, type SessionEnv } from "../session-port.ts";
 
 export interface Session {
   phase: Phase;
@@ -49,6 +49,8 @@ export interface Session {
   isRequestDone: boolean;
 
   // The web server.
+  /** Where the request under way goes: an index into the environment's pools. */
+  pool: number;
   /** The one being connected or connected; -1 for none. */
   server: number;
   isConnected: boolean;
@@ -101,6 +103,7 @@ export function createSession(): Session {
     requestChunks: null,
     isBodyBegun: false,
     isRequestDone: true,
+    pool: 0,
     server: -1,
     isConnected: false,
     isReused: false,
@@ -123,6 +126,9 @@ export function createSession(): Session {
 /** No request is under way: the engine may read, and the head of one is awaited. */
 export const awaitsHead = (s: Session): boolean => s.phase === PHASE.idle || s.phase === PHASE.requestHead;
 
+/** The pool of the request under way. */
+export const poolOf = (s: Session, env: SessionEnv): PoolEnv => env.pools[s.pool]!;
+
 /** Forgets the last request before the next one on the same connection. */
 export function clearRequest(s: Session): void {
   s.isHead = false;
@@ -137,6 +143,7 @@ export function clearRequest(s: Session): void {
   s.requestChunks = null;
   s.isBodyBegun = false;
   s.isRequestDone = false;
+  s.pool = 0;
   s.tried.length = 0;
   s.tries = 0;
   s.countedServer = -1;

@@ -2,7 +2,7 @@
 import { MAX_TRIES } from "../../conf/limits.ts";
 import { BY, PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { answer, failServer, letGoOfServer } from "./ending.ts";
-import type { Session } from "./state.ts";
+import { poolOf, type Session } from "./state.ts";
 
 function connect(s: Session, port: SessionPort, server: number, mayReuse: boolean): void {
   s.server = server;
@@ -15,17 +15,17 @@ function connect(s: Session, port: SessionPort, server: number, mayReuse: boolea
 export function connectNext(s: Session, env: SessionEnv, port: SessionPort, statusIfNone: number): void {
   const server = s.tries < MAX_TRIES ? port.choose(s.token, s.hash, s.tried) : -1;
   if (server === -1) answer(s, port, statusIfNone);
-  else connect(s, port, server, env.serverKeepAlive);
+  else connect(s, port, server, poolOf(s, env).serverKeepAlive);
 }
 
 /** Whether the client's cookie names this web server; if not, the response tells it one. */
 export const isNamed = (s: Session, env: SessionEnv): boolean =>
-  s.token !== "" && env.tokenIndex.get(s.token) === s.server;
+  s.token !== "" && poolOf(s, env).tokenIndex.get(s.token) === s.server;
 
 function countRequest(s: Session, env: SessionEnv, port: SessionPort): void {
   if (s.countedServer === s.server) return;
   s.countedServer = s.server;
-  if (env.scheduling === "url-hash") port.countRequest(s.server, BY.hash);
+  if (poolOf(s, env).scheduling === "url-hash") port.countRequest(s.server, BY.hash);
   else port.countRequest(s.server, isNamed(s, env) ? BY.cookie : BY.newCookie);
 }
 

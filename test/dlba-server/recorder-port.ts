@@ -6,9 +6,21 @@
 import assert from "node:assert/strict";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import * as session from "../../dlba-server/session.ts";
-import type { SessionEnv, SessionPort } from "../../dlba-server/session-port.ts";
+import type { PoolEnv, SessionEnv, SessionPort } from "../../dlba-server/session-port.ts";
 
 export const TOKENS = ["t0", "t1", "t2"];
+
+export function testPool(overrides: Partial<PoolEnv> = {}): PoolEnv {
+  return {
+    scheduling: "cookie",
+    cookieName: "DLBA",
+    setCookie: TOKENS.map((token) => `Set-Cookie: DLBA=${token}; Path=/; HttpOnly\r\n`),
+    tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
+    otherCookies: [],
+    serverKeepAlive: true,
+    ...overrides,
+  };
+}
 
 export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
   return {
@@ -20,11 +32,7 @@ export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
     },
     scheme: "http",
     hosts: [],
-    scheduling: "cookie",
-    cookieName: "DLBA",
-    setCookie: TOKENS.map((token) => `Set-Cookie: DLBA=${token}; Path=/; HttpOnly\r\n`),
-    tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
-    serverKeepAlive: true,
+    pools: [testPool()],
     via: "array",
     addsRequestId: false,
     isLogged: true,
@@ -107,7 +115,7 @@ export function createEngine(options: EngineOptions = {}) {
     serverBytes: (bytes, start, end) => send(bytes.latin1Slice(start, end)),
     choose: (token, hash, tried) => {
       record.choices.push({ token, hash, tried: [...tried] });
-      const named = env.tokenIndex.get(token);
+      const named = env.pools[state.pool]!.tokenIndex.get(token);
       if (named !== undefined && !tried.includes(named)) return named;
       const count = options.servers ?? TOKENS.length;
       return Array.from({ length: count }).findIndex((_, index) => !tried.includes(index));

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { PHASE } from "../../dlba-server/session-port.ts";
-import { createEngine, fieldsOf, OK, statuses, testEnv } from "./recorder-port.ts";
+import { createEngine, fieldsOf, OK, statuses, testEnv, testPool } from "./recorder-port.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
 
@@ -24,6 +24,16 @@ describe("a request and its response", () => {
     assert.equal(engine.record.exchanges[0]!.isReusable, true);
     assert.equal(engine.state.phase, PHASE.idle);
     assert.deepEqual(engine.record.counts, ["request 0 1", "response 0 200"]);
+  });
+
+  it("takes the cookies of the vserver's other pools out, too, and goes by its own alone", () => {
+    for (const scheduling of ["cookie", "url-hash"] as const) {
+      const pools = [testPool({ scheduling, otherCookies: ["THEIRS"] })];
+      const engine = createEngine({ env: testEnv({ pools }) });
+      engine.client("GET / HTTP/1.1\r\nHost: a\r\nCookie: a=1; THEIRS=t2; b=2\r\nCookie: THEIRS=t1\r\n\r\n");
+      assert.deepEqual(fieldsOf(engine.lastRequest).get("cookie"), ["a=1; b=2"]);
+      assert.equal(engine.record.choices[0]!.token, "");
+    }
   });
 
   it("says that a response with the cookie is for one client, if it doesn't say so itself", () => {
@@ -96,7 +106,7 @@ describe("a request and its response", () => {
   });
 
   it("says Connection: close to web servers whose connections are not kept", () => {
-    const engine = createEngine({ env: testEnv({ serverKeepAlive: false }) });
+    const engine = createEngine({ env: testEnv({ pools: [testPool({ serverKeepAlive: false })] }) });
     engine.client(GET);
     assert.deepEqual(fieldsOf(engine.lastRequest).get("connection"), ["close"]);
     assert.equal(engine.record.exchanges[0]!.mayReuse, false);
@@ -257,7 +267,7 @@ describe("targets", () => {
 
   it("hashes path and query alike in both forms", () => {
     const hashes = ["/p?q", "http://x/p?q", "http://x?q", "/?q"].map((target) => {
-      const engine = createEngine({ env: testEnv({ scheduling: "url-hash" }) });
+      const engine = createEngine({ env: testEnv({ pools: [testPool({ scheduling: "url-hash" })] }) });
       engine.client(`GET ${target} HTTP/1.1\r\nHost: a\r\n\r\n`);
       engine.server(OK);
       assert.equal(fieldsOf(engine.record.toClient).get("set-cookie"), undefined);
@@ -306,7 +316,7 @@ describe("the injected cookie", () => {
   });
 
   it("is left alone where URLs are hashed", () => {
-    const engine = createEngine({ env: testEnv({ scheduling: "url-hash" }) });
+    const engine = createEngine({ env: testEnv({ pools: [testPool({ scheduling: "url-hash" })] }) });
     engine.client("GET / HTTP/1.1\r\nHost: a\r\nCookie: DLBA=t1\r\n\r\n");
     assert.deepEqual(fieldsOf(engine.lastRequest).get("cookie"), ["DLBA=t1"]);
   });

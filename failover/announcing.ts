@@ -53,16 +53,23 @@ export const newAnnouncing = (now_ns: number, made: number): Announcing => ({
   foreign_ns: -Infinity,
 });
 
-/** The series begins anew, when the table knows the connections of a node that has scheduled, too. */
-export const announceMerged = (before: Announcing, now_ns: number, after: number): Announcing => ({
-  ...before,
-  at_ms: ANNOUNCE_AGAIN_AT_MS,
-  from_ns: now_ns + MERGE_NS,
-  latest_ns: now_ns + MERGE_MOST_NS,
-  after,
-  made: 0,
-  asked_ns: undefined,
-});
+/**
+ * The series begins anew, when the table knows the connections of a node that has scheduled, too. One that still waits for that
+ * has been put off once: nodes that come back again and again don't put it off for ever.
+ */
+export function announceMerged(before: Announcing, now_ns: number, after: number): Announcing {
+  const isWaiting = before.after !== undefined && before.made === 0;
+  const latest_ns = isWaiting ? before.latest_ns : now_ns + MERGE_MOST_NS;
+  return {
+    ...before,
+    at_ms: ANNOUNCE_AGAIN_AT_MS,
+    from_ns: Math.max(now_ns, Math.min(now_ns + MERGE_NS, latest_ns)),
+    latest_ns,
+    after,
+    made: 0,
+    asked_ns: undefined,
+  };
+}
 
 /** Somebody else claims a VIP: undefined when that was answered just now. */
 export function answerForeign(before: Announcing, now_ns: number): Announcing | undefined {

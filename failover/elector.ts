@@ -38,6 +38,7 @@ export function createElector(settings: ElectorSettings): Elector {
     seen: 0,
     handOver: newHandOver(undefined),
     announcing: newAnnouncing(0, 0),
+    handedOver: 0,
     busyUntil_ns: 0,
     stands: false,
     side: NO_SIDE,
@@ -85,7 +86,8 @@ function takeSteps(turn: Turn): void {
 
 /**
  * A scheduler announces again when a peer is back: who was cut off from here may have heard of another one. The node whose
- * place it took is back with its first answer in this epoch, however short that took.
+ * place it took is back with its first answer in this epoch, however short that took; unless it has handed over: then its
+ * table is this one's, its clients are to hear of it at once, and the series that has begun goes on.
  */
 function noteReturns(turn: Turn): void {
   const { state, input } = turn;
@@ -97,7 +99,7 @@ function noteReturns(turn: Turn): void {
     const { answered_ns, epoch } = latestOf(peer);
     const formerly_ns = before[answers.length] ?? answered_ns;
     const former = before[answers.length + 1] ?? epoch;
-    const hasYielded = former !== epoch && schedulerIn(former) === peer.number;
+    const hasYielded = former !== epoch && schedulerIn(former) === peer.number && former !== state.handedOver;
     if (answered_ns - formerly_ns > AWAY_NS || hasYielded) back = peer.number;
     answers.push(answered_ns, epoch);
   }

@@ -58,6 +58,8 @@ function takeOffer(turn: Turn): boolean {
   actions.clearsOffer = true;
   const isCurrent = offered === epoch && epoch === state.seen && schedulerIn(epoch) !== settings.number;
   if (!isCurrent || !state.stands || turn.isLate) return false;
+  // Without the table it knows the other one's connections only after a merge, as after a conflict.
+  state.handedOver = input.own.table_version > 0 ? epoch : 0;
   claim(turn, "the scheduler has handed over");
   return true;
 }

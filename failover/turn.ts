@@ -28,6 +28,8 @@ export interface Elector {
   readonly seen: number;
   readonly handOver: HandOver;
   readonly announcing: Announcing;
+  /** The epoch whose scheduler has handed over to this node, with its table; 0: none has. */
+  readonly handedOver: number;
   /** Until then everybody is asked often: this node has just taken over. */
   readonly busyUntil_ns: number;
   readonly stands: boolean;

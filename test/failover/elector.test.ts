@@ -274,6 +274,9 @@ describe("a follower", () => {
   });
 });
 
+/** Each is away for 270 of 450 ms, and of three one comes back every 150 ms. */
+const isAwayInTurn = (number: number, at_ms: number): boolean => (at_ms + number * 150) % 450 < 270;
+
 describe("a scheduler", () => {
   test("renews at each tick, for as long as a lease is", () => {
     const desk = schedulingDesk();
@@ -387,6 +390,27 @@ describe("a scheduler", () => {
     );
   });
 
+  test("announces in quick succession after a hand-over in order: nothing is to be merged", () => {
+    for (const table_version of [500, 0]) {
+      const desk = followingDesk();
+      desk.input.own.table_version = table_version;
+      desk.input.page.offered = EPOCH;
+      assert.ok(isClaim(turn(desk)));
+      const claimed_ns = desk.input.now_ns;
+      // Its kernel hears of that, and goes on as a follower's.
+      for (const number of [2, 3])
+        says(desk, number, { epoch: desk.input.page.epoch, flags: STANDS | HEARS });
+      const at_ms: number[] = [];
+      turns(desk, 12_000, ({ announce }) => {
+        if (announce) at_ms.push(Math.round((desk.input.now_ns - claimed_ns) / MS));
+        return false;
+      });
+      const due = table_version > 0 ? ANNOUNCE_AT_MS.slice(1) : ANNOUNCE_AGAIN_AT_MS.map((at) => 1000 + at);
+      assert.equal(at_ms.length, due.length, `${at_ms.join()} ms`);
+      for (const [i, at] of at_ms.entries()) assert.ok(at - due[i]! >= 0 && at - due[i]! <= 30, `${at} ms`);
+    }
+  });
+
   test("announces again when the node that it has succeeded answers again, however soon", () => {
     const desk = followingDesk();
     dies(desk, 2);
@@ -416,6 +440,18 @@ describe("a scheduler", () => {
     dies(desk, 3);
     const after_ms = turns(desk, 2000, ({ announce }) => announce);
     assert.ok(after_ms <= 130, `${after_ms} ms`);
+  });
+
+  test("announces at least every five seconds, though nodes come back again and again", () => {
+    const desk = schedulingDesk({ others: [2, 3, 4] });
+    turns(desk, 12_000);
+    const at_ms: number[] = [];
+    for (let now_ms = 0; now_ms < 30_000; now_ms += 5) {
+      for (const { number, isHeard } of desk.peers) isHeard.fill(!isAwayInTurn(number, now_ms));
+      if (turn(desk).announce) at_ms.push(now_ms);
+    }
+    const gaps_ms = [0, ...at_ms].map((from_ms, i) => (at_ms[i] ?? 30_000) - from_ms);
+    assert.ok(Math.max(...gaps_ms) <= 5500, `${at_ms.join()} ms`);
   });
 
   test("answers a foreign claim at most once a second", () => {

@@ -364,19 +364,21 @@ function fill1(plane: PacketPlane, packet: Buffer): void {
   plane.buckets[lastBucket.bucket * 2] = wordOf(NOBODY, 3);
 }
 
-/** A second, simple reader of frames: addressed to a VIP, or asking for one. */
-/** Where the ethertype stands, behind two tags at most. */
+/** Where the ethertype stands, behind two tags at most: at the frame's end if it ends with them. */
 function typeAt(frame: Buffer): number {
   let at = 12;
-  for (let tags = 0; tags < 2 && [f.VLAN, f.QINQ].includes(frame.readUInt16BE(at)); tags++) at += 4;
+  for (let tags = 0; tags < 2 && [f.VLAN, f.QINQ].includes(typeOf(frame, at)); tags++) at += 4;
   return at;
 }
+
+/** The type at a place; 0 when the frame is over there. */
+const typeOf = (frame: Buffer, at: number): number => (frame.length < at + 2 ? 0 : frame.readUInt16BE(at));
 
 /** Whether a frame has come out as it went in; a packet that was searched has its own ethertype then. */
 function isSame(packet: Buffer, out: Buffer): boolean {
   const at = typeAt(packet);
   const expected = Buffer.from(packet);
-  const isFound = packet.readUInt16BE(at) === f.SEARCH && out.readUInt16BE(at) !== f.SEARCH;
+  const isFound = typeOf(packet, at) === f.SEARCH && typeOf(out, at) !== f.SEARCH;
   if (isFound) {
     expected[at + 2]! &= 0x7f;
     expected.writeUInt16BE(expected[at + 2]! >> 4 === 4 ? f.IPV4 : f.IPV6, at);
@@ -384,9 +386,10 @@ function isSame(packet: Buffer, out: Buffer): boolean {
   return out.equals(expected) && (!isFound || isForVip(packet));
 }
 
+/** A second, simple reader of frames: addressed to a VIP, or asking for one. */
 function isForVip(frame: Buffer): boolean {
   const at = typeAt(frame);
-  const type = frame.readUInt16BE(at);
+  const type = typeOf(frame, at);
   const has = (address: string, offset: number): boolean => {
     const bytes = f.ip(address);
     return frame.subarray(at + 2 + offset, at + 2 + offset + bytes.length).equals(bytes);

@@ -187,9 +187,9 @@ export function wayOf(kernel: Kernel, frame: Frame, { from, manner }: Came): Hop
   const first = otherHolder(kernel, frame);
   if (manner === "straight") {
     const to = straightWay(kernel, frame, from);
-    const isSearching = control.isInDoubt || nextScattered(kernel, 0, NOBODY) !== undefined;
     // What is handed on comes back while there may be connections anywhere.
-    if (to !== number) return { to, manner: isSearching && isMissing && to === first ? "asked" : "straight" };
+    const isAsked = isMissing && to === first && isSearching(kernel);
+    if (to !== number) return { to, manner: isAsked ? "asked" : "straight" };
     if (!isMissing) return { to, manner };
   }
   const isFirst = manner === "straight" || from === first;
@@ -197,6 +197,10 @@ export function wayOf(kernel: Kernel, frame: Frame, { from, manner }: Came): Hop
   if (next !== undefined) return { to: next, manner: "asked" };
   return { to: isMissing && control.isInDoubt ? undefined : number, manner: "straight" };
 }
+
+/** Whether some node may have connections of buckets that do not name it. */
+const isSearching = (kernel: Kernel): boolean =>
+  kernel.control.isInDoubt || nextScattered(kernel, 0, NOBODY) !== undefined;
 
 function otherHolder({ table, number }: Kernel, { bucket }: Frame): number {
   const word = readWord(table, bucket);
@@ -218,11 +222,12 @@ function straightWay(kernel: Kernel, frame: Frame, from: number | undefined): Wa
     return isScheduling(kernel) || control.hasTable ? schedule(kernel, frame) : undefined;
   }
   const isFromFormer = from === schedulerIn(page.former);
-  if (isScheduling(kernel)) {
-    const way = isFromFormer ? receive(kernel, frame) : number;
-    return way === from ? number : way;
-  }
-  return isFromFormer || from === schedulerIn(page.epoch) ? receive(kernel, frame) : number;
+  const isGiven = isFromFormer || (!isScheduling(kernel) && from === schedulerIn(page.epoch));
+  // What another member hands on ends here, unless others may have its connection.
+  if (!isGiven && !isSearching(kernel)) return number;
+  const way = receive(kernel, frame);
+  const hasLooked = isScheduling(kernel) || !isGiven;
+  return hasLooked && way === from ? number : way;
 }
 
 function schedule(kernel: Kernel, frame: Frame): Way {

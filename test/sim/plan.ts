@@ -137,11 +137,29 @@ const GENTLE_KINDS = [
   "stop",
 ] as const;
 
-/** One in four is calm, one in four has a whole network, where no connection of a living node may break. */
+/** Longer than nodes are scattered, and than announcements go on. */
+const PAUSE_MS = 16_000;
+/** So many runs are one with a pause: it takes five times as long as another one. */
+const PAUSE_IN = 33;
+
+/** The second half of the faults comes when all consequences of the first are over. */
+function withPause(plan: Plan): Plan {
+  const first = plan.faults.length >> 1;
+  const faults = plan.faults.map((fault, i) =>
+    i < first ? fault : { ...fault, at_ms: fault.at_ms + PAUSE_MS },
+  );
+  return { ...plan, faults };
+}
+
+/**
+ * One in four is calm, one in four has a whole network, where no connection of a living node may break. Some have a long
+ * pause in between.
+ */
 export function mixedPlanOf(options: PlanOptions): Plan {
   const kind = options.seed % 4;
   if (kind === 0) return calmPlanOf(options);
-  return kind === 1 ? { ...planOf({ ...options, kinds: GENTLE_KINDS }), loss: 0 } : planOf(options);
+  const plan = kind === 1 ? { ...planOf({ ...options, kinds: GENTLE_KINDS }), loss: 0 } : planOf(options);
+  return options.seed % PAUSE_IN === 0 ? withPause(plan) : plan;
 }
 
 /** When the last fault is over. */

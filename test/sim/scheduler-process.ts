@@ -3,6 +3,7 @@
  * production's around them. All nodes serve, and tell again and again which connections they have of buckets that are others'.
  */
 import { DlbaError } from "../../conf/errors.ts";
+import { SCATTERED_LEAST_MS } from "../../conf/limits.ts";
 import type { TableArea } from "../../scheduler/arrangement.ts";
 import {
   bitmapOf,
@@ -42,6 +43,7 @@ import { ownerOf, readWord } from "../../scheduler/table.ts";
 import { giveUp, renewAccesses, takeOver } from "../../scheduler/takeover.ts";
 import { checkLoss, checkTakeover } from "./checks.ts";
 import { BUCKETS, REACHABLE, SCATTERED, UP } from "./kernel.ts";
+import { FIRST_FAULT_MS } from "./plan.ts";
 import { closeStream, openStream, say, type Stream } from "./streams.ts";
 import { fail, isLinked, localTime, machineOf, MS, note, send, type Machine, type World } from "./world.ts";
 
@@ -50,9 +52,10 @@ const HEARTBEAT_NS = 20 * MS;
 const DEAD_AFTER_NS = 80 * MS;
 /** After a stall of its own a process waits so long for what may have come. */
 const CHANCE_NS = 25 * MS;
-/** Much oftener than in the production, as runs are short: nodes look at their connections, and are scattered no longer. */
+/** Much oftener than in the production, as runs are short: nodes look at their connections. */
 const LOOK_NS = 100 * MS;
-const LEAST_MS = 250;
+/** So long the nodes are scattered at the array's first start, when there are no connections: faults are to find it in calm, too. */
+const FIRST_LEAST_MS = 250;
 
 interface Member {
   readonly number: number;
@@ -205,11 +208,7 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
     epoch,
     steering,
     merging: createMerging(),
-    scattering: createScattering(
-      [number, ...kernel.rows.keys()],
-      BigInt(Math.floor(localTime(world, machine))),
-      LEAST_MS,
-    ),
+    scattering: createScattering([number, ...kernel.rows.keys()], scatteredSince_ns(world, machine)),
     members,
     streams: new Map(),
     asked_ns: 0,
@@ -234,6 +233,13 @@ function schedule(world: World, machine: Machine, epoch: number, { follow }: Lef
   checkTakeover(world, machine, { before, after: words() });
   note(world, machine, `its process schedules, from version ${steering.feed.first}`);
   return role;
+}
+
+/** Now; at the array's first start as though it had been a while ago. */
+function scatteredSince_ns(world: World, machine: Machine): bigint {
+  const isFirst = world.timeline.now_ns < FIRST_FAULT_MS * MS;
+  const ago_ms = isFirst ? SCATTERED_LEAST_MS - FIRST_LEAST_MS : 0;
+  return BigInt(Math.floor(localTime(world, machine) - ago_ms * MS));
 }
 
 function takeTurn(world: World, machine: Machine, process: SchedulerProcess, role: Scheduling): void {

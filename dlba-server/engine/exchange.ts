@@ -1,38 +1,38 @@
 /**
- * What passes between a client connection, its session, and the web server of the request under way: the
- * port that the session speaks to, the moving of bytes both ways, back-pressure and time-outs.
+ * What passes between a client connection, the session of an exchange on it, and the web server of the request under way:
+ * the port that the session speaks to, the moving of bytes both ways, back-pressure and time-outs.
  *
  * Each input (bytes, an end, a connect's outcome, a time-out) goes to the session; `settle` then carries out
  * what the session asked for. Everything a session says during one input is staged and leaves in one write.
  */
-import { RECEIVE_BUFFER_BYTES, LINGER_BYTES } from "../../conf/limits.ts";
-import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "../../net/sockets.ts";
-import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
 import type { AccessEnd } from "../access-line.ts";
 import { chooseServer, noteResponse } from "../choose.ts";
 import { writeProxyHeader } from "../proxy-header.ts";
 import * as session from "../session.ts";
-import { BY, PHASE, type SessionPort } from "../session-port.ts";
-import type { ClientConnection, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
+import { BY, type SessionPort } from "../session-port.ts";
+import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
+import { isFull, updateDeadline } from "./deadlines.ts";
+import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
 import {
   closeServer,
   concludeConnect,
-  keepOrClose,
+  joinServer,
   markDown,
   openServer,
+  partServer,
+  releaseServer,
   takeIdle,
 } from "./server-connections.ts";
 import { noteRefusal } from "./refusals.ts";
-import { clearStage, drainQueue, dropQueue, flushStage, received, stageBytes, stageText } from "./stream.ts";
-import { arm, disarm } from "./timer-wheel.ts";
+import { clearStage, drainQueue, flushStage, received, stageBytes, stageText } from "./stream.ts";
 
-/** The connection whose session handles an input now: one at a time, so the port needs no object per connection. */
-let current: ClientConnection;
+/** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
+let current: Exchange;
 let worker: Worker;
 let isAborting = false;
 
 /** Where the request under way goes. */
-const poolOf = ({ vserver, session }: ClientConnection): PoolRuntime => vserver.pools[session.pool]!;
+const poolOf = ({ client, session }: Exchange): PoolRuntime => client.vserver.pools[session.pool]!;
 
 /** Gives the port its worker; a process has one. */
 export function bindWorker(theWorker: Worker): void {
@@ -42,11 +42,11 @@ export function bindWorker(theWorker: Worker): void {
 export const port: SessionPort = {
   clientText: (text) => {
     current.access.sent_bytes += text.length;
-    stageText(worker.clientStage, current.stream, text, worker.now_ms);
+    stageText(worker.clientStage, current.client.stream, text, worker.now_ms);
   },
   clientBytes: (bytes, start, end) => {
     current.access.sent_bytes += end - start;
-    stageBytes(worker.clientStage, current.stream, bytes, start, end, worker.now_ms);
+    stageBytes(worker.clientStage, current.client.stream, bytes, start, end, worker.now_ms);
   },
   serverText: (text) => {
     if (current.server !== undefined)
@@ -61,15 +61,15 @@ export const port: SessionPort = {
     current.wantedServer = server;
     current.wantsReuse = mayReuse;
   },
-  releaseServer,
+  releaseServer: (isReusable) => releaseServer(worker, current, isReusable),
   closeClient: () => {
-    current.isClosing = true;
-    current.lingers = !current.session.isRequestDone || current.session.hasUnread;
+    current.client.isClosing = true;
+    current.client.lingers = !current.session.isRequestDone || current.session.hasUnread;
   },
   abortClient: () => {
     isAborting = true;
   },
-  errorPage: (status) => current.vserver.errorPages.get(status),
+  errorPage: (status) => current.client.vserver.errorPages.get(status),
   newRequestId: () => {
     const { requestIds } = worker;
     return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");
@@ -96,31 +96,6 @@ export const port: SessionPort = {
     countClass(status);
   },
 };
-
-function releaseServer(isReusable: boolean): void {
-  const server = current.server;
-  current.wantedServer = -1;
-  if (server === undefined) return;
-  if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
-  else clearStage(worker.serverStage);
-  part(current, server);
-  if (isReusable) keepOrClose(worker, server);
-  else closeServer(worker, server);
-}
-
-/** A request has a web server's connection, on the way or open. */
-function join(client: ClientConnection, server: ServerConnection): void {
-  server.owner = client;
-  client.server = server;
-  server.pool.state.servers[server.index]!.load++;
-}
-
-/** It has it no longer. */
-function part(client: ClientConnection, server: ServerConnection): void {
-  server.owner = undefined;
-  client.server = undefined;
-  server.pool.state.servers[server.index]!.load--;
-}
 
 function countRequest(server: number, by: number): void {
   const { counters } = poolOf(current).servers[server]!;
@@ -157,7 +132,10 @@ function noteRefused(
   end: number,
   isWhole: boolean,
 ): void {
-  const { env, vserver, server } = current;
+  const {
+    client: { env, vserver },
+    server,
+  } = current;
   const maxTarget = env.limits.request_target_bytes;
   const facts = {
     at_ms: Date.now(),
@@ -173,7 +151,10 @@ function noteRefused(
 
 function logAccess(end: AccessEnd): void {
   const { accessLog, now_ms, nodeName } = worker;
-  const { access, env, vserver } = current;
+  const {
+    access,
+    client: { env, vserver },
+  } = current;
   if (accessLog === undefined || !env.isLogged) return;
   const { logged, requestId } = current.session;
   const { began_ms, status, sent_bytes, server, response_ms } = access;
@@ -201,34 +182,36 @@ function countClass(status: number): void {
 
 /** Bytes from the client stand in the receive buffer from 0 to `end` (what was held in front). */
 export function clientBytesArrived(connection: ClientConnection, end: number): void {
-  current = connection;
-  connection.lastInput_ms = worker.now_ms;
-  const consumed = session.onClientBytes(connection.session, connection.env, port, received.bytes, 0, end);
-  connection.held = consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined;
-  settle(connection);
+  const { exchange } = connection;
+  current = exchange;
+  exchange.lastInput_ms = worker.now_ms;
+  const consumed = session.onClientBytes(exchange.session, connection.env, port, received.bytes, 0, end);
+  exchange.held = consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined;
+  settle(exchange);
 }
 
 export function clientEnded(connection: ClientConnection): void {
-  current = connection;
-  session.onClientEnd(connection.session, connection.env, port);
-  settle(connection);
+  const { exchange } = connection;
+  current = exchange;
+  session.onClientEnd(exchange.session, connection.env, port);
+  settle(exchange);
 }
 
 export function clientLost(connection: ClientConnection): void {
-  current = connection;
-  session.onClientLost(connection.session, connection.env, port);
-  destroyClient(connection, "close");
+  current = connection.exchange;
+  session.onClientLost(current.session, connection.env, port);
+  destroyClient(worker, connection, "close");
 }
 
 /** A connect has come to its end, well or not. */
 export function connectConcluded(server: ServerConnection): void {
-  const owner = server.owner;
+  const { owner } = server;
   const code = concludeConnect(worker, server);
   if (owner === undefined) return closeServer(worker, server);
   current = owner;
   if (code === 0) {
-    introduce(owner, server);
-    session.onServerConnected(owner.session, owner.env, port, false);
+    introduce(owner.client, server);
+    session.onServerConnected(owner.session, owner.client.env, port, false);
   } else connectFailed(owner, server);
   settle(owner);
 }
@@ -245,17 +228,17 @@ function introduce({ env }: ClientConnection, { pool, stream }: ServerConnection
 export function connectTimedOut(server: ServerConnection): void {
   const ETIMEDOUT = 110;
   markDown(worker, server.pool, server.index, ETIMEDOUT);
-  const owner = server.owner;
+  const { owner } = server;
   if (owner === undefined) return closeServer(worker, server);
   current = owner;
   connectFailed(owner, server);
   settle(owner);
 }
 
-function connectFailed(owner: ClientConnection, server: ServerConnection): void {
-  part(owner, server);
+function connectFailed(owner: Exchange, server: ServerConnection): void {
+  partServer(owner, server);
   closeServer(worker, server);
-  session.onServerFailed(owner.session, owner.env, port);
+  session.onServerFailed(owner.session, owner.client.env, port);
 }
 
 /** Bytes from the web server stand in the receive buffer from 0 to `end`. */
@@ -263,107 +246,110 @@ export function serverBytesArrived(server: ServerConnection, end: number): void 
   const owner = server.owner!;
   current = owner;
   owner.lastInput_ms = worker.now_ms;
-  session.onServerBytes(owner.session, owner.env, port, received.bytes, 0, end);
+  session.onServerBytes(owner.session, owner.client.env, port, received.bytes, 0, end);
   settle(owner);
 }
 
 export function serverEnded(server: ServerConnection): void {
   const owner = server.owner!;
   current = owner;
-  session.onServerEnd(owner.session, owner.env, port);
+  session.onServerEnd(owner.session, owner.client.env, port);
   // The session lets go of the connection as its first act; should it not, it is gone all the same.
-  if (owner.server === server) releaseServer(false);
+  if (owner.server === server) releaseServer(worker, owner, false);
   settle(owner);
 }
 
 /** Some of what was queued has left: whoever waited for it goes on. */
 export function streamDrained(connection: ClientConnection | ServerConnection): void {
   drainQueue(connection.stream, worker.now_ms);
-  const client = connection.kind === "client" ? connection : connection.owner;
-  if (client !== undefined) settle(client);
+  const exchange = connection.kind === "client" ? connection.exchange : connection.owner;
+  if (exchange !== undefined) settle(exchange);
 }
 
 /** The worker stops: requests under way are answered, idle connections closed. */
 export function drainClient(connection: ClientConnection): void {
   if (connection.isHandshaking || connection.isClosing) return;
-  current = connection;
-  session.onDrain(connection.session, connection.env, port);
-  settle(connection);
+  current = connection.exchange;
+  session.onDrain(current.session, connection.env, port);
+  settle(current);
 }
 
 /** Carries out what the session has asked for, until it waits for something from outside. */
-function settle(connection: ClientConnection): void {
-  while (connection.wantedServer !== -1 || mayOfferHeld(connection)) {
+function settle(exchange: Exchange): void {
+  const { client } = exchange;
+  while (exchange.wantedServer !== -1 || mayOfferHeld(exchange)) {
     if (isAborting) break;
-    if (connection.wantedServer !== -1) startConnect(connection);
-    else if (!offerHeld(connection)) break;
+    if (exchange.wantedServer !== -1) startConnect(exchange);
+    else if (!offerHeld(exchange)) break;
   }
   if (isAborting) {
     isAborting = false;
     clearStage(worker.clientStage);
     clearStage(worker.serverStage);
-    destroyClient(connection, "reset");
+    destroyClient(worker, client, "reset");
     return;
   }
-  flushStage(worker.clientStage, connection.stream, worker.now_ms);
-  if (connection.server === undefined) clearStage(worker.serverStage);
-  else flushStage(worker.serverStage, connection.server.stream, worker.now_ms);
-  if (connection.isClosing) finishClosing(connection);
-  else afterSettle(connection);
+  flushStage(worker.clientStage, client.stream, worker.now_ms);
+  if (exchange.server === undefined) clearStage(worker.serverStage);
+  else flushStage(worker.serverStage, exchange.server.stream, worker.now_ms);
+  if (client.isClosing) finishClosing(worker, client);
+  else afterSettle(exchange);
 }
 
-function mayOfferHeld(connection: ClientConnection): boolean {
-  return connection.held !== undefined && !connection.isClosing && mayReadClient(connection);
+function mayOfferHeld(exchange: Exchange): boolean {
+  return exchange.held !== undefined && !exchange.client.isClosing && mayReadClient(exchange.client);
 }
 
 /** Offers held bytes again; false when the session took none of them. */
-function offerHeld(connection: ClientConnection): boolean {
-  const held = connection.held!;
-  const consumed = session.onClientBytes(connection.session, connection.env, port, held, 0, held.length);
-  if (consumed === 0) return connection.wantedServer !== -1;
-  connection.held = consumed < held.length ? held.subarray(consumed) : undefined;
+function offerHeld(exchange: Exchange): boolean {
+  const held = exchange.held!;
+  const { env } = exchange.client;
+  const consumed = session.onClientBytes(exchange.session, env, port, held, 0, held.length);
+  if (consumed === 0) return exchange.wantedServer !== -1;
+  exchange.held = consumed < held.length ? held.subarray(consumed) : undefined;
   return true;
 }
 
-function startConnect(connection: ClientConnection): void {
-  const pool = poolOf(connection);
-  const index = connection.wantedServer;
-  connection.wantedServer = -1;
+function startConnect(exchange: Exchange): void {
+  const pool = poolOf(exchange);
+  const index = exchange.wantedServer;
+  exchange.wantedServer = -1;
   const state = pool.state.servers[index]!;
   // One request tries a web server that was passed over; the others go on passing it over until that is decided.
   if (state.downUntil_ms !== 0) state.downUntil_ms = worker.now_ms + worker.config.timeouts.server_retry_ms;
-  const kept = connection.wantsReuse ? takeIdle(worker, pool.servers[index]!) : undefined;
+  const kept = exchange.wantsReuse ? takeIdle(worker, pool.servers[index]!) : undefined;
   const server = kept ?? openServer(worker, pool, index);
   if (server === undefined) {
-    session.onServerFailed(connection.session, connection.env, port);
+    session.onServerFailed(exchange.session, exchange.client.env, port);
     return;
   }
-  join(connection, server);
-  if (kept !== undefined) session.onServerConnected(connection.session, connection.env, port, true);
+  joinServer(exchange, server);
+  if (kept !== undefined) session.onServerConnected(exchange.session, exchange.client.env, port, true);
 }
 
 /** Whether the client may be read: the session takes bytes, and what it took last is not stuck at the web server. */
-export function mayReadClient(connection: ClientConnection): boolean {
-  if (connection.isClosing) return false;
-  if (connection.server !== undefined && isFull(connection.server.stream.pending_bytes)) return false;
-  return session.takesClientBytes(connection.session);
+export function mayReadClient({
+  isClosing,
+  exchange: { session: state, server },
+}: ClientConnection): boolean {
+  if (isClosing) return false;
+  if (server !== undefined && isFull(worker, server.stream.pending_bytes)) return false;
+  return session.takesClientBytes(state);
 }
 
 /** Whether the web server may be read: the client has taken enough of what was read before. */
-export function mayReadServer(server: ServerConnection): boolean {
-  return server.owner !== undefined && !isFull(server.owner.stream.pending_bytes);
+export function mayReadServer({ owner }: ServerConnection): boolean {
+  return owner !== undefined && !isFull(worker, owner.client.stream.pending_bytes);
 }
 
-const isFull = (pending_bytes: number): boolean => pending_bytes > worker.config.limits.buffer_bytes;
-
 /** Who was held back goes on when it may; the deadline follows the phase. */
-function afterSettle(connection: ClientConnection): void {
-  const { stream, server } = connection;
-  if (stream.isReadable && !connection.isQueuedAgain && mayReadClient(connection)) queueAgain(connection);
+function afterSettle(exchange: Exchange): void {
+  const { client, server } = exchange;
+  if (client.stream.isReadable && !client.isQueuedAgain && mayReadClient(client)) queueAgain(client);
   if (server !== undefined && server.stream.isReadable && !server.isQueuedAgain && mayReadServer(server)) {
     queueAgain(server);
   }
-  updateDeadline(connection);
+  updateDeadline(worker, exchange);
 }
 
 /** Reads on in this turn's last part, after everyone else had a go. */
@@ -373,131 +359,22 @@ export function queueAgain(connection: ClientConnection | ServerConnection): voi
   worker.again.push(connection);
 }
 
-function updateDeadline(connection: ClientConnection): void {
-  const { phase } = connection.session;
-  if (phase !== connection.lastPhase) {
-    connection.lastPhase = phase;
-    connection.phaseStart_ms = worker.now_ms;
-  }
-  arm(worker.wheel, connection, Math.min(phaseDeadline(connection), writeDeadline(connection)));
-}
-
-/** Phases that end with one event count from their start, those with many from the last one. */
-function phaseDeadline(connection: ClientConnection): number {
-  const { timeouts } = worker.config;
-  const since = connection.phaseStart_ms;
-  switch (connection.session.phase) {
-    case PHASE.idle:
-      return since + timeouts.keep_alive_ms;
-    case PHASE.requestHead:
-      return since + timeouts.request_head_ms;
-    case PHASE.requestBody:
-      return bodyDeadline(connection, timeouts.request_body_ms, connection.server);
-    case PHASE.responseHead:
-      return since + timeouts.response_head_ms;
-    case PHASE.responseBody:
-      return bodyDeadline(connection, timeouts.response_body_ms, connection);
-    case PHASE.connect: // The connection to the web server has its own deadline.
-    case PHASE.closed:
-      return Infinity;
-  }
-}
-
-/** While the receiver holds things up, the sender is not to blame. */
-function bodyDeadline(
-  connection: ClientConnection,
-  timeout_ms: number,
-  receiver: ClientConnection | ServerConnection | undefined,
-): number {
-  if (receiver !== undefined && isFull(receiver.stream.pending_bytes)) return Infinity;
-  return Math.max(connection.lastInput_ms, connection.phaseStart_ms) + timeout_ms;
-}
-
-/** A receiver that takes nothing of what is queued for it. */
-function writeDeadline(connection: ClientConnection): number {
-  const { timeouts } = worker.config;
-  const { stream, server } = connection;
-  const client = stream.pending_bytes > 0 ? stream.progress_ms + timeouts.client_write_ms : Infinity;
-  if (server === undefined || server.stream.pending_bytes === 0 || server.stream.isConnecting) return client;
-  return Math.min(client, server.stream.progress_ms + timeouts.response_head_ms);
-}
-
 /** The wheel says that a client connection's deadline has passed. */
 export function clientTimedOut(connection: ClientConnection): void {
-  const { stream, server } = connection;
+  const { stream, exchange } = connection;
   const { timeouts } = worker.config;
   if (connection.isHandshaking) worker.counters.tls_failures++;
-  if (connection.isHandshaking || connection.isLingering) return destroyClient(connection, "close");
+  if (connection.isHandshaking || connection.isLingering) return destroyClient(worker, connection, "close");
   const isStuck = stream.pending_bytes > 0 && stream.progress_ms + timeouts.client_write_ms <= worker.now_ms;
   if (isStuck) return clientLost(connection);
-  if (connection.isClosing) return updateClosingDeadline(connection);
+  if (connection.isClosing) return updateClosingDeadline(worker, connection);
+  const { server } = exchange;
   const isServerStuck =
     server !== undefined && server.stream.pending_bytes > 0 && !server.stream.isConnecting;
   if (isServerStuck && server.stream.progress_ms + timeouts.response_head_ms <= worker.now_ms) {
     return serverEnded(server);
   }
-  current = connection;
-  session.onTimeout(connection.session, connection.env, port);
-  settle(connection);
-}
-
-/** All has been said: what is queued still leaves, then the connection closes. */
-function finishClosing(connection: ClientConnection): void {
-  const { stream } = connection;
-  if (stream.isBroken) dropQueue(stream);
-  if (stream.pending_bytes > 0) return updateClosingDeadline(connection);
-  if (connection.isLingering) return;
-  if (stream.ssl !== 0) {
-    sslShutdown(stream.ssl);
-    clearSslErrors();
-  }
-  if (connection.lingers && !stream.isBroken) startLinger(connection);
-  else destroyClient(connection, "close");
-}
-
-function updateClosingDeadline(connection: ClientConnection): void {
-  arm(worker.wheel, connection, connection.stream.progress_ms + worker.config.timeouts.client_write_ms);
-}
-
-/**
- * Closing while the client still sends would reset the connection, and the reset could overtake the answer
- * (RFC 9112 9.6): the writing side closes first, and the rest is read and thrown away for a while.
- */
-export function startLinger(connection: ClientConnection): void {
-  connection.isHandshaking = false;
-  connection.isClosing = true;
-  connection.isLingering = true;
-  connection.held = undefined;
-  shutdown(connection.stream.fd, SHUT_WR);
-  arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.linger_ms);
-  readLingering(connection);
-}
-
-/** Throws away what a client sends after its answer. */
-export function readLingering(connection: ClientConnection): void {
-  for (;;) {
-    const count = recv(connection.stream.fd, received.address, RECEIVE_BUFFER_BYTES, MSG_DONTWAIT);
-    if (count < 0 && !connection.stream.hasPeerEnded) return;
-    connection.lingered_bytes += Math.max(0, count);
-    if (count <= 0 || connection.lingered_bytes > LINGER_BYTES) return destroyClient(connection, "close");
-  }
-}
-
-/** Frees everything of a client connection. "reset" tells the client that what it has is not the whole. */
-export function destroyClient(connection: ClientConnection, how: "close" | "reset"): void {
-  const { stream } = connection;
-  if (stream.isClosed) return;
-  stream.isClosed = true;
-  disarm(worker.wheel, connection);
-  if (connection.server !== undefined) {
-    current = connection;
-    releaseServer(false);
-  }
-  worker.connections[stream.fd] = undefined;
-  worker.clients.delete(connection);
-  connection.vserver.openConnections--;
-  dropQueue(stream);
-  if (stream.ssl !== 0) sslFree(stream.ssl);
-  if (how === "reset") closeWithReset(stream.fd);
-  else close(stream.fd);
+  current = exchange;
+  session.onTimeout(exchange.session, connection.env, port);
+  settle(exchange);
 }

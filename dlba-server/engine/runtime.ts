@@ -93,18 +93,35 @@ export interface AccessSoFar {
   response_ms: number;
 }
 
-export interface ClientConnection extends Timed<Connection> {
-  readonly kind: "client";
-  readonly stream: Stream;
-  readonly vserver: VserverRuntime;
+/**
+ * A request at a time, its session and its web server. An HTTP/1.1 connection has one for life, since its requests come one
+ * after the other; an HTTP/2 connection one for each stream.
+ */
+export interface Exchange {
+  client: ClientConnection;
   readonly session: Session;
-  env: SessionEnv;
   server: ServerConnection | undefined;
   /** What the session has not consumed yet. */
   held: Buffer | undefined;
   /** A connect the session has asked for: index of the web server, or -1. */
   wantedServer: number;
   wantsReuse: boolean;
+  lastPhase: Phase;
+  phaseStart_ms: number;
+  lastInput_ms: number;
+  /** When the request under way went to the web server, by the turn's time; -1 outside. */
+  requestStart_ms: number;
+  /** Of the request under way, for the log. */
+  readonly access: AccessSoFar;
+}
+
+/** A client's socket: accepted, its TLS and its end. What is said on it is its exchange's. */
+export interface ClientConnection extends Timed<Connection> {
+  readonly kind: "client";
+  readonly stream: Stream;
+  readonly vserver: VserverRuntime;
+  env: SessionEnv;
+  readonly exchange: Exchange;
   /** A PROXY header has to come first. */
   awaitsProxy: boolean;
   isHandshaking: boolean;
@@ -115,13 +132,6 @@ export interface ClientConnection extends Timed<Connection> {
   /** Whether the client may still be sending when all is written. */
   lingers: boolean;
   lingered_bytes: number;
-  lastPhase: Phase;
-  phaseStart_ms: number;
-  lastInput_ms: number;
-  /** When the request under way went to the web server, by the turn's time; -1 outside. */
-  requestStart_ms: number;
-  /** Of the request under way, for the log. */
-  readonly access: AccessSoFar;
   isQueuedAgain: boolean;
 }
 
@@ -130,7 +140,7 @@ export interface ServerConnection extends Timed<Connection> {
   readonly stream: Stream;
   readonly pool: PoolRuntime;
   readonly index: number;
-  owner: ClientConnection | undefined;
+  owner: Exchange | undefined;
   isReused: boolean;
   idleSince_ms: number;
   isQueuedAgain: boolean;

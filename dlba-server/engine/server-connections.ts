@@ -10,8 +10,8 @@ import {
   EAGAIN,
 } from "../../net/sockets.ts";
 import { errno, nativeMemory, SysError } from "../../net/ffi.ts";
-import type { PoolRuntime, ServerConnection, WebServer, Worker } from "./runtime.ts";
-import { createStream } from "./stream.ts";
+import type { Exchange, PoolRuntime, ServerConnection, WebServer, Worker } from "./runtime.ts";
+import { clearStage, createStream, flushStage } from "./stream.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 
 /** A kept connection that has been idle for longer is looked at before it is used again. */
@@ -129,4 +129,30 @@ export function closeServer(worker: Worker, connection: ServerConnection): void 
   server.counters.open_connections--;
   worker.connections[stream.fd] = undefined;
   close(stream.fd);
+}
+
+/** An exchange has a web server's connection, on the way or open. */
+export function joinServer(exchange: Exchange, server: ServerConnection): void {
+  server.owner = exchange;
+  exchange.server = server;
+  server.pool.state.servers[server.index]!.load++;
+}
+
+/** It has it no longer. */
+export function partServer(exchange: Exchange, server: ServerConnection): void {
+  server.owner = undefined;
+  exchange.server = undefined;
+  server.pool.state.servers[server.index]!.load--;
+}
+
+/** An exchange is done with its web server, or with waiting for one. */
+export function releaseServer(worker: Worker, exchange: Exchange, isReusable: boolean): void {
+  const { server } = exchange;
+  exchange.wantedServer = -1;
+  if (server === undefined) return;
+  if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
+  else clearStage(worker.serverStage);
+  partServer(exchange, server);
+  if (isReusable) keepOrClose(worker, server);
+  else closeServer(worker, server);
 }

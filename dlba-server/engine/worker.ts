@@ -26,10 +26,12 @@ import { openAccessLog } from "./access-log.ts";
 import { MOST_PROXY_HEADER_BYTES, readProxyHeader } from "../proxy-header.ts";
 import { createSession } from "../session.ts";
 import { PHASE, type SessionEnv } from "../session-port.ts";
+import { destroyClient, readLingering, startLinger } from "./closing.ts";
 import * as exchange from "./exchange.ts";
 import type {
   ClientConnection,
   Connection,
+  Exchange,
   Listener,
   PoolRuntime,
   ServerConnection,
@@ -182,7 +184,7 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
 function readConnection(worker: Worker, connection: Connection): void {
   if (connection.kind === "server") readServer(worker, connection);
   else if (connection.awaitsProxy) readProxy(worker, connection);
-  else if (connection.isLingering) exchange.readLingering(connection);
+  else if (connection.isLingering) readLingering(worker, connection);
   else if (connection.isHandshaking) handshake(worker, connection);
   else readClient(connection);
 }
@@ -201,7 +203,7 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
   if (header === "incomplete" && !stream.hasPeerEnded) return;
   if (typeof header === "string") {
     worker.counters.proxy_failures++;
-    exchange.destroyClient(connection, "close");
+    destroyClient(worker, connection, "close");
     return;
   }
   sockets.recv(stream.fd, address, header.length, sockets.MSG_DONTWAIT);
@@ -227,7 +229,7 @@ function handshake(worker: Worker, connection: ClientConnection): void {
   stream.isFresh = false;
   worker.counters.tls_handshakes++;
   if (sslSessionReused(stream.ssl) === 1) worker.counters.tls_resumed++;
-  connection.phaseStart_ms = worker.now_ms;
+  connection.exchange.phaseStart_ms = worker.now_ms;
   arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.request_head_ms);
   // The first request may already stand in OpenSSL's buffer, where no event tells of it.
   readClient(connection);
@@ -245,19 +247,20 @@ function refuseHandshake(worker: Worker, connection: ClientConnection): void {
   worker.counters.tls_failures++;
   const isPlainHttp = takeSslError().includes("http request");
   clearSslErrors();
-  if (!isPlainHttp) return exchange.destroyClient(connection, "close");
+  if (!isPlainHttp) return destroyClient(worker, connection, "close");
   const flags = sockets.MSG_DONTWAIT | sockets.MSG_NOSIGNAL;
   sockets.send(connection.stream.fd, plainOnTls.address, PLAIN_ON_TLS.length, flags);
-  exchange.startLinger(connection);
+  startLinger(worker, connection);
 }
 
 function readClient(connection: ClientConnection): void {
   const { stream } = connection;
   for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadClient(connection); reads++) {
     if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
-    const held_bytes = connection.held?.length ?? 0;
+    const { held } = connection.exchange;
+    const held_bytes = held?.length ?? 0;
     if (held_bytes === limits.RECEIVE_BUFFER_BYTES) return;
-    connection.held?.copy(received.bytes, 0);
+    held?.copy(received.bytes, 0);
     const count = readStream(stream, held_bytes);
     if (count > 0) exchange.clientBytesArrived(connection, held_bytes + count);
     else if (count === WOULD_BLOCK) return;
@@ -309,33 +312,26 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   const { vserver } = listener;
   const generation = ++worker.generation | 0;
   const ssl = vserver.sslContext === 0 ? 0 : acceptSsl(vserver.sslContext, fd);
+  const exchange = createExchange(worker.now_ms);
   const connection: ClientConnection = {
     kind: "client",
     stream: createStream(fd, generation, ssl, false),
     vserver,
-    session: createSession(),
     env: environment(listener),
-    server: undefined,
-    held: undefined,
-    wantedServer: -1,
-    wantsReuse: false,
+    exchange,
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
     isHandshaking: ssl !== 0,
     isClosing: false,
     isLingering: false,
     lingers: false,
     lingered_bytes: 0,
-    lastPhase: PHASE.requestHead,
-    phaseStart_ms: worker.now_ms,
-    lastInput_ms: worker.now_ms,
-    requestStart_ms: -1,
-    access: { began_ms: worker.now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
     isQueuedAgain: false,
     deadline_ms: Infinity,
     slotTick: -1,
     wheelNext: undefined,
     wheelPrevious: undefined,
   };
+  exchange.client = connection;
   worker.connections[fd] = connection;
   worker.clients.add(connection);
   vserver.openConnections++;
@@ -344,6 +340,25 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;
   arm(worker.wheel, connection, worker.now_ms + first_ms);
   sockets.watchStream(worker.epoll, fd, generation);
+}
+
+/** An exchange whose client is still to be set. */
+function createExchange(now_ms: number): Exchange {
+  const exchange: Omit<Exchange, "client"> & { client: ClientConnection | undefined } = {
+    client: undefined,
+    session: createSession(),
+    server: undefined,
+    held: undefined,
+    wantedServer: -1,
+    wantsReuse: false,
+    lastPhase: PHASE.requestHead,
+    phaseStart_ms: now_ms,
+    lastInput_ms: now_ms,
+    requestStart_ms: -1,
+    access: { began_ms: now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
+  };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- client and exchange know each other: one comes first
+  return exchange as Exchange;
 }
 
 function environment(listener: Listener): SessionEnv {
@@ -408,7 +423,7 @@ export function drainWorker(worker: Worker): void {
 
 /** Ends what is left without waiting; resolves when the log is written. */
 export async function closeWorker(worker: Worker): Promise<void> {
-  for (const client of worker.clients) exchange.destroyClient(client, "close");
+  for (const client of worker.clients) destroyClient(worker, client, "close");
   sockets.close(worker.epoll);
   await worker.accessLog?.close();
 }

@@ -1,0 +1,59 @@
+/** When who has kept the others waiting for too long: the time-outs of an exchange. */
+import { PHASE } from "../session-port.ts";
+import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
+import { arm } from "./timer-wheel.ts";
+
+/** So much waits for a receiver that its sender is not read until some of it has left. */
+export const isFull = (worker: Worker, pending_bytes: number): boolean =>
+  pending_bytes > worker.config.limits.buffer_bytes;
+
+/** The connection's time-out is that of what its exchange waits for, or of who takes nothing of what is written. */
+export function updateDeadline(worker: Worker, exchange: Exchange): void {
+  const { phase } = exchange.session;
+  if (phase !== exchange.lastPhase) {
+    exchange.lastPhase = phase;
+    exchange.phaseStart_ms = worker.now_ms;
+  }
+  const deadline_ms = Math.min(phaseDeadline(worker, exchange), writeDeadline(worker, exchange));
+  arm(worker.wheel, exchange.client, deadline_ms);
+}
+
+/** Phases that end with one event count from their start, those with many from the last one. */
+function phaseDeadline(worker: Worker, exchange: Exchange): number {
+  const { timeouts } = worker.config;
+  const since = exchange.phaseStart_ms;
+  switch (exchange.session.phase) {
+    case PHASE.idle:
+      return since + timeouts.keep_alive_ms;
+    case PHASE.requestHead:
+      return since + timeouts.request_head_ms;
+    case PHASE.requestBody:
+      return bodyDeadline(worker, exchange, timeouts.request_body_ms, exchange.server);
+    case PHASE.responseHead:
+      return since + timeouts.response_head_ms;
+    case PHASE.responseBody:
+      return bodyDeadline(worker, exchange, timeouts.response_body_ms, exchange.client);
+    case PHASE.connect: // The connection to the web server has its own deadline.
+    case PHASE.closed:
+      return Infinity;
+  }
+}
+
+/** While the receiver holds things up, the sender is not to blame. */
+function bodyDeadline(
+  worker: Worker,
+  exchange: Exchange,
+  timeout_ms: number,
+  receiver: ClientConnection | ServerConnection | undefined,
+): number {
+  if (receiver !== undefined && isFull(worker, receiver.stream.pending_bytes)) return Infinity;
+  return Math.max(exchange.lastInput_ms, exchange.phaseStart_ms) + timeout_ms;
+}
+
+/** A receiver that takes nothing of what is queued for it. */
+function writeDeadline(worker: Worker, { client: { stream }, server }: Exchange): number {
+  const { timeouts } = worker.config;
+  const client = stream.pending_bytes > 0 ? stream.progress_ms + timeouts.client_write_ms : Infinity;
+  if (server === undefined || server.stream.pending_bytes === 0 || server.stream.isConnecting) return client;
+  return Math.min(client, server.stream.progress_ms + timeouts.response_head_ms);
+}

@@ -71,14 +71,52 @@ export interface WebServerCounters {
   /** Sum and count of response times (request sent to response head read). */
   readonly response_time_sum_us: number;
   readonly response_time_count: number;
+  /** Requests that it has now, and the most at once. */
+  readonly active_requests: number;
+  readonly most_active_requests: number;
+  /** Sent to it, and received from it. */
+  readonly bytes_in: number;
+  readonly bytes_out: number;
+  /** Connections made, and requests that took a kept one. */
+  readonly connects: number;
+  readonly reuses: number;
+  /** Requests that came here at a further try, and those that went on to another one from here. */
+  readonly retries: number;
+  readonly redispatches: number;
+  /** Requests that the client, or this web server, broke off. */
+  readonly client_aborts: number;
+  readonly server_aborts: number;
+  /** By status class, 1xx to 5xx at index 1 to 5. */
+  readonly responses: readonly number[];
   /** False while it is passed over because it could not be connected. */
   readonly is_up: boolean;
+}
+
+/** Counters of one vserver whose requests are proxied, as one worker sees it. */
+export interface VserverCounts {
+  readonly name: string;
+  readonly open_connections: number;
+  readonly most_open_connections: number;
+  readonly accepted: number;
+  readonly requests: number;
+  /** Received from clients, and sent to them, inside of TLS. */
+  readonly bytes_in: number;
+  readonly bytes_out: number;
+  /** Answers that the proxy made itself, and those of them that blamed the client. */
+  readonly own_answers: number;
+  readonly refused_requests: number;
+  readonly client_aborts: number;
+  readonly server_aborts: number;
+  /** As a web server's. */
+  readonly responses: readonly number[];
 }
 
 /** From a dlba-server worker. */
 export interface WorkerReport {
   readonly kind: "worker";
   readonly web_servers: readonly WebServerCounters[];
+  /** Those that have had a connection here. */
+  readonly vservers: readonly VserverCounts[];
   /** Whether it takes new connections: not before it listens, and not while it drains. */
   readonly is_accepting: boolean;
   readonly open_connections: number;

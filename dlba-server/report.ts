@@ -1,5 +1,5 @@
 /** A worker's rows for the tables. */
-import type { WebServerCounters, WorkerReport } from "../conf/messages.ts";
+import type { VserverCounts, WebServerCounters, WorkerReport } from "../conf/messages.ts";
 import type { PoolRuntime, Worker } from "./engine/runtime.ts";
 
 /** All of a worker's rows. A worker publishes only after it listens, so it accepts until it drains. */
@@ -8,6 +8,7 @@ export function workerReport(worker: Worker): WorkerReport {
   return {
     kind: "worker",
     web_servers: worker.pools.flatMap(webServerRows),
+    vservers: vserverRows(worker),
     is_accepting: !worker.isDraining,
     open_connections: worker.clients.size,
     open_by_vserver: openByVserver(worker),
@@ -32,6 +33,14 @@ function openByVserver({ vservers }: Worker): Record<string, number> {
   return Object.fromEntries(open.map(({ name, openConnections }) => [name, openConnections]));
 }
 
+/** The like: who has never had a client is left out. */
+function vserverRows({ vservers }: Worker): VserverCounts[] {
+  const used = [...vservers].filter(({ counters }) => counters.accepted > 0);
+  return used.map(({ name, openConnections, counters }) =>
+    Object.assign({ name, open_connections: openConnections }, counters),
+  );
+}
+
 function webServerRows(pool: PoolRuntime): WebServerCounters[] {
   return pool.servers.map((server, index) => ({
     pool: pool.name,
@@ -40,6 +49,7 @@ function webServerRows(pool: PoolRuntime): WebServerCounters[] {
     port: server.port,
     ...server.counters,
     response_time_sum_us: Math.round(server.counters.response_time_sum_us),
+    active_requests: pool.state.servers[index]!.load,
     is_up: pool.state.servers[index]!.downUntil_ms === 0,
   }));
 }

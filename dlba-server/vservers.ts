@@ -11,6 +11,7 @@ import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/sche
 import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext } from "../net/openssl.ts";
 import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
+import { createServerCounters, createVserverCounters } from "./engine/counters.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
 import type { PoolEnv } from "./session-port.ts";
 
@@ -38,15 +39,7 @@ function createPool(pool: ProxiedPool, arrayKey: Uint8Array): PoolRuntime {
       address: knownIp(server.address),
       port: server.port,
       idle: [],
-      counters: {
-        hits: 0,
-        open_connections: 0,
-        cookie_groups: 0,
-        connect_failures: 0,
-        response_failures: 0,
-        response_time_sum_us: 0,
-        response_time_count: 0,
-      },
+      counters: createServerCounters(),
     })),
     state: {
       scheduling: pool.scheduling,
@@ -178,6 +171,7 @@ function createVserver(
     proxyProtocolFrom: blocksOf(vserver.proxy_protocol_from),
     errorPages: new Map(vserver.error_pages.map(({ status, file }) => [status, errorPage(file)])),
     openConnections: 0,
+    counters: createVserverCounters(),
     env: {
       limits: config.limits,
       scheme: vserver.protocol === "https" ? "https" : "http",

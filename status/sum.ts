@@ -1,5 +1,11 @@
 /** Sums over the workers of a node and over the nodes of the array. */
-import type { NodeStatus, PublishedBody, WebServerCounters, WorkerReport } from "../conf/messages.ts";
+import type {
+  NodeStatus,
+  PublishedBody,
+  VserverCounts,
+  WebServerCounters,
+  WorkerReport,
+} from "../conf/messages.ts";
 
 /** A web server's counters over several workers or nodes, and by how many of these it is held to be up. */
 export interface WebServerSum extends WebServerCounters {
@@ -8,6 +14,40 @@ export interface WebServerSum extends WebServerCounters {
 }
 
 type Totals = { -readonly [Key in keyof WebServerSum]: WebServerSum[Key] };
+
+/** What of a record is added up over workers. The most at once of each may not have been at one time: their sum is a bound. */
+type CountKey<Row> = { [Key in keyof Row]: Row[Key] extends number ? Key : never }[keyof Row];
+const WEB_SERVER_COUNTS = [
+  "hits",
+  "open_connections",
+  "cookie_groups",
+  "connect_failures",
+  "response_failures",
+  "response_time_sum_us",
+  "response_time_count",
+  "active_requests",
+  "most_active_requests",
+  "bytes_in",
+  "bytes_out",
+  "connects",
+  "reuses",
+  "retries",
+  "redispatches",
+  "client_aborts",
+  "server_aborts",
+] as const satisfies readonly CountKey<WebServerCounters>[];
+const VSERVER_COUNTS = [
+  "open_connections",
+  "most_open_connections",
+  "accepted",
+  "requests",
+  "bytes_in",
+  "bytes_out",
+  "own_answers",
+  "refused_requests",
+  "client_aborts",
+  "server_aborts",
+] as const satisfies readonly CountKey<VserverCounts>[];
 
 /**
  * Adds up the counters of equal web servers (pool and id), in the order in which they come first. `absent` are rows
@@ -28,16 +68,29 @@ function addRow(sums: Map<string, Totals>, row: WebServerCounters, seen_by: 0 | 
   const up_for = row.is_up ? seen_by : 0;
   const sum = sums.get(key);
   if (sum === undefined) return void sums.set(key, { ...row, seen_by, up_for });
-  sum.hits += row.hits;
-  sum.open_connections += row.open_connections;
-  sum.cookie_groups += row.cookie_groups;
-  sum.connect_failures += row.connect_failures;
-  sum.response_failures += row.response_failures;
-  sum.response_time_sum_us += row.response_time_sum_us;
-  sum.response_time_count += row.response_time_count;
+  for (const key of WEB_SERVER_COUNTS) sum[key] += row[key];
+  sum.responses = sumClasses(sum.responses, row.responses);
   sum.seen_by += seen_by;
   sum.up_for += up_for;
   sum.is_up = sum.up_for > 0;
+}
+
+const sumClasses = (one: readonly number[], other: readonly number[]): number[] =>
+  one.map((count, index) => count + (other[index] ?? 0));
+
+/** Adds up the counters of equal vservers, in the order in which they come first. */
+export function sumVservers(rows: Iterable<VserverCounts>): VserverCounts[] {
+  const sums = new Map<string, { -readonly [Key in keyof VserverCounts]: VserverCounts[Key] }>();
+  for (const row of rows) {
+    const sum = sums.get(row.name);
+    if (sum === undefined) {
+      sums.set(row.name, { ...row });
+      continue;
+    }
+    for (const key of VSERVER_COUNTS) sum[key] += row[key];
+    sum.responses = sumClasses(sum.responses, row.responses);
+  }
+  return [...sums.values()];
 }
 
 /** The reports of a node's workers among what was published. */
@@ -76,12 +129,8 @@ export function nodeStatus(
   };
 }
 
-type WorkerCount = {
-  [Key in keyof WorkerReport]: WorkerReport[Key] extends number ? Key : never;
-}[keyof WorkerReport];
-
 /** One counter over all workers. */
-export function sumOf(workers: readonly WorkerReport[], field: WorkerCount): number {
+export function sumOf(workers: readonly WorkerReport[], field: CountKey<WorkerReport>): number {
   return workers.reduce((sum, worker) => sum + worker[field], 0);
 }
 

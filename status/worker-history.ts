@@ -6,7 +6,7 @@
  */
 import type { Hello, WebServerCounters, WorkerReport } from "../conf/messages.ts";
 import type { Published } from "./info.ts";
-import { sumOf, sumRecords, sumWebServers } from "./sum.ts";
+import { sumOf, sumRecords, sumVservers, sumWebServers } from "./sum.ts";
 
 export interface WorkerHistory {
   /** Takes in what a worker answered. */
@@ -47,8 +47,9 @@ function withoutGauges(report: WorkerReport): WorkerReport {
   return {
     ...report,
     web_servers: report.web_servers.map((row) =>
-      Object.assign({}, row, { open_connections: 0, is_up: false }),
+      Object.assign({}, row, { open_connections: 0, active_requests: 0, is_up: false }),
     ),
+    vservers: report.vservers.map((row) => Object.assign({}, row, { open_connections: 0 })),
     is_accepting: false,
     open_connections: 0,
     open_by_vserver: {},
@@ -68,6 +69,7 @@ function addOlder(
   return {
     ...report,
     web_servers: sumWebServers(rows.filter(({ pool, id }) => isCurrent.has(`${pool}/${id}`))),
+    vservers: sumVservers(both.flatMap(({ vservers }) => vservers)),
     accepted: sumOf(both, "accepted"),
     requests: sumOf(both, "requests"),
     proxy_failures: sumOf(both, "proxy_failures"),

@@ -10,6 +10,7 @@ import { chooseServer, noteResponse } from "../choose.ts";
 import { writeProxyHeader } from "../proxy-header.ts";
 import * as session from "../session.ts";
 import { BY, type SessionPort } from "../session-port.ts";
+import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
 import { isFull, updateDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
@@ -42,24 +43,34 @@ export function bindWorker(theWorker: Worker): void {
 export const port: SessionPort = {
   clientText: (text) => {
     current.access.sent_bytes += text.length;
+    current.client.vserver.counters.bytes_out += text.length;
     stageText(worker.clientStage, current.client.stream, text, worker.now_ms);
   },
   clientBytes: (bytes, start, end) => {
     current.access.sent_bytes += end - start;
+    current.client.vserver.counters.bytes_out += end - start;
     stageBytes(worker.clientStage, current.client.stream, bytes, start, end, worker.now_ms);
   },
   serverText: (text) => {
-    if (current.server !== undefined)
-      stageText(worker.serverStage, current.server.stream, text, worker.now_ms);
+    if (current.server === undefined) return;
+    countersOf(current.server).bytes_in += text.length;
+    stageText(worker.serverStage, current.server.stream, text, worker.now_ms);
   },
   serverBytes: (bytes, start, end) => {
     if (current.server === undefined) return;
+    countersOf(current.server).bytes_in += end - start;
     stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
   },
-  choose: (token, hash, tried) => chooseServer(poolOf(current).state, token, hash, tried, worker.now_ms),
+  choose: (token, hash, tried) => {
+    const { state, servers } = poolOf(current);
+    const server = chooseServer(state, token, hash, tried, worker.now_ms);
+    if (tried.length > 0 && server !== -1) servers[tried.at(-1)!]!.counters.redispatches++;
+    return server;
+  },
   connect: (server, mayReuse) => {
     current.wantedServer = server;
     current.wantsReuse = mayReuse;
+    if (current.session.tries > 1) poolOf(current).servers[server]!.counters.retries++;
   },
   releaseServer: (isReusable) => releaseServer(worker, current, isReusable),
   closeClient: () => {
@@ -81,8 +92,12 @@ export const port: SessionPort = {
     access.status = 0;
     access.server = -1;
     access.response_ms = -1;
+    current.client.vserver.counters.requests++;
   },
-  requestEnds: logAccess,
+  requestEnds: (end) => {
+    if (end !== "done") countAborted(end);
+    logAccess(end);
+  },
   noteRefused,
   countRequest,
   countResponse,
@@ -93,9 +108,19 @@ export const port: SessionPort = {
     const answers = worker.counters.own_answers;
     answers.set(status, (answers.get(status) ?? 0) + 1);
     current.access.status = status;
+    const { counters } = current.client.vserver;
+    counters.own_answers++;
+    if (status < 500) counters.refused_requests++;
     countClass(status);
   },
 };
+
+const countersOf = ({ pool, index }: ServerConnection): ServerCounters => pool.servers[index]!.counters;
+
+function countAborted(end: Exclude<AccessEnd, "done">): void {
+  const { access, client } = current;
+  countAbort(client.vserver.counters, poolOf(current).servers[access.server]?.counters, end);
+}
 
 function countRequest(server: number, by: number): void {
   const { counters } = poolOf(current).servers[server]!;
@@ -108,6 +133,7 @@ function countRequest(server: number, by: number): void {
 
 function countResponse(server: number, status: number): void {
   countClass(status);
+  countStatus(poolOf(current).servers[server]!.counters.responses, status);
   const { access } = current;
   access.status = status;
   access.response_ms = worker.now_ms - access.began_ms;
@@ -176,8 +202,8 @@ function logAccess(end: AccessEnd): void {
 }
 
 function countClass(status: number): void {
-  const index = Math.floor(status / 100);
-  worker.counters.responses[index] = (worker.counters.responses[index] ?? 0) + 1;
+  countStatus(worker.counters.responses, status);
+  countStatus(current.client.vserver.counters.responses, status);
 }
 
 /** Bytes from the client stand in the receive buffer from 0 to `end` (what was held in front). */
@@ -246,6 +272,7 @@ export function serverBytesArrived(server: ServerConnection, end: number): void 
   const owner = server.owner!;
   current = owner;
   owner.lastInput_ms = worker.now_ms;
+  countersOf(server).bytes_out += end;
   session.onServerBytes(owner.session, owner.client.env, port, received.bytes, 0, end);
   settle(owner);
 }

@@ -8,20 +8,10 @@ import type { Session } from "../session.ts";
 import type { Phase, SessionEnv } from "../session-port.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { ServerCounters, VserverCounters } from "./counters.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
-
-/** Counters of one web server, as one worker sees it. */
-export interface ServerCounters {
-  hits: number;
-  open_connections: number;
-  cookie_groups: number;
-  connect_failures: number;
-  response_failures: number;
-  response_time_sum_us: number;
-  response_time_count: number;
-}
 
 export interface WebServer {
   readonly id: string;
@@ -53,6 +43,7 @@ export interface VserverRuntime {
   readonly errorPages: ReadonlyMap<number, string>;
   /** Its client connections on this worker. */
   openConnections: number;
+  readonly counters: VserverCounters;
   /** What every session's environment has in common. */
   readonly env: Omit<
     SessionEnv,

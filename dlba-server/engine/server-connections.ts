@@ -24,7 +24,10 @@ export function takeIdle(worker: Worker, server: WebServer): ServerConnection | 
     const connection = server.idle.pop();
     if (connection === undefined) return undefined;
     disarm(worker.wheel, connection);
-    if (isAlive(worker, connection)) return connection;
+    if (isAlive(worker, connection)) {
+      server.counters.reuses++;
+      return connection;
+    }
     closeServer(worker, connection);
   }
 }
@@ -61,6 +64,7 @@ export function openServer(worker: Worker, pool: PoolRuntime, index: number): Se
     wheelPrevious: undefined,
   };
   server.counters.open_connections++;
+  server.counters.connects++;
   worker.connections[fd] = connection;
   watchStream(worker.epoll, fd, generation);
   arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.connect_ms);
@@ -135,7 +139,9 @@ export function closeServer(worker: Worker, connection: ServerConnection): void 
 export function joinServer(exchange: Exchange, server: ServerConnection): void {
   server.owner = exchange;
   exchange.server = server;
-  server.pool.state.servers[server.index]!.load++;
+  const { counters } = server.pool.servers[server.index]!;
+  const load = ++server.pool.state.servers[server.index]!.load;
+  if (load > counters.most_active_requests) counters.most_active_requests = load;
 }
 
 /** It has it no longer. */

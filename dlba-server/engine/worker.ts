@@ -35,6 +35,7 @@ import type {
   Listener,
   PoolRuntime,
   ServerConnection,
+  VserverRuntime,
   Worker,
 } from "./runtime.ts";
 import { createRefusals } from "./refusals.ts";
@@ -262,8 +263,10 @@ function readClient(connection: ClientConnection): void {
     if (held_bytes === limits.RECEIVE_BUFFER_BYTES) return;
     held?.copy(received.bytes, 0);
     const count = readStream(stream, held_bytes);
-    if (count > 0) exchange.clientBytesArrived(connection, held_bytes + count);
-    else if (count === WOULD_BLOCK) return;
+    if (count > 0) {
+      connection.vserver.counters.bytes_in += count;
+      exchange.clientBytesArrived(connection, held_bytes + count);
+    } else if (count === WOULD_BLOCK) return;
     else {
       stream.isReadable = false;
       if (count === END) exchange.clientEnded(connection);
@@ -334,12 +337,20 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   exchange.client = connection;
   worker.connections[fd] = connection;
   worker.clients.add(connection);
-  vserver.openConnections++;
+  countAccepted(vserver);
   worker.counters.accepted++;
   const { timeouts } = worker.config;
   const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;
   arm(worker.wheel, connection, worker.now_ms + first_ms);
   sockets.watchStream(worker.epoll, fd, generation);
+}
+
+function countAccepted(vserver: VserverRuntime): void {
+  const { counters } = vserver;
+  counters.accepted++;
+  if (++vserver.openConnections > counters.most_open_connections) {
+    counters.most_open_connections = vserver.openConnections;
+  }
 }
 
 /** An exchange whose client is still to be set. */

@@ -3,10 +3,11 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { after, test } from "node:test";
+import { isDeepStrictEqual } from "node:util";
 import { configSchema } from "../../conf/schema.ts";
 import { createServices } from "../../dlba-server/vservers.ts";
 import { workerReport } from "../../dlba-server/report.ts";
-import { exchange, readAll, startRig, until, webServer } from "./engine/rig.ts";
+import { exchange, freePort, readAll, startRig, until, webServer } from "./engine/rig.ts";
 
 const web = await webServer((_request, response) => void response.end("ok"));
 after(() => web.server.close());
@@ -57,6 +58,93 @@ test("a worker accepts until it drains; what is under way then is still told", a
     assert.deepEqual(workerReport(rig.worker).open_by_vserver, {});
   } finally {
     slow.server.close();
+    await rig.stop();
+  }
+});
+
+const request = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a\r\n`;
+
+test("bytes, requests and responses are counted by vserver and by web server, and so is how connections are used", async () => {
+  const text = "x".repeat(5000);
+  const app = await webServer((request, response) => {
+    response.statusCode = request.url === "/none" ? 404 : 200;
+    response.end(text);
+  });
+  const dead = await freePort();
+  const rig = await startRig({ serverPorts: [dead, app.port], pool: { balance: "first" } });
+  try {
+    const close = "Connection: close\r\n\r\n";
+    await exchange(rig.httpPort, `${request("/")}\r\n${request("/none")}${close}`);
+    const refused = await exchange(rig.httpPort, "nonsense\r\n\r\n");
+    assert.match(refused, / 400 /);
+    const report = workerReport(rig.worker);
+    const [served, ...others] = report.vservers;
+    assert.ok(served !== undefined);
+    assert.deepEqual(others, []);
+    const sent = request("/").length + 2 + request("/none").length + close.length + "nonsense\r\n\r\n".length;
+    assert.deepEqual(
+      { ...served, bytes_out: 0, open_connections: 0, most_open_connections: 0 },
+      {
+        name: "plain",
+        open_connections: 0,
+        most_open_connections: 0,
+        accepted: 2,
+        requests: 3,
+        bytes_in: sent,
+        bytes_out: 0,
+        own_answers: 1,
+        refused_requests: 1,
+        client_aborts: 0,
+        server_aborts: 0,
+        responses: [0, 0, 1, 0, 2, 0],
+      },
+    );
+    assert.ok(served.bytes_out > 2 * text.length && served.bytes_out < 2 * text.length + 1500);
+    assert.ok(served.most_open_connections >= 1);
+    const [gone, web] = report.web_servers;
+    assert.ok(gone !== undefined && web !== undefined);
+    assert.deepEqual([gone.hits, gone.connects, gone.redispatches, gone.retries], [0, 1, 1, 0]);
+    assert.deepEqual([web.hits, web.connects, web.reuses, web.retries], [2, 1, 1, 1]);
+    assert.deepEqual([web.responses, web.active_requests], [[0, 0, 1, 0, 1, 0], 0]);
+    assert.equal(web.most_active_requests, 1);
+    assert.ok(web.bytes_in > sent / 2 && web.bytes_out > 2 * text.length);
+  } finally {
+    app.server.close();
+    await rig.stop();
+  }
+});
+
+test("who breaks a request off is counted", async () => {
+  const app = await webServer((request, response) => {
+    response.writeHead(200, { "Content-Length": 1_000_000 });
+    response.write("the beginning");
+    if (request.url === "/cut") setImmediate(() => response.destroy());
+  });
+  const rig = await startRig({ serverPorts: [app.port] });
+  try {
+    const client = await opened(rig.httpPort);
+    client.write("GET /lost HTTP/1.1\r\nHost: a\r\n\r\n");
+    await once(client, "data");
+    client.resetAndDestroy();
+    const cut = await opened(rig.httpPort);
+    cut.resume().write("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n");
+    const aborts = (): unknown => {
+      const { vservers, web_servers } = workerReport(rig.worker);
+      return [...vservers, ...web_servers].map(({ client_aborts, server_aborts }) => [
+        client_aborts,
+        server_aborts,
+      ]);
+    };
+    await until(
+      () =>
+        isDeepStrictEqual(aborts(), [
+          [1, 1],
+          [1, 1],
+        ]),
+      "both are counted",
+    );
+  } finally {
+    app.server.close();
     await rig.stop();
   }
 });

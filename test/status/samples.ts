@@ -4,6 +4,7 @@ import type {
   FailoverReport,
   NodeRow,
   SchedulerReport,
+  VserverCounts,
   VserverHostRow,
   VserverRow,
   VserversReport,
@@ -27,7 +28,36 @@ export function webServer(change: Partial<WebServerCounters> = {}): WebServerCou
     response_failures: 0,
     response_time_sum_us: 250_000,
     response_time_count: 100,
+    active_requests: 2,
+    most_active_requests: 9,
+    bytes_in: 20_000,
+    bytes_out: 400_000,
+    connects: 30,
+    reuses: 70,
+    retries: 4,
+    redispatches: 3,
+    client_aborts: 2,
+    server_aborts: 1,
+    responses: [0, 0, 90, 5, 3, 2],
     is_up: true,
+    ...change,
+  };
+}
+
+export function vserverCounts(change: Partial<VserverCounts> = {}): VserverCounts {
+  return {
+    name: "shop-http",
+    open_connections: 5,
+    most_open_connections: 11,
+    accepted: 20,
+    requests: 104,
+    bytes_in: 21_000,
+    bytes_out: 410_000,
+    own_answers: 4,
+    refused_requests: 1,
+    client_aborts: 2,
+    server_aborts: 1,
+    responses: [0, 0, 90, 5, 4, 5],
     ...change,
   };
 }
@@ -36,6 +66,7 @@ export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
   return {
     kind: "worker",
     web_servers: [webServer()],
+    vservers: [vserverCounts()],
     is_accepting: true,
     open_connections: 5,
     open_by_vserver: { "shop-http": 5 },

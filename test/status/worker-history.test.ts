@@ -3,9 +3,9 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import type { WorkerReport } from "../../conf/messages.ts";
 import type { Published } from "../../status/info.ts";
-import { nodeStatus, sumOf } from "../../status/sum.ts";
+import { nodeStatus, sumOf, sumVservers } from "../../status/sum.ts";
 import { workerHistory } from "../../status/worker-history.ts";
-import { webServer, worker } from "./samples.ts";
+import { vserverCounts, webServer, worker } from "./samples.ts";
 
 /** An answer of a worker. */
 function answer(number: number, pid: number, body: WorkerReport | null): Published {
@@ -33,11 +33,14 @@ test("what a worker that ended had counted counts on, and its gauges do not", ()
     open_connections: 0,
     open_by_vserver: {},
     memory_bytes: 0,
-    web_servers: [webServer({ open_connections: 0, is_up: false })],
+    web_servers: [webServer({ open_connections: 0, active_requests: 0, is_up: false })],
+    vservers: [vserverCounts({ open_connections: 0 })],
   });
   const status = nodeStatus(1, [], [ended]);
   assert.deepEqual([status.hits, status.workers, status.workers_accepting], [7, 0, 0]);
-  assert.deepEqual(status.web_servers, [webServer({ open_connections: 0, is_up: false })]);
+  assert.deepEqual(status.web_servers, [
+    webServer({ open_connections: 0, active_requests: 0, is_up: false }),
+  ]);
 });
 
 test("one that is silent for a while is absent so long, with what it said last", () => {
@@ -66,6 +69,8 @@ test("a worker that ends again and again takes no more room, and all it did is c
   assert.ok(absent.length <= 3);
   const status = nodeStatus(1, [], absent);
   assert.deepEqual([status.hits, status.web_servers.length], [5000, 1]);
+  const [served, ...more] = sumVservers(absent.flatMap(({ vservers }) => vservers));
+  assert.deepEqual([served?.requests, served?.responses[2], more.length], [104_000, 90_000, 0]);
   assert.equal(status.web_servers[0]?.hits, 100_000);
   assert.equal(
     absent.reduce((sum, { responses }) => sum + responses["5xx"]!, 0),

@@ -9,6 +9,7 @@ import {
   type BalanceState,
   type NodeFigures,
 } from "../../../scheduler/policy/balance.ts";
+import { webServer } from "../../status/samples.ts";
 import { randomOf } from "./policy-world.ts";
 
 const SWEEP_MS = 1000;
@@ -273,20 +274,7 @@ test("a few hits are gathered over several sweeps before they count", () => {
 });
 
 test("a node's figures are those of its answer to the sweep", () => {
-  const row = {
-    pool: "p",
-    id: "a",
-    address: "192.0.2.1",
-    port: 80,
-    hits: 1,
-    open_connections: 1,
-    cookie_groups: 0,
-    connect_failures: 0,
-    response_failures: 0,
-    response_time_sum_us: 500,
-    response_time_count: 2,
-    is_up: true,
-  };
+  const row = webServer({ response_time_sum_us: 500, response_time_count: 2 });
   const status = {
     number: 1,
     avg_response_time_us: 250,

@@ -1,7 +1,7 @@
 /** Has the hosts of direct pools checked, and notes on each what comes of it. */
 import { openIcmpSocket } from "../../net/icmp-socket.ts";
 import { directPoolsOf } from "../arrangement.ts";
-import { startChecker, type Checker } from "./checker.ts";
+import { startChecker, type Checker } from "../../net/health/checker.ts";
 import type { DirectHost, Machine } from "../machine.ts";
 
 /** Checks until stopped; `onChange` after each change. Nothing is started where no pool has a check. */

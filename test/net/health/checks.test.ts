@@ -8,7 +8,7 @@ import {
   takeResult,
   type CheckResult,
   type HealthChange,
-} from "../../../scheduler/direct/checks.ts";
+} from "../../../net/health/checks.ts";
 
 const settings = { interval_ms: 1000, rise: 2, fall: 3 };
 const RESULTS: Readonly<Record<string, CheckResult>> = {

@@ -1,5 +1,5 @@
 /**
- * Health checks of a direct pool's hosts: when each is due, and what its results make of it. Pure: results and times
+ * Health checks of a pool's hosts: when each is due, and what its results make of it. Pure: results and times
  * in, the host to be asked and its changes out.
  */
 import { CHECK_FIRST_WITHIN_MS } from "../../conf/limits.ts";

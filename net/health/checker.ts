@@ -1,11 +1,13 @@
-/** The edge of health checks: connects, asks and pings the hosts of a direct pool as checks.ts says. */
+/** The edge of health checks: connects, asks and pings the hosts of a pool as checks.ts says. */
 import { CHECK_BODY_BYTES } from "../../conf/limits.ts";
 import { request, type IncomingMessage } from "node:http";
+import { request as requestTls } from "node:https";
 import { connect } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { parseIp } from "../../conf/address.ts";
 import { describeError } from "../../conf/errors.ts";
 import type { PoolConfig } from "../../conf/schema.ts";
-import type { IcmpSocket } from "../../net/icmp-socket.ts";
+import type { IcmpSocket } from "../icmp-socket.ts";
 import {
   nextDue_ms,
   startChecks,
@@ -21,12 +23,16 @@ export interface CheckedHost {
   readonly number: number;
   readonly address: string;
   readonly port: number;
+  /** It is asked over TLS. */
+  readonly tls?: CheckTls;
 }
+/** How a host is asked over TLS, and by what it is known. */
+export type CheckTls = Pick<ConnectionOptions, "ca" | "cert" | "key" | "servername" | "rejectUnauthorized">;
 export interface CheckerOptions {
   readonly hosts: readonly CheckedHost[];
   readonly check: CheckConfig;
-  /** One for all checkers. */
-  readonly icmp: IcmpSocket;
+  /** One for all checkers; needed for checks by icmp alone. */
+  readonly icmp?: IcmpSocket;
   readonly onChange: (change: HealthChange) => void;
 }
 export interface Checker {
@@ -77,7 +83,7 @@ export function startChecker({ hosts, check, icmp, onChange }: CheckerOptions): 
 export async function probe(
   host: CheckedHost,
   check: CheckConfig,
-  icmp: IcmpSocket,
+  icmp?: IcmpSocket,
   signal?: AbortSignal,
 ): Promise<CheckResult> {
   const { timeout_ms } = check;
@@ -102,19 +108,22 @@ const nothing = (): void => {};
 /** Both begin a check, and return what breaks it off. They may finish more than once: the first time counts. */
 type Start = (host: CheckedHost, check: CheckConfig, finish: (result: CheckResult) => void) => () => void;
 
-const tryConnect: Start = ({ address, port }, _, finish) => {
-  const socket = connect({ host: address, port });
-  socket.on("connect", () => finish(GOOD));
+const tryConnect: Start = ({ address, port, tls }, _, finish) => {
+  const socket =
+    tls === undefined ? connect({ host: address, port }) : connectTls({ host: address, port, ...tls });
+  socket.on(tls === undefined ? "connect" : "secureConnect", () => finish(GOOD));
   socket.on("error", (error) => finish(failure(error)));
   // A reset: the host's process need not even notice, and no port stays in TIME_WAIT.
   return () => socket.resetAndDestroy();
 };
 
-const get: Start = ({ address, port }, { path, host, statuses }, finish) => {
-  const name = address.includes(":") ? `[${address}]` : address;
-  const headers = { host: host ?? (port === 80 ? name : `${name}:${port}`), "user-agent": "dlba-check" };
+const get: Start = ({ address, port, tls }, { path, host, statuses }, finish) => {
+  const name = tls?.servername ?? (address.includes(":") ? `[${address}]` : address);
+  const usual = tls === undefined ? 80 : 443;
+  const headers = { host: host ?? (port === usual ? name : `${name}:${port}`), "user-agent": "dlba-check" };
   // No agent: a connection of its own for each check, closed after it.
-  const asking = request({ host: address, port, path, headers, agent: false });
+  const options = { host: address, port, path, headers, agent: false } as const;
+  const asking = tls === undefined ? request(options) : requestTls({ ...options, ...tls });
   asking.on("error", (error) => finish(failure(error)));
   asking.on("response", (response) => {
     const { statusCode = 0 } = response;
@@ -135,9 +144,13 @@ function readBody(response: IncomingMessage, finish: (result: CheckResult) => vo
   response.on("error", () => finish(bad("connection closed within the answer")));
 }
 
-async function ping({ address }: CheckedHost, icmp: IcmpSocket, timeout_ms: number): Promise<CheckResult> {
+async function ping(
+  { address }: CheckedHost,
+  icmp: IcmpSocket | undefined,
+  timeout_ms: number,
+): Promise<CheckResult> {
   const ip = parseIp(address);
-  if (ip === undefined) return bad(`${address} is no address`);
+  if (ip === undefined || icmp === undefined) return bad(`${address} can't be pinged`);
   try {
     return (await icmp.echo(ip, timeout_ms)) ? GOOD : bad(`no answer within ${timeout_ms} ms`);
   } catch (error) {
@@ -163,5 +176,6 @@ function failure(error: unknown): CheckResult {
   if (OWN_FAULTS.has(code))
     return { kind: "unsure", reason: `could not be checked: ${describeError(error)}` };
   if (code.startsWith("HPE_")) return bad("the answer is not HTTP");
+  if (code.startsWith("ERR_SSL_")) return bad("the TLS handshake failed");
   return bad(WORDS[code] ?? describeError(error));
 }

@@ -8,9 +8,9 @@ import { parseIp } from "../../../conf/address.ts";
 import type { IcmpSocket } from "../../../net/icmp-socket.ts";
 import { SysError } from "../../../net/ffi.ts";
 import { close, listenTcp } from "../../../net/sockets.ts";
-import { probe, startChecker, type CheckConfig } from "../../../scheduler/direct/checker.ts";
-import type { CheckResult, HealthChange } from "../../../scheduler/direct/checks.ts";
-import { until } from "../network.ts";
+import { probe, startChecker, type CheckConfig } from "../../../net/health/checker.ts";
+import type { CheckResult, HealthChange } from "../../../net/health/checks.ts";
+import { until } from "../../scheduler/network.ts";
 
 const ADDRESS = "127.0.0.1";
 const check: CheckConfig = {

@@ -125,6 +125,8 @@ export const MAX_EMPTY_LINES = 4;
 export const MAX_INTERIM_RESPONSES = 16;
 /** Answers of the proxy itself on one client connection; the last one closes it. */
 export const MAX_OWN_ANSWERS = 16;
+/** Requests of so long ago pay for no retries any more. */
+export const RETRY_BUDGET_MEMORY_S = 10;
 /** Tries of one request on different web servers, or anew after a reused connection had closed. */
 export const MAX_TRIES = 8;
 

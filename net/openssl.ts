@@ -118,20 +118,18 @@ export interface ServerContextOptions {
   readonly ticketKeys: Uint8Array;
 }
 
-/** A server's context: TLS 1.2 and 1.3, one certificate, stateless tickets. Freed by `freeContext`. */
-export function createServerContext(options: ServerContextOptions): SslContext {
+/** A context for one side: TLS 1.2 and 1.3, small idle connections, no cache. What `arrange` throws frees it again. */
+export function newContext(method: number, arrange: (context: SslContext) => void): SslContext {
   clearSslErrors();
-  const context = contextNew(serverMethod());
+  const context = contextNew(method);
   if (context === 0) throw new DlbaError("TLS_CONTEXT", `OpenSSL: ${takeSslError()}`);
   try {
     contextCtrl(context, CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, 0);
     contextCtrl(context, CTRL_MODE, MODES, 0);
     contextCtrl(context, CTRL_SET_READ_AHEAD, 1, 0);
     contextCtrl(context, CTRL_SET_SESS_CACHE_MODE, SESS_CACHE_OFF, 0);
-    setOptions(context, OP_NO_RENEGOTIATION | OP_CIPHER_SERVER_PREFERENCE);
-    setTicketKeys(context, options.ticketKeys);
-    setAlpnCallback(context, alpnCallback, 0);
-    loadCertificate(context, options);
+    setOptions(context, OP_NO_RENEGOTIATION);
+    arrange(context);
     return context;
   } catch (error) {
     contextFree(context);
@@ -139,7 +137,21 @@ export function createServerContext(options: ServerContextOptions): SslContext {
   }
 }
 
-function loadCertificate(context: SslContext, { certificate, key }: ServerContextOptions): void {
+/** A server's context: TLS 1.2 and 1.3, one certificate, stateless tickets. Freed by `freeContext`. */
+export function createServerContext(options: ServerContextOptions): SslContext {
+  return newContext(serverMethod(), (context) => {
+    setOptions(context, OP_CIPHER_SERVER_PREFERENCE);
+    setTicketKeys(context, options.ticketKeys);
+    setAlpnCallback(context, alpnCallback, 0);
+    loadCertificate(context, options);
+  });
+}
+
+/** A certificate, its chain and its key. Throws DlbaError TLS_CERTIFICATE or TLS_KEY. */
+export function loadCertificate(
+  context: SslContext,
+  { certificate, key }: Pick<ServerContextOptions, "certificate" | "key">,
+): void {
   if (useChain(context, certificate) !== 1) {
     throw new DlbaError("TLS_CERTIFICATE", `the certificate ${certificate} can't be used: ${takeSslError()}`);
   }
@@ -195,11 +207,17 @@ export function onServerName(context: SslContext, pick: (name: string) => SslCon
   contextCallbackCtrl(context, CTRL_SET_SERVERNAME_CALLBACK, callback);
 }
 
-/** The server's side of a TLS connection on a connected socket. Freed by `sslFree`. */
-export function acceptSsl(context: SslContext, fd: number): Ssl {
+/** A TLS connection on a socket, neither side yet. Freed by `sslFree`. */
+export function newSsl(context: SslContext, fd: number): Ssl {
   const ssl = sslNew(context);
   if (ssl === 0) throw new DlbaError("TLS_MEMORY", `OpenSSL: ${takeSslError()}`);
   setFd(ssl, fd);
+  return ssl;
+}
+
+/** The server's side of a TLS connection on a connected socket. Freed by `sslFree`. */
+export function acceptSsl(context: SslContext, fd: number): Ssl {
+  const ssl = newSsl(context, fd);
   setAcceptState(ssl);
   return ssl;
 }

@@ -188,9 +188,10 @@ test("who speaks no TLS, or goes, is told of in words", async (t) => {
   assert.match((await connected(place, {}, byName)).failure, /version|record|packet|http/i);
 });
 
+const refused = (options: Partial<ClientContextOptions>) => () =>
+  createClientContext({ ca: undefined, protocols: ["http/1.1"], ...options });
+
 test("what can't be a context is refused with its reason", () => {
-  const refused = (options: Partial<ClientContextOptions>) => () =>
-    createClientContext({ ca: undefined, protocols: ["http/1.1"], ...options });
   assert.throws(refused({ ca: "/nowhere.pem" }), { code: "TLS_CA" });
   assert.throws(refused({ certificate: "/nowhere.pem", key: ca.key }), { code: "TLS_CERTIFICATE" });
   assert.throws(refused({ certificate: named.certificate, key: ca.key }), { code: "TLS_KEY" });

@@ -1,6 +1,8 @@
 /** `dlba check FILE`: every error of a configuration, or one line on what it holds. */
 import type { Command } from "commander";
+import { readFileSync } from "node:fs";
 import { formatConfigErrors } from "../conf/config-error.ts";
+import { checkCertificateFiles } from "../conf/certificates.ts";
 import { listOf } from "../conf/suggest.ts";
 import type { Config } from "../conf/schema.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -16,13 +18,27 @@ export function registerCheck(program: Command): void {
     });
 }
 
-/** Throws DlbaError CONFIG_UNREADABLE. */
+/**
+ * Certificates and keys are looked at, too, as far as they are on this machine and may be read. Throws DlbaError
+ * CONFIG_UNREADABLE.
+ */
 async function check(file: string): Promise<number> {
-  const { parseConfig, readConfigFile } = await import("../conf/load.ts");
-  const parsed = parseConfig(readConfigFile(file), file);
+  const { locateFindings, parseConfig, readConfigFile } = await import("../conf/load.ts");
+  const text = readConfigFile(file);
+  const parsed = parseConfig(text, file);
   if ("errors" in parsed) {
     process.stderr.write(`${formatConfigErrors(parsed.errors)}\n`);
     return EXIT.found;
+  }
+  const findings = checkCertificateFiles(parsed.config, readFileSync, Date.now());
+  const wrong = findings.filter(({ kind }) => kind !== "unreadable");
+  if (wrong.length > 0) {
+    process.stderr.write(`${formatConfigErrors(locateFindings(text, file, wrong))}\n`);
+    return EXIT.found;
+  }
+  if (findings.length > 0) {
+    const missing = `${count(findings.length, "certificate file")} can't be read on this machine, and could not be checked`;
+    process.stderr.write(`${file}: ${missing}\n`);
   }
   process.stdout.write(`${file}: ${summarize(parsed.config)}\n`);
   return EXIT.ok;

@@ -10,6 +10,7 @@ import { registerDrain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
 import { registerHandover } from "./handover.ts";
 import { registerLab } from "./lab.ts";
+import { registerReload } from "./reload.ts";
 import { registerRun } from "./run.ts";
 import { registerShow } from "./show.ts";
 
@@ -30,12 +31,13 @@ async function main(argv: readonly string[]): Promise<void> {
   registerDrain(program);
   registerHandover(program);
   registerRun(program);
+  registerReload(program);
   registerLab(program);
   await program.parseAsync(argv);
 }
 
 /** What was asked about is not as it should be; the command itself has worked. */
-const FOUND = new Set(["CONFIG_INVALID", "DRAIN_TIMEOUT", "DRAIN_ENDED"]);
+const FOUND = new Set(["CONFIG_INVALID", "DRAIN_TIMEOUT", "DRAIN_ENDED", "RELOAD_REFUSED"]);
 
 /** The exit code for what a command threw, after telling it in one line. */
 function report(error: unknown): number {

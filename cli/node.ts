@@ -1,24 +1,22 @@
 /** One node of the array on this machine: checked, prepared, supervised; and taken away again. */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DlbaError } from "../conf/errors.ts";
-import { STOP_GRACE_MS } from "../conf/limits.ts";
-import { loadConfig } from "../conf/load.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
+import { certificateFiles } from "../conf/given-files.ts";
+import { CERTIFICATE_LOOK_MS } from "../conf/limits.ts";
 import { findNode } from "../conf/node.ts";
-import type { Config } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
+import { adminServer } from "../net/admin-socket.ts";
 import { prepareHost, restoreHost } from "../net/host.ts";
 import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
-import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
-import { createLogger } from "../status/log.ts";
-import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR } from "./places.ts";
+import { createLogger, type Logger } from "../status/log.ts";
+import { look, startWatch } from "./certificate-watch.ts";
+import { readText, withFiles } from "./generation.ts";
+import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
+import { startNode, type RunningNode } from "./running-node.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
-import { type ChildSpec, supervise } from "./supervisor.ts";
-
-const ROOT = join(import.meta.dirname, "..");
 
 export interface NodePlaces {
   readonly pinDir: string;
@@ -34,20 +32,31 @@ export interface RunOptions extends NodePlaces {
 /** Runs a node until SIGTERM or SIGINT. Throws DlbaError when the machine is not fit for it. */
 export async function runNode(options: RunOptions): Promise<void> {
   checkRuntime();
-  const config = loadConfig(options.config);
+  const { text, config } = readText(options.config);
   const node = findNode(config, options.node);
   const problems = startProblems(node, options.pinDir, hostFacts(config, node, options.pinDir));
   if (problems.length > 0) throw severalProblems(problems);
+  const generation = withFiles(options.config, text, config);
+  const { runDir } = options;
   const stateDir = stateDirOf(options);
-  for (const dir of [options.runDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
-  claimRunDir(options.runDir);
+  for (const dir of [runDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
+  claimRunDir(runDir);
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
-  await prepareHost(interfaces, vipsOf(config), hostRecord(options.runDir));
+  await prepareHost(interfaces, vipsOf(config), hostRecord(runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
-  const supervisor = supervise(childSpecs(config, { ...options, stateDir, node: node.name }), log);
-  void supervisor.ready.then(() => log.info("ready"));
+  const places = { configFile: options.config, node: node.name, pinDir: options.pinDir, runDir, stateDir };
+  const running = startNode(places, generation, hostRecord(runDir), log);
+  void running.ready.then(() => log.info("ready"));
+  const admin = await adminServer({
+    path: supervisorSocket(runDir),
+    handle: async (line) => obey(running, line, log),
+  });
+  const watching = watchCertificates(running, log);
+  process.on("SIGHUP", () => void answerReload(running.reload, "SIGHUP", log));
   log.info({ signal: await stopSignal() }, "stopping");
-  await supervisor.stop();
+  clearInterval(watching);
+  await admin.close();
+  await running.stop();
   log.info("stopped; the data plane stays attached (dlba detach removes it)");
 }
 
@@ -84,34 +93,52 @@ function runningSupervisor(runDir: string): ProcessIdentity | undefined {
   }
 }
 
-/** The processes of a node: status first, so that the others find its socket. */
-function childSpecs(config: Config, options: Required<RunOptions>): ChildSpec[] {
-  const workers = config.limits.workers === 0 ? availableParallelism() : config.limits.workers;
-  const drain_ms = config.timeouts.drain_ms;
-  return [
-    childSpec("status", options),
-    childSpec("scheduler", options),
-    childSpec("failover", options),
-    ...Array.from({ length: workers }, (_, worker) => childSpec("dlba-server", options, worker, drain_ms)),
-  ];
+/** What an operator says to a supervisor. */
+async function obey(running: RunningNode, line: string, log: Logger): Promise<string> {
+  if (line !== "reload") throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload' alone");
+  return JSON.stringify(await answerReload(running.reload, "command", log));
 }
 
-function childSpec(folder: string, options: Required<RunOptions>, worker?: number, drain_ms = 0): ChildSpec {
-  const { config, node, pinDir, runDir, stateDir } = options;
-  const flags = folder === "dlba-server" ? WORKER_NODE_FLAGS : [];
-  const args = [...flags, join(ROOT, folder, "main.ts"), "--config", config, "--node", node];
-  args.push("--pin-dir", pinDir, "--run-dir", runDir, "--state-dir", stateDir);
-  if (worker !== undefined) args.push("--worker", String(worker));
-  return {
-    name: worker === undefined ? folder : `${folder} ${worker}`,
-    program: process.execPath,
-    args,
-    // Halves the time that a process takes to start again.
-    env: { NODE_COMPILE_CACHE: join(runDir, "compile-cache") },
-    // It hands the scheduler's work over to another node, while this one's scheduler process can still help.
-    stopsFirst: folder === "failover",
-    stop_grace_ms: STOP_GRACE_MS + drain_ms,
-  };
+interface ReloadAnswer {
+  readonly ok: boolean;
+  readonly lines: readonly string[];
+}
+
+/** Reloads, and says in the log and in return what came of it. A node that can't go on with it goes on as it was. */
+async function answerReload(
+  reload: () => Promise<string[]>,
+  cause: string,
+  log: Logger,
+): Promise<ReloadAnswer> {
+  try {
+    const lines = await reload();
+    log.info({ cause, done: lines }, "a reload was asked for");
+    return { ok: true, lines };
+  } catch (error) {
+    if (!(error instanceof DlbaError)) throw error;
+    const lines = describeError(error).split("\n");
+    log.error({ cause, reason: lines }, "nothing was changed: the reload can't be done");
+    return { ok: false, lines };
+  }
+}
+
+/** Certificates that change are taken by themselves; the configuration is not looked at. */
+function watchCertificates(running: RunningNode, log: Logger): NodeJS.Timeout {
+  const looks = (): string => certificateFiles(running.generation().config).map(lookOf).join("\n");
+  let watched = certificateFiles(running.generation().config).join();
+  let watch = startWatch(looks());
+  return setInterval(() => {
+    const names = certificateFiles(running.generation().config).join();
+    if (names !== watched) watch = startWatch(looks());
+    watched = names;
+    if (look(watch, looks())) void answerReload(running.reloadFiles, "changed certificate files", log);
+  }, CERTIFICATE_LOOK_MS);
+}
+
+/** What tells one state of a file from another. */
+function lookOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? "none" : `${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}`;
 }
 
 async function stopSignal(): Promise<NodeJS.Signals> {

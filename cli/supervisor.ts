@@ -1,9 +1,12 @@
 /**
- * Keeps a node's processes running: starts them, starts those again that end (with growing pauses), and stops
- * all of them in order. A child says "ready" over its IPC channel; it can't outlive its supervisor
- * (net/parent-watch.ts).
+ * Keeps a node's processes running: starts them, starts those again that end (with growing pauses), has them succeeded by others,
+ * and stops all of them in order. A child says "ready" over its IPC channel, and is told to serve then; it can't outlive its
+ * supervisor (net/parent-watch.ts).
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { DlbaError } from "../conf/errors.ts";
+import { MAX_RETIRING, STOP_GRACE_MS, SUCCESSOR_READY_MS, SUCCESSOR_TRIES } from "../conf/limits.ts";
+import type { Order } from "../net/parent-watch.ts";
 import type { Logger } from "../status/log.ts";
 import { countEnds, restartDelay } from "./backoff.ts";
 
@@ -15,32 +18,61 @@ export interface ChildSpec {
   readonly args: readonly string[];
   /** Variables of its environment beside the supervisor's own. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Descriptors that it inherits, as its own from FIRST_INHERITED on. */
+  readonly inherited?: readonly number[];
   /** When all are stopped, this one is before the others: it still needs them. */
   readonly stopsFirst?: boolean;
   /** How long it may take to end after SIGTERM before it is killed. */
   readonly stop_grace_ms: number;
 }
+/** Behind standard input, output, error and the IPC channel. */
+export const FIRST_INHERITED = 4;
 
 interface Child {
-  readonly spec: ChildSpec;
+  spec: ChildSpec;
+  /** What its process was started with. */
+  startedWith: ChildSpec;
   process: ChildProcess | undefined;
   timer: NodeJS.Timeout | undefined;
   isReady: boolean;
   started_ms: number;
   /** Ends in a row. */
   ends: number;
+  /** It has a successor, and is not started again. */
+  isRetired: boolean;
+}
+
+/** A process that is ready to take over from the one of its name. */
+export interface Successor {
+  /** It serves from now on; the one before it retires, and is killed after `retire_ms`. Its `ended` are as in `Order`. */
+  readonly takeOver: (ended: readonly number[], retire_ms: number) => void;
+  /** It is not needed after all. */
+  readonly discard: () => void;
 }
 
 export interface Supervisor {
   /** Settles when every process has said that it is ready. */
   readonly ready: Promise<void>;
+  /** Starts a successor and settles when it is ready. Rejects with DlbaError SUCCESSOR_FAILED; then none is left. */
+  readonly prepare: (spec: ChildSpec) => Promise<Successor>;
+  /** Adds a process, or stops the one of a name for good in the way `takeOver` does. */
+  readonly add: (spec: ChildSpec) => void;
+  readonly retire: (name: string, ended: readonly number[], retire_ms: number) => void;
+  /** From now on the process of this name is started like that; the one that runs goes on. */
+  readonly respecify: (spec: ChildSpec) => void;
+  /** Stops the process of a name and starts it again. */
+  readonly restart: (name: string) => void;
+  /** Tells all processes whose names begin so something; those that are just not running don't hear it. */
+  readonly tell: (prefix: string, order: Order) => void;
   /** Stops all processes; settles when none is left. */
   readonly stop: () => Promise<void>;
 }
 
 interface Supervision {
   readonly log: Logger;
-  readonly children: readonly Child[];
+  readonly children: Map<string, Child>;
+  /** Those that have been succeeded and have not ended yet, the oldest first. */
+  readonly retired: Set<Child>;
   readonly allReady: () => void;
   isStopping: boolean;
 }
@@ -48,30 +80,75 @@ interface Supervision {
 /** Starts the processes and keeps them running until `stop` is called. */
 export function supervise(specs: readonly ChildSpec[], log: Logger): Supervisor {
   const ready = Promise.withResolvers<void>();
-  const children = specs.map((spec): Child => ({
-    spec,
-    process: undefined,
-    timer: undefined,
-    isReady: false,
-    started_ms: 0,
-    ends: 0,
-  }));
-  const all: Supervision = { log, children, allReady: ready.resolve, isStopping: false };
-  for (const child of children) start(all, child);
-  return { ready: ready.promise, stop: () => stopAll(all) };
+  const children = new Map(specs.map((spec) => [spec.name, newChild(spec)]));
+  const all: Supervision = {
+    log,
+    children,
+    retired: new Set(),
+    allReady: ready.resolve,
+    isStopping: false,
+  };
+  for (const child of children.values()) start(all, child);
+  return {
+    ready: ready.promise,
+    prepare: async (spec) => prepare(all, spec),
+    add: (spec) => {
+      const child = newChild(spec);
+      children.set(spec.name, child);
+      start(all, child);
+    },
+    retire: (name, ended, retire_ms) => {
+      const child = children.get(name);
+      children.delete(name);
+      if (child !== undefined) retire(all, child, ended, retire_ms);
+    },
+    respecify: (spec) => {
+      const child = children.get(spec.name);
+      if (child !== undefined) child.spec = spec;
+    },
+    restart: (name) => void restart(all, name),
+    tell: (prefix, order) => {
+      for (const { spec, process, isReady } of children.values()) {
+        if (isReady && spec.name.startsWith(prefix)) say(process, order);
+      }
+    },
+    stop: async () => stopAll(all),
+  };
+}
+
+const newChild = (spec: ChildSpec): Child => ({
+  spec,
+  startedWith: spec,
+  process: undefined,
+  timer: undefined,
+  isReady: false,
+  started_ms: 0,
+  ends: 0,
+  isRetired: false,
+});
+
+/** A process that ends just now doesn't hear it; its end is seen. */
+function say(process: ChildProcess | undefined, order: Order): void {
+  if (process?.connected === true) process.send(order, () => undefined);
+}
+
+function spawnChild(all: Supervision, { name, program, args, env, inherited = [] }: ChildSpec): ChildProcess {
+  const started = spawn(program, args, {
+    stdio: ["ignore", "inherit", "inherit", "ipc", ...inherited],
+    env: { ...process.env, ...env },
+  });
+  all.log.info({ child: name, child_pid: started.pid }, "process started");
+  return started;
 }
 
 function start(all: Supervision, child: Child): void {
   const { spec } = child;
+  child.startedWith = spec;
   child.timer = undefined;
   child.isReady = false;
   child.started_ms = performance.now();
-  const started = spawn(spec.program, spec.args, {
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-    env: { ...process.env, ...spec.env },
-  });
+  const started = spawnChild(all, spec);
   child.process = started;
-  all.log.info({ child: spec.name, child_pid: started.pid }, "process started");
   started.on("message", (message) => message === "ready" && markReady(all, child));
   started.once("error", (error) => {
     all.log.error({ child: spec.name, error: error.message }, "process could not be started");
@@ -81,15 +158,24 @@ function start(all: Supervision, child: Child): void {
 }
 
 function markReady(all: Supervision, child: Child): void {
+  if (child.startedWith !== child.spec) {
+    // It was on its way while something changed, and has not heard of it.
+    child.process?.kill("SIGKILL");
+    return;
+  }
   child.isReady = true;
-  if (all.children.every(({ isReady }) => isReady)) all.allReady();
+  say(child.process, { kind: "serve" });
+  if ([...all.children.values()].every(({ isReady }) => isReady)) all.allReady();
 }
 
 function ended(all: Supervision, child: Child, code: number | null, signal: NodeJS.Signals | null): void {
   const ran_ms = Math.round(performance.now() - child.started_ms);
   const facts = { child: child.spec.name, child_pid: child.process?.pid, code, signal, ran_ms };
   child.process = undefined;
-  if (all.isStopping) {
+  child.isReady = false;
+  if (all.isStopping || child.isRetired) {
+    clearTimeout(child.timer);
+    all.retired.delete(child);
     all.log.info(facts, "process stopped");
     return;
   }
@@ -99,10 +185,97 @@ function ended(all: Supervision, child: Child, code: number | null, signal: Node
   child.timer = setTimeout(() => start(all, child), next_try_ms);
 }
 
+/** One that dies before it is ready is started again, up to a number of tries. */
+async function prepare(all: Supervision, spec: ChildSpec): Promise<Successor> {
+  for (let tries = 1; ; tries++) {
+    const child = newChild(spec);
+    child.started_ms = performance.now();
+    const process = spawnChild(all, spec);
+    child.process = process;
+    const failure = await untilReady(process);
+    if (failure === "" && !all.isStopping) return successorOf(all, child);
+    process.kill("SIGKILL");
+    all.log.error(
+      { child: spec.name, child_pid: process.pid, reason: failure, tries },
+      "successor did not start",
+    );
+    if (tries < SUCCESSOR_TRIES && !all.isStopping) continue;
+    throw new DlbaError("SUCCESSOR_FAILED", `the new ${spec.name} does not start: ${failure}`, {
+      hint: "the log of the node says why; nothing was changed",
+    });
+  }
+}
+
+/** Resolves with "" when the process has said that it is ready, else with what happened. */
+async function untilReady(process: ChildProcess): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => resolve(`not ready within ${SUCCESSOR_READY_MS} ms`), SUCCESSOR_READY_MS);
+  process.on("message", (message) => message === "ready" && resolve(""));
+  process.once("error", (error) => resolve(error.message));
+  process.once("exit", (code, signal) => resolve(`ended with ${signal ?? `code ${code}`}`));
+  const failure = await promise;
+  clearTimeout(timer);
+  return failure;
+}
+
+function successorOf(all: Supervision, child: Child): Successor {
+  const process = child.process!;
+  let hasEnded = false;
+  process.once("exit", (code, signal) => {
+    hasEnded = true;
+    if (all.children.get(child.spec.name) === child) ended(all, child, code, signal);
+  });
+  return {
+    takeOver: (places, retire_ms) => {
+      const before = all.children.get(child.spec.name);
+      all.children.set(child.spec.name, child);
+      // It may have died since it was ready: the supervisor's business from now on.
+      if (hasEnded || process.exitCode !== null) start(all, child);
+      else markReady(all, child);
+      if (before !== undefined) retire(all, before, places, retire_ms);
+    },
+    discard: () => process.kill("SIGKILL"),
+  };
+}
+
+/** It ends what it has and is not started again; after `retire_ms` it is stopped. */
+function retire(all: Supervision, child: Child, places: readonly number[], retire_ms: number): void {
+  clearTimeout(child.timer);
+  child.isRetired = true;
+  if (child.process === undefined) return;
+  all.retired.add(child);
+  say(child.process, { kind: "retire", ended: places, retire_ms });
+  child.timer = setTimeout(() => void stopOne(all.log, child), retire_ms + STOP_GRACE_MS);
+  boundRetired(all, child.spec.name);
+}
+
+/** Whoever reloads again and again must not fill the machine with processes that have one connection left. */
+function boundRetired(all: Supervision, name: string): void {
+  const alike = [...all.retired].filter(({ spec }) => spec.name === name);
+  const oldest = alike.length > MAX_RETIRING ? alike[0] : undefined;
+  if (oldest === undefined) return;
+  all.retired.delete(oldest);
+  all.log.warn({ child: name, child_pid: oldest.process?.pid }, "too many reloads in a row: it ends early");
+  void stopOne(all.log, oldest);
+}
+
+async function restart(all: Supervision, name: string): Promise<void> {
+  const before = all.children.get(name);
+  if (before === undefined) return;
+  const child = newChild(before.spec);
+  before.isRetired = true;
+  all.retired.add(before);
+  all.children.set(name, child);
+  await stopOne(all.log, before);
+  all.retired.delete(before);
+  if (!all.isStopping && all.children.get(name) === child) start(all, child);
+}
+
 async function stopAll(all: Supervision): Promise<void> {
   all.isStopping = true;
+  const children = [...all.children.values(), ...all.retired];
   const [first, others] = [true, false].map((isFirst) =>
-    all.children.filter(({ spec }) => (spec.stopsFirst === true) === isFirst),
+    children.filter(({ spec }) => (spec.stopsFirst === true) === isFirst),
   );
   for (const children of [first!, others!]) {
     await Promise.all(children.map((child) => stopOne(all.log, child)));

@@ -3,8 +3,8 @@
  * (HKDF-SHA256, RFC 5869), so that none tells anything of another.
  */
 import { createHmac, hkdfSync } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { DlbaError } from "./errors.ts";
+import { readGivenFile } from "./given-files.ts";
 import { ARRAY_KEY_BYTES } from "./limits.ts";
 
 export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control" | "heartbeat";
@@ -13,7 +13,7 @@ export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control" | "heartbeat"
 export function readArrayKey(path: string): Uint8Array {
   let text: string;
   try {
-    text = readFileSync(path, "latin1").trim();
+    text = readGivenFile(path).toString("latin1").trim();
   } catch (cause) {
     throw new DlbaError("ARRAY_KEY_UNREADABLE", `the array key ${path} can't be read`, { cause });
   }

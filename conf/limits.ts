@@ -157,3 +157,14 @@ export const NEIGHBOUR_RETRY_MS = 200;
 export const RESTART_STABLE_MS = 10_000;
 /** How long a process has to end after SIGTERM (a worker: its drain time on top) before it is killed. */
 export const STOP_GRACE_MS = 2000;
+/** A process that is to succeed another one must be ready by then, and may be started so often. */
+export const SUCCESSOR_READY_MS = 30_000;
+export const SUCCESSOR_TRIES = 3;
+/** Processes of one name that end what they have after reloads; the oldest is stopped when there is one more. */
+export const MAX_RETIRING = 8;
+/** A reload has been answered by then, whoever has many workers. */
+export const RELOAD_ANSWER_MS = 600_000;
+/** How often certificate files are looked at; what has changed is taken when it is the same at the next look. */
+export const CERTIFICATE_LOOK_MS = 2000;
+/** For how long session tickets are made with the same key; those before and after it read them, too. Longer than a ticket lasts. */
+export const TICKET_PERIOD_MS = 43_200_000;

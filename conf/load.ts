@@ -70,6 +70,12 @@ export function parseConfig(text: string, file: string): ParsedConfig {
   return { errors: told.map((finding) => locateFinding(finding, source, file)).sort(byPosition) };
 }
 
+/** Findings of who has looked behind a configuration without errors, such as at its files, with their places in its text. */
+export function locateFindings(text: string, file: string, findings: readonly Finding[]): ConfigError[] {
+  const source = readYaml(text);
+  return findings.map((finding) => locateFinding(finding, source, file)).sort(byPosition);
+}
+
 function tooLarge(file: string): ConfigError {
   const message = `the configuration is larger than ${MAX_CONFIG_BYTES} bytes`;
   return { file, line: 1, column: 1, path: "", message, hint: "make it smaller" };

@@ -15,9 +15,16 @@ export interface ProcessOptions {
   readonly stateDir: string;
   /** Which of several like processes this is. */
   readonly worker: number;
+  /** Where the supervisor's snapshot of the configuration is (snapshot.ts); undefined without a supervisor. */
+  readonly snapshotFd: number | undefined;
+  /** The first of the listening sockets that a worker is given, in the order of `listenersOf`; undefined: it makes its own. */
+  readonly listenFd: number | undefined;
 }
 
-/** Reads `--config F --node N --pin-dir D --run-dir D [--state-dir D] [--worker N]`. Throws DlbaError OPTIONS_INVALID. */
+/**
+ * Reads `--config F --node N --pin-dir D --run-dir D [--state-dir D] [--worker N] [--snapshot-fd N] [--listen-fd N]`.
+ * Throws DlbaError OPTIONS_INVALID.
+ */
 export function processOptions(argv: readonly string[]): ProcessOptions {
   let values: Record<string, string | undefined>;
   try {
@@ -31,6 +38,8 @@ export function processOptions(argv: readonly string[]): ProcessOptions {
         "run-dir": text,
         "state-dir": text,
         worker: text,
+        "snapshot-fd": text,
+        "listen-fd": text,
       },
     }));
   } catch (cause) {
@@ -47,7 +56,19 @@ export function processOptions(argv: readonly string[]): ProcessOptions {
     runDir: required(values, "run-dir"),
     stateDir: values["state-dir"] ?? required(values, "run-dir"),
     worker: Number(worker),
+    snapshotFd: descriptor(values, "snapshot-fd"),
+    listenFd: descriptor(values, "listen-fd"),
   };
+}
+
+function descriptor(
+  values: Readonly<Record<string, string | undefined>>,
+  option: string,
+): number | undefined {
+  const value = values[option];
+  if (value === undefined) return undefined;
+  if (/^\d{1,7}$/.test(value)) return Number(value);
+  throw new DlbaError("OPTIONS_INVALID", `--${option} ${value} is not the number of a descriptor`);
 }
 
 function required(values: Readonly<Record<string, string | undefined>>, option: string): string {

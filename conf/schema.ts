@@ -354,6 +354,9 @@ const timeouts = z.strictObject({
   drain_ms: milliseconds(0, 3_600_000, 10_000).describe(
     "How long requests under way may take when a worker stops.",
   ),
+  retire_ms: milliseconds(0, 86_400_000, 600_000).describe(
+    "How long requests and WebSockets of a worker that a reload has replaced may go on.",
+  ),
 });
 
 const bounds = z.strictObject({

@@ -1,75 +1,123 @@
 /** A dlba-server worker: one process, one event loop, its own listening sockets on every VIP. */
 import { join } from "node:path";
 import { describeError, DlbaError } from "../conf/errors.ts";
+import { giveFiles } from "../conf/given-files.ts";
 import { readArrayKey } from "../conf/keys.ts";
 import { LISTEN_BACKLOG } from "../conf/limits.ts";
-import { loadConfig } from "../conf/load.ts";
+import { listenersOf } from "../conf/listeners.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions } from "../conf/process-options.ts";
-import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import type { Config } from "../conf/schema.ts";
+import { givenConfig } from "../conf/snapshot.ts";
+import { exitWithParent, hasSupervisor, onOrder, reportReady } from "../net/parent-watch.ts";
 import { listenTcp } from "../net/sockets.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
-import { addListener, closeWorker, createWorker, drainWorker, runWorker } from "./engine/worker.ts";
-import type { Worker } from "./engine/runtime.ts";
+import {
+  addListener,
+  closeWorker,
+  createWorker,
+  drainWorker,
+  retireWorker,
+  runWorker,
+} from "./engine/worker.ts";
+import type { Listener, Worker } from "./engine/runtime.ts";
 import { workerReport } from "./report.ts";
-import { createServices, knownIp, type Services } from "./vservers.ts";
+import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
 
-function listen(worker: Worker, services: Services): void {
-  for (const { config, runtime } of services.vservers) {
-    for (const vip of config.vips.map(knownIp)) {
-      for (const port of config.ports) {
-        const fd = listenTcp(vip, port, LISTEN_BACKLOG);
-        addListener(worker, { fd, vserver: runtime, address: vip.text, port });
-      }
-    }
-  }
+/** The sockets that the supervisor gave, in the configuration's order; a worker without one makes its own. */
+function listeners(config: Config, { vservers }: Services, listenFd: number | undefined): Listener[] {
+  const runtimes = new Map(vservers.map((service) => [service.config.name, service.runtime]));
+  return listenersOf(config).map(({ vserver, vip, port }, i) => ({
+    fd: listenFd === undefined ? listenTcp(knownIp(vip), port, LISTEN_BACKLOG) : listenFd + i,
+    vserver: runtimes.get(vserver.name)!,
+    address: vip,
+    port,
+  }));
+}
+
+/** Until when a worker that stops, or has been replaced, may go on with what it has. */
+interface Ending {
+  end_ms: number;
 }
 
 /** Runs until told to stop: then requests under way are answered, for `drain_ms` at most. */
-function runUntilStopped(worker: Worker, stop: () => void): void {
-  let drainEnd_ms = Infinity;
+function runUntilStopped(worker: Worker, ending: Ending, stop: () => void): void {
   const drain = (): void => {
-    if (worker.isDraining) return;
-    drainEnd_ms = performance.now() + worker.config.timeouts.drain_ms;
+    ending.end_ms = Math.min(ending.end_ms, performance.now() + worker.config.timeouts.drain_ms);
     worker.log.info({ connections: worker.clients.size }, "draining");
     drainWorker(worker);
   };
   process.once("SIGTERM", drain);
   process.once("SIGINT", drain);
   runWorker(worker, () => {
-    if (!worker.isDraining || (worker.clients.size > 0 && worker.now_ms < drainEnd_ms)) return false;
+    if (!worker.isDraining || (worker.clients.size > 0 && worker.now_ms < ending.end_ms)) return false;
     void closeWorker(worker).finally(stop);
     return true;
   });
 }
 
+/** Another worker is there: connections that are under way go on here, new ones there. */
+function retire(worker: Worker, ending: Ending, ended: ReadonlySet<number>, retire_ms: number): void {
+  ending.end_ms = Math.min(ending.end_ms, performance.now() + retire_ms);
+  if (worker.isDraining) return;
+  worker.log.info({ connections: worker.clients.size, retire_ms }, "replaced by another worker, draining");
+  retireWorker(worker, ended);
+}
+
+function takeCertificates(services: Services, files: Readonly<Record<string, string>>, log: Logger): void {
+  giveFiles(files);
+  try {
+    renewCertificates(services);
+    log.info("new connections get the new certificates");
+  } catch (error) {
+    log.error({ reason: describeError(error) }, "the new certificates can't be used");
+  }
+}
+
+const TICKETS_LOOK_MS = 10_000;
+
 function main(): void {
   const options = processOptions(process.argv.slice(2));
   exitWithParent();
-  const config = loadConfig(options.configFile);
+  const config = givenConfig(options);
   const node = findNode(config, options.node);
   const log: Logger = createLogger({ node: node.name, process: "dlba-server", worker: options.worker });
-  const services = createServices(config, node, readArrayKey(config.array.key_file));
+  const arrayKey = readArrayKey(config.array.key_file);
+  const services = createServices(config, node, arrayKey);
   const worker = createWorker(config, services.pools, log, node.name);
-  listen(worker, services);
-  const publisher = publish({
-    path: join(options.runDir, "publish.sock"),
-    hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
-    answer: (topic) => {
-      if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
-      if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);
-      return workerReport(worker);
-    },
-    log,
+  const places = listeners(config, services, options.listenFd);
+  const ending: Ending = { end_ms: Infinity };
+  let publisher: { close: () => void } | undefined;
+  const serve = (): void => {
+    for (const listener of places) addListener(worker, listener);
+    publisher = publish({
+      path: join(options.runDir, "publish.sock"),
+      hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
+      answer: (topic) => {
+        if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
+        if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);
+        return workerReport(worker);
+      },
+      log,
+    });
+    log.info({ listeners: worker.listeners.size }, "serving");
+  };
+  onOrder((order) => {
+    if (order.kind === "serve") serve();
+    else if (order.kind === "retire") {
+      const ended = new Set(order.ended.flatMap((place) => places[place]?.fd ?? []));
+      retire(worker, ending, ended, order.retire_ms);
+    } else if (order.kind === "files") takeCertificates(services, order.files, log);
   });
-  runUntilStopped(worker, () => {
-    publisher.close();
+  setInterval(() => turnTickets(services, arrayKey, Date.now()), TICKETS_LOOK_MS).unref();
+  runUntilStopped(worker, ending, () => {
+    publisher?.close();
     log.info("stopped");
     // The supervisor's channel would keep the process alive.
     process.exit(0);
   });
-  log.info({ listeners: worker.listeners.size }, "serving");
+  if (!hasSupervisor()) serve();
   reportReady();
 }
 

@@ -8,5 +8,5 @@
 export { onClientBytes, onClientEnd, onClientLost, takesClientBytes } from "./session/client.ts";
 export { onServerBytes, onServerEnd } from "./session/server.ts";
 export { createSession, type Session } from "./session/state.ts";
-export { onDrain, onTimeout } from "./session/timing.ts";
+export { onDrain, onRetire, onTimeout } from "./session/timing.ts";
 export { onServerConnected, onServerFailed } from "./session/web-server.ts";

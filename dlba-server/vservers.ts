@@ -1,19 +1,21 @@
 /** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
-import { randomInt, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { randomInt } from "node:crypto";
 import { stringifySetCookie } from "cookie";
 import { parseCidr, parseIp, type Cidr, type IpAddress } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
-import { cookieToken, deriveKey } from "../conf/keys.ts";
+import { readGivenFile } from "../conf/given-files.ts";
+import { cookieToken } from "../conf/keys.ts";
 import { MAX_ERROR_PAGE_BYTES } from "../conf/limits.ts";
 import { randomWords } from "../conf/random.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
-import { createServerContext, onServerName, TICKET_KEYS_BYTES, type SslContext } from "../net/openssl.ts";
+import { setTicketKeys } from "../net/openssl.ts";
 import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
 import { createServerCounters, createVserverCounters } from "./engine/counters.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
 import type { PoolEnv } from "./session-port.ts";
+import { createTicketRing, turnTicketRing, type TicketRing } from "./ticket-keys.ts";
+import { createTls, freeTls, type Tls } from "./tls.ts";
 
 /** An address of a configuration that has been checked. */
 export function knownIp(text: string): IpAddress {
@@ -68,49 +70,60 @@ function setCookieLines(pool: ProxiedPool, arrayKey: Uint8Array): string[] {
   });
 }
 
-/** A TLS context that hands over to the one whose certificate names the server that the client asked for. */
-function createTls(vserver: VserverConfig, arrayKey: Uint8Array): SslContext {
-  const ticketKeys = deriveKey(arrayKey, "ticket", TICKET_KEYS_BYTES);
-  const contexts = vserver.certificates.map((files) => createServerContext({ ...files, ticketKeys }));
-  const byName = new Map<string, SslContext>();
-  vserver.certificates.forEach(({ certificate }, index) => {
-    for (const name of certificateNames(readFileSync(certificate))) {
-      if (!byName.has(name)) byName.set(name, contexts[index]!);
-    }
-  });
-  const first = contexts[0]!;
-  if (contexts.length > 1) onServerName(first, (name) => contextFor(byName, name) ?? first);
-  return first;
+export interface Service {
+  readonly config: VserverConfig;
+  readonly runtime: VserverRuntime;
+  /** Undefined for http. */
+  tls: Tls | undefined;
 }
-
-function contextFor(byName: ReadonlyMap<string, SslContext>, name: string): SslContext | undefined {
-  return byName.get(name) ?? byName.get(`*${name.slice(name.indexOf("."))}`);
-}
-
-/** DNS names of a certificate in PEM, lower case: its subject alternative names (RFC 6125; the common name is history). */
-export function certificateNames(pem: Uint8Array): string[] {
-  const names = new X509Certificate(pem).subjectAltName ?? "";
-  return names
-    .split(", ")
-    .filter((name) => name.startsWith("DNS:"))
-    .map((name) => name.slice(4).toLowerCase());
-}
-
 export interface Services {
   readonly pools: readonly PoolRuntime[];
-  readonly vservers: readonly { config: VserverConfig; runtime: VserverRuntime }[];
+  readonly vservers: readonly Service[];
+  readonly tickets: TicketRing;
 }
 
 /** Everything that a worker of this node serves. Throws a DlbaError for a certificate or key that can't be used. */
 export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8Array): Services {
+  const tickets = createTicketRing(arrayKey, Date.now());
   const proxied = config.pools.filter(isProxied);
   const pools = new Map(proxied.map((pool) => [pool.name, createServedPool(pool, arrayKey)]));
   const vservers = config.vservers.flatMap((vserver) => {
     const served = poolNames(vserver).flatMap((name) => pools.get(name) ?? []);
     if (served.length === 0) return [];
-    return [{ config: vserver, runtime: createVserver(config, node, vserver, served, arrayKey) }];
+    const tls = vserver.protocol === "https" ? createTls(vserver, tickets.newest.address) : undefined;
+    return [{ config: vserver, runtime: createVserver(config, node, vserver, served, tls, tickets), tls }];
   });
-  return { pools: [...pools.values()].map(({ runtime }) => runtime), vservers };
+  return { pools: [...pools.values()].map(({ runtime }) => runtime), vservers, tickets };
+}
+
+/**
+ * New connections get what the certificate files hold now; those that there are keep what they have. Throws a DlbaError for a
+ * certificate or key that can't be used: then all stays as it was.
+ */
+export function renewCertificates({ vservers, tickets }: Services): void {
+  const https = vservers.filter(({ tls }) => tls !== undefined);
+  const renewed: Tls[] = [];
+  try {
+    for (const { config } of https) renewed.push(createTls(config, tickets.newest.address));
+  } catch (error) {
+    for (const tls of renewed) freeTls(tls);
+    throw error;
+  }
+  https.forEach((service, i) => {
+    const before = service.tls!;
+    service.tls = renewed[i]!;
+    service.runtime.sslContext = renewed[i]!.context;
+    freeTls(before);
+  });
+}
+
+/** New tickets are made with the key of the time (milliseconds since 1970). */
+export function turnTickets({ vservers, tickets }: Services, arrayKey: Uint8Array, at_ms: number): void {
+  if (at_ms < tickets.ends_ms) return;
+  turnTicketRing(tickets, arrayKey, at_ms);
+  for (const { tls } of vservers) {
+    for (const context of tls?.contexts ?? []) setTicketKeys(context, tickets.newest.address);
+  }
 }
 
 /** A pool, as the engine and as sessions know it. */
@@ -146,7 +159,7 @@ function errorPage(file: string): string {
     new DlbaError("ERROR_PAGE", `the error page ${file} can't be used: ${reason}`);
   let page: Buffer;
   try {
-    page = readFileSync(file);
+    page = readGivenFile(file);
   } catch (error) {
     throw fail(describeError(error));
   }
@@ -161,12 +174,14 @@ function createVserver(
   node: NodeConfig,
   vserver: VserverConfig,
   pools: readonly ServedPool[],
-  arrayKey: Uint8Array,
+  tls: Tls | undefined,
+  tickets: TicketRing,
 ): VserverRuntime {
   return {
     name: vserver.name,
     pools: pools.map(({ runtime }) => runtime),
-    sslContext: vserver.protocol === "https" ? createTls(vserver, arrayKey) : 0,
+    sslContext: tls?.context ?? 0,
+    tickets,
     trustedProxies: blocksOf(vserver.trusted_proxies),
     proxyProtocolFrom: blocksOf(vserver.proxy_protocol_from),
     errorPages: new Map(vserver.error_pages.map(({ status, file }) => [status, errorPage(file)])),

@@ -16,7 +16,7 @@ import type { Senses } from "./senses.ts";
 /** One segment, with the announcements that go out there. */
 export interface Voice {
   readonly socket: PacketSocket;
-  readonly frames: readonly Buffer[];
+  frames: readonly Buffer[];
 }
 export interface Tools {
   readonly log: Logger;
@@ -93,7 +93,8 @@ function tellSender(
   if (askNow) sender.askNow();
 }
 
-function announce({ voices, log }: Tools, tally: Tally): void {
+/** Says on all segments where the VIPs are. */
+export function announce({ voices, log }: Pick<Tools, "voices" | "log">, tally: Tally): void {
   tally.announcements++;
   for (const { socket, frames } of voices) {
     try {

@@ -11,23 +11,23 @@ import { schedulerIn } from "../conf/epoch.ts";
 import { describeError } from "../conf/errors.ts";
 import { deriveKey, readArrayKey } from "../conf/keys.ts";
 import { FAILOVER_TICK_MS, PEER_HEARTBEAT_MS, STOP_GRACE_MS } from "../conf/limits.ts";
-import { loadConfig } from "../conf/load.ts";
 import type { FailoverReport } from "../conf/messages.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
+import { givenConfig } from "../conf/snapshot.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { announcements } from "../net/frames.ts";
 import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
 import { startHeartbeats, type HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { openIcmpSocket } from "../net/icmp-socket.ts";
-import { readInterface } from "../net/interface.ts";
+import { readInterface, type InterfaceFacts } from "../net/interface.ts";
 import { openPacketSocket, SEND_ONLY } from "../net/packet-socket.ts";
-import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { runBeforeOthers } from "../net/realtime.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
-import { carryOut, newTally, type Tally, type Tools, type Voice } from "./deeds.ts";
+import { announce, carryOut, newTally, type Tally, type Tools, type Voice } from "./deeds.ts";
 import { createEchoes, type Echoes } from "./echoes.ts";
 import { createElector, tick, type Elector, type ElectorSettings } from "./elector.ts";
 import { openEpochFile, type EpochFile } from "./epoch-file.ts";
@@ -42,9 +42,11 @@ interface Running extends Tools {
   readonly senses: Senses;
   readonly sender: HeartbeatSender;
   readonly voices: readonly Voice[];
+  /** Of the interfaces of all segments. */
+  readonly facts: readonly InterfaceFacts[];
   readonly echoes: Echoes;
   readonly epochs: EpochFile;
-  readonly watch: VipWatch;
+  watch: VipWatch;
   readonly tally: Tally;
   elector: Elector;
   ticked_ns: number;
@@ -54,9 +56,8 @@ interface Running extends Tools {
 }
 
 function start(options: ProcessOptions, config: Config, node: NodeConfig, log: Logger): Running {
-  const vips = vipsOf(config).flatMap((text) => parseIp(text) ?? []);
-  const links = [node, ...node.interfaces];
-  const interfaces = links.map((link) => link.interface);
+  const vips = addressesOfVips(config);
+  const interfaces = [node, ...node.interfaces].map((link) => link.interface);
   const others = config.nodes.filter(({ number }) => number !== node.number);
   const facts = interfaces.map(readInterface);
   const sender = startHeartbeats({
@@ -80,20 +81,39 @@ function start(options: ProcessOptions, config: Config, node: NodeConfig, log: L
       frames: vips.flatMap((vip) => announcements(mac, vip)),
     })),
     echoes: createEchoes(others, openIcmpSocket()),
-    watch: watchVips(
-      facts.map(({ ifindex, mac, name }, i) => ({
-        ifindex,
-        mac,
-        addresses: addressesOf(name, links[i]!.address),
-      })),
-      vips,
-    ),
+    facts,
+    watch: watchOf(facts, node, vips),
     tally: newTally(),
     elector: createElector(settingsOf(config, node, epochs.floor)),
     ticked_ns: monotonic_ns(),
     longestStall_ns: 0,
     stopping_ns: undefined,
   };
+}
+
+const addressesOfVips = (config: Config): IpAddress[] =>
+  vipsOf(config).flatMap((text) => parseIp(text) ?? []);
+
+function watchOf(facts: readonly InterfaceFacts[], node: NodeConfig, vips: readonly IpAddress[]): VipWatch {
+  const links = [node, ...node.interfaces];
+  const segments = facts.map(({ ifindex, mac, name }, i) => ({
+    ifindex,
+    mac,
+    addresses: addressesOf(name, links[i]!.address),
+  }));
+  return watchVips(segments, vips);
+}
+
+/** After a reload: these are the VIPs that are announced and watched. All else of this process stays as it is. */
+function takeVips(running: Running, config: Config, node: NodeConfig): void {
+  const vips = addressesOfVips(config);
+  running.voices.forEach((voice, i) => {
+    voice.frames = vips.flatMap((vip) => announcements(running.facts[i]!.mac, vip));
+  });
+  running.watch.close();
+  running.watch = watchOf(running.facts, node, vips);
+  // One that was elsewhere until now may still be in somebody's table.
+  if (reportOf(running, node.number).is_scheduler) announce(running, running.tally);
 }
 
 function settingsOf(config: Config, node: NodeConfig, floorCounter: number): ElectorSettings {
@@ -189,6 +209,9 @@ function run(options: ProcessOptions, node: NodeConfig, running: Running): void 
     else if (isSoon) setTimeout(tick, SOON_MS);
   };
   const timer = setInterval(tick, FAILOVER_TICK_MS);
+  onOrder((order) => {
+    if (order.kind === "configure") takeVips(running, order.config, node);
+  });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => (running.stopping_ns = monotonic_ns()));
   }
@@ -197,7 +220,7 @@ function run(options: ProcessOptions, node: NodeConfig, running: Running): void 
 /** Runs the process until SIGTERM. */
 export function main(options: ProcessOptions): void {
   exitWithParent();
-  const config = loadConfig(options.configFile);
+  const config = givenConfig(options);
   const node = findNode(config, options.node);
   const log = createLogger({ node: node.name, process: "failover" });
   try {

@@ -88,6 +88,7 @@ const CTRL_MODE = 33;
 const CTRL_SET_READ_AHEAD = 41;
 const CTRL_SET_SESS_CACHE_MODE = 44;
 const CTRL_SET_SERVERNAME_CALLBACK = 53;
+const CTRL_SET_SERVERNAME_ARG = 54;
 const CTRL_SET_TICKET_KEYS = 59;
 const CTRL_SET_MIN_PROTO_VERSION = 123;
 const TLS1_2_VERSION = 0x0303;
@@ -111,13 +112,6 @@ export function takeSslError(): string {
   return readCString(errorBuffer.address);
 }
 
-export interface ServerContextOptions {
-  readonly certificate: string;
-  readonly key: string;
-  /** `TICKET_KEYS_BYTES` bytes, the same on every node: any of them resumes any session. */
-  readonly ticketKeys: Uint8Array;
-}
-
 /** A context for one side: TLS 1.2 and 1.3, small idle connections, no cache. What `arrange` throws frees it again. */
 export function newContext(method: number, arrange: (context: SslContext) => void): SslContext {
   clearSslErrors();
@@ -137,20 +131,29 @@ export function newContext(method: number, arrange: (context: SslContext) => voi
   }
 }
 
-/** A server's context: TLS 1.2 and 1.3, one certificate, stateless tickets. Freed by `freeContext`. */
-export function createServerContext(options: ServerContextOptions): SslContext {
+const sessionId = nativeMemory(4);
+sessionId.bytes.write("dlba", "latin1");
+
+/** A server's context: stateless tickets; `arrange` gives it certificates and ticket keys. Freed by `freeContext`. */
+export function createServerContext(arrange: (context: SslContext) => void): SslContext {
   return newContext(serverMethod(), (context) => {
     setOptions(context, OP_CIPHER_SERVER_PREFERENCE);
-    setTicketKeys(context, options.ticketKeys);
+    setSessionIdContext(context, sessionId.address, 4);
     setAlpnCallback(context, alpnCallback, 0);
-    loadCertificate(context, options);
+    arrange(context);
   });
+}
+
+/** Connections of the context keep it until they end. */
+export function freeContext(context: SslContext): void {
+  serverNames.delete(context);
+  contextFree(context);
 }
 
 /** A certificate, its chain and its key. Throws DlbaError TLS_CERTIFICATE or TLS_KEY. */
 export function loadCertificate(
   context: SslContext,
-  { certificate, key }: Pick<ServerContextOptions, "certificate" | "key">,
+  { certificate, key }: { readonly certificate: string; readonly key: string },
 ): void {
   if (useChain(context, certificate) !== 1) {
     throw new DlbaError("TLS_CERTIFICATE", `the certificate ${certificate} can't be used: ${takeSslError()}`);
@@ -163,15 +166,13 @@ export function loadCertificate(
   }
 }
 
-function setTicketKeys(context: SslContext, keys: Uint8Array): void {
-  const memory = nativeMemory(TICKET_KEYS_BYTES);
-  memory.bytes.set(keys.subarray(0, TICKET_KEYS_BYTES));
-  contextCtrl(context, CTRL_SET_TICKET_KEYS, TICKET_KEYS_BYTES, memory.address);
-  memory.bytes.fill(0);
-  const id = nativeMemory(4);
-  id.bytes.write("dlba", "latin1");
-  setSessionIdContext(context, id.address, 4);
+/** The `TICKET_KEYS_BYTES` bytes at an address are what tickets are made and read with from now on. */
+export function setTicketKeys(context: SslContext, address: number): void {
+  contextCtrl(context, CTRL_SET_TICKET_KEYS, TICKET_KEYS_BYTES, address);
 }
+
+/** A connection's context: until its handshake begins, the one that it was accepted with. */
+export const contextOf = bind<[Ssl], SslContext>(o, "uintptr_t SSL_get_SSL_CTX(uintptr_t ssl)");
 
 // Callbacks stay registered for the life of the process: contexts hold them.
 const AlpnCallback = koffi.proto(
@@ -197,14 +198,21 @@ function selectHttp1(out: number, outLength: number, list: number, listLength: n
   return TLSEXT_ERR_NOACK;
 }
 
+/** By the context that a connection began with. */
+const serverNames = new Map<SslContext, (name: string) => SslContext>();
+const servernameCallback = koffi.register((ssl: number, _alert: number, context: number): number => {
+  const name = getServername(ssl, 0);
+  // A context that was freed meanwhile goes on with what it has.
+  const pick = serverNames.get(context);
+  if (name !== 0 && pick !== undefined) setContext(ssl, pick(readCString(name).toLowerCase()));
+  return TLSEXT_ERR_OK;
+}, koffi.pointer(ServernameCallback));
+
 /** Lets `pick` choose another context by the client's server name (SNI, RFC 6066), in the midst of a handshake. */
 export function onServerName(context: SslContext, pick: (name: string) => SslContext): void {
-  const callback = koffi.register((ssl: number): number => {
-    const name = getServername(ssl, 0);
-    if (name !== 0) setContext(ssl, pick(readCString(name).toLowerCase()));
-    return TLSEXT_ERR_OK;
-  }, koffi.pointer(ServernameCallback));
-  contextCallbackCtrl(context, CTRL_SET_SERVERNAME_CALLBACK, callback);
+  serverNames.set(context, pick);
+  contextCallbackCtrl(context, CTRL_SET_SERVERNAME_CALLBACK, servernameCallback);
+  contextCtrl(context, CTRL_SET_SERVERNAME_ARG, 0, context);
 }
 
 /** A TLS connection on a socket, neither side yet. Freed by `sslFree`. */

@@ -9,9 +9,9 @@ import { monotonic_ms, monotonic_ns } from "../conf/clock.ts";
 import { counterOf, epochText, schedulerIn } from "../conf/epoch.ts";
 import { describeError } from "../conf/errors.ts";
 import { FAILOVER_TICK_MS } from "../conf/limits.ts";
-import { loadConfig } from "../conf/load.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
+import { givenConfig } from "../conf/snapshot.ts";
 import { adminServer } from "../net/admin-socket.ts";
 import { exitWithParent, reportReady } from "../net/parent-watch.ts";
 import { createLogger } from "../status/log.ts";
@@ -194,7 +194,7 @@ async function run(running: Running): Promise<void> {
 /** Runs the process until SIGTERM. */
 export async function main(options: ProcessOptions): Promise<void> {
   exitWithParent();
-  const config = loadConfig(options.configFile);
+  const config = givenConfig(options);
   const node = findNode(config, options.node);
   const log = createLogger({ node: node.name, process: "scheduler" });
   try {

@@ -3,12 +3,13 @@ import { join } from "node:path";
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { readArrayKey } from "../conf/keys.ts";
 import { MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
-import { loadConfig } from "../conf/load.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
+import type { Config } from "../conf/schema.ts";
+import { givenConfig } from "../conf/snapshot.ts";
 import { findNode } from "../conf/node.ts";
 import { productVersion } from "../conf/version.ts";
 import { controlServer, type ControlServer } from "../net/control-tls.ts";
-import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
 import { answerCommand, parseCommand } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
@@ -22,12 +23,15 @@ interface Closable {
 
 async function main(options: ProcessOptions): Promise<void> {
   exitWithParent();
-  const facts = nodeFacts(options);
+  let facts = nodeFacts(options);
   const log = createLogger({ node: facts.node.name, process: "status" });
   const opened: Closable[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(opened.splice(0).map((each) => each.close()));
   };
+  onOrder((order) => {
+    if (order.kind === "configure") facts = factsOf(options, order.config);
+  });
   process.once("SIGTERM", () => void stop());
   process.once("SIGINT", () => void stop());
   try {
@@ -51,8 +55,9 @@ async function main(options: ProcessOptions): Promise<void> {
   }
 }
 
-function nodeFacts(options: ProcessOptions): NodeFacts {
-  const config = loadConfig(options.configFile);
+const nodeFacts = (options: ProcessOptions): NodeFacts => factsOf(options, givenConfig(options));
+
+function factsOf(options: ProcessOptions, config: Config): NodeFacts {
   return {
     version: productVersion(),
     configFile: options.configFile,

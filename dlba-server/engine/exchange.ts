@@ -301,6 +301,11 @@ export function drainClient(connection: ClientConnection): void {
   settle(current);
 }
 
+/** Another worker takes over: the next response on the connection is its last. */
+export function retireClient({ exchange }: ClientConnection): void {
+  session.onRetire(exchange.session);
+}
+
 /** Carries out what the session has asked for, until it waits for something from outside. */
 function settle(exchange: Exchange): void {
   const { client } = exchange;

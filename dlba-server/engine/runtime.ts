@@ -7,6 +7,7 @@ import type { ProxyVersion } from "../proxy-header.ts";
 import type { Session } from "../session.ts";
 import type { Phase, SessionEnv } from "../session-port.ts";
 import type { SslContext } from "../../net/openssl.ts";
+import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { ServerCounters, VserverCounters } from "./counters.ts";
 import type { Refusals } from "./refusals.ts";
@@ -34,8 +35,9 @@ export interface VserverRuntime {
   readonly name: string;
   /** Where its requests may go, in the order of the environment's pools: to the first one unless a rule says otherwise. */
   readonly pools: readonly PoolRuntime[];
-  /** 0 for http. */
-  readonly sslContext: SslContext;
+  /** Of new connections; 0 for http. */
+  sslContext: SslContext;
+  readonly tickets: TicketRing;
   readonly trustedProxies: readonly Cidr[];
   /** Who has to begin with a PROXY header. */
   readonly proxyProtocolFrom: readonly Cidr[];
@@ -115,6 +117,8 @@ export interface ClientConnection extends Timed<Connection> {
   readonly exchange: Exchange;
   /** A PROXY header has to come first. */
   awaitsProxy: boolean;
+  /** Its ClientHello has not come yet. */
+  awaitsHello: boolean;
   isHandshaking: boolean;
   /** The session has ended; the connection closes when all is written. */
   isClosing: boolean;

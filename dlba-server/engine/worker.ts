@@ -38,6 +38,7 @@ import type {
   VserverRuntime,
   Worker,
 } from "./runtime.ts";
+import { firstStep, HELLO_AWAITED } from "./hello.ts";
 import { createRefusals } from "./refusals.ts";
 import { closeServer } from "./server-connections.ts";
 import { createStage, createStream, END, readStream, received, WOULD_BLOCK } from "./stream.ts";
@@ -219,7 +220,8 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
 
 function handshake(worker: Worker, connection: ClientConnection): void {
   const { stream } = connection;
-  const result = sslHandshake(stream.ssl);
+  const result = connection.awaitsHello ? firstStep(connection) : sslHandshake(stream.ssl);
+  if (result === HELLO_AWAITED) return;
   if (result !== 1) {
     const reason = sslError(stream.ssl, result);
     const isUnderWay = reason === SSL_ERROR_WANT_READ || reason === SSL_ERROR_WANT_WRITE;
@@ -290,10 +292,10 @@ function readServer(worker: Worker, connection: ServerConnection): void {
   }
 }
 
-function acceptClients(worker: Worker, listenerFd: number): void {
+function acceptClients(worker: Worker, listenerFd: number, most = limits.ACCEPTS_PER_TURN): void {
   const listener = worker.listeners.get(listenerFd);
   if (listener === undefined) return;
-  for (let i = 0; i < limits.ACCEPTS_PER_TURN; i++) {
+  for (let i = 0; i < most; i++) {
     if (worker.clients.size >= worker.config.limits.connections_per_worker) return pauseAccepting(worker);
     const fd = sockets.accept(listenerFd);
     if (fd < 0) {
@@ -323,6 +325,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     env: environment(listener),
     exchange,
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
+    awaitsHello: ssl !== 0,
     isHandshaking: ssl !== 0,
     isClosing: false,
     isLingering: false,
@@ -419,8 +422,24 @@ function fire(worker: Worker, connection: Connection): void {
  * under way are answered, idle connections closed.
  */
 export function drainWorker(worker: Worker): void {
+  stopListening(worker, new Set(worker.listeners.keys()));
+  for (const client of worker.clients) exchange.drainClient(client);
+}
+
+/**
+ * Another worker has the listening sockets, too, and takes what waits there, except for the `ended` ones. Connections that there
+ * are get one more answer; idle ones stay until then, or until their time is over.
+ */
+export function retireWorker(worker: Worker, ended: ReadonlySet<number>): void {
+  stopListening(worker, ended);
+  for (const client of worker.clients) exchange.retireClient(client);
+}
+
+function stopListening(worker: Worker, ended: ReadonlySet<number>): void {
   for (const fd of worker.listeners.keys()) {
-    acceptClients(worker, fd);
+    if (ended.has(fd)) acceptClients(worker, fd, limits.LISTEN_BACKLOG);
+    // The socket lives on where others have it, and would go on waking this worker.
+    sockets.unwatch(worker.epoll, fd);
     sockets.close(fd);
   }
   worker.isDraining = true;
@@ -429,7 +448,6 @@ export function drainWorker(worker: Worker): void {
     for (const server of pool.servers)
       while (server.idle.length > 0) closeServer(worker, server.idle.at(-1)!);
   }
-  for (const client of worker.clients) exchange.drainClient(client);
 }
 
 /** Ends what is left without waiting; resolves when the log is written. */

@@ -35,3 +35,11 @@ export function onDrain(s: Session, _env: SessionEnv, port: SessionPort): void {
   s.isDraining = true;
   if (s.phase === PHASE.idle) closeConnection(s, port);
 }
+
+/**
+ * Another worker takes new connections from now on: the next response is the last one here. A connection that is idle stays until
+ * its next request or its time-out: a client may be asking just now, and would have to ask again.
+ */
+export function onRetire(s: Session): void {
+  s.isDraining = true;
+}

@@ -147,7 +147,7 @@ describe("dlba drain --wait", () => {
     assert.deepEqual([code, stdout], [1, ""]);
     assert.match(
       stderr,
-      /\ndlba: node2 is not drained after 0\.2 s: 812 buckets, 37 connections left \(disabled\) \(it goes on draining; 'dlba undrain node2' takes it back into service\)\n$/,
+      /(?:^|\n)dlba: node2 is not drained after 0\.2 s: 812 buckets, 37 connections left \(disabled\) \(it goes on draining; 'dlba undrain node2' takes it back into service\)\n$/,
     );
   });
 

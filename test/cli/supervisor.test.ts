@@ -108,6 +108,74 @@ test("a child that stops first has the others beside it until it has ended", asy
   );
 });
 
+const named = (behaviour: string, name: string): ChildSpec => ({ ...spec(behaviour), name });
+const pidsOf = (lines: readonly Line[], name: string): number[] =>
+  starts(lines).flatMap((line) => (line["child"] === name ? [line.child_pid] : []));
+
+test("a successor takes over when it is ready: the one before is told to retire, and is not started again", async (t) => {
+  const { supervisor, lines } = started(t, [named("one", "a"), named("two", "b")]);
+  await supervisor.ready;
+  const successor = await supervisor.prepare(named("three", "a"));
+  assert.equal(
+    lines.filter(({ message }) => message === "process stopped").length,
+    0,
+    "nobody retires before",
+  );
+  successor.takeOver([], WITHIN_MS);
+  await eventually("the first one to end", () => lines.some(({ message }) => message === "process stopped"));
+  const end = lines.find(({ message }) => message === "process stopped");
+  assert.deepEqual([end?.["child"], end?.["code"]], ["a", 5]);
+  // The successor is the supervisor's child like any other.
+  process.kill(pidsOf(lines, "a")[1]!, "SIGKILL");
+  await eventually("the successor to be started again", () => pidsOf(lines, "a").length === 3);
+});
+
+test("a successor that never gets ready is tried some times; then the one before goes on as it was", async (t) => {
+  const { supervisor, lines } = started(t, [named("one", "a")]);
+  await supervisor.ready;
+  await assert.rejects(supervisor.prepare(named("fail", "a")), {
+    code: "SUCCESSOR_FAILED",
+    message: /the new a does not start: ended with code 7/,
+  });
+  const [first, ...tried] = pidsOf(lines, "a");
+  assert.equal(tried.length, 3);
+  assert.ok(isRunning(identified(first!)));
+  const successor = await supervisor.prepare(named("two", "a"));
+  const [discarded] = pidsOf(lines, "a").slice(-1);
+  successor.discard();
+  await eventually("the discarded one to end", () => processIdentity(discarded!) === undefined);
+  assert.ok(isRunning(identified(first!)));
+  assert.equal(pidsOf(lines, "a").length, 5, "and it is not started again");
+});
+
+test("a successor that dies between being ready and taking over is started again", async (t) => {
+  const { supervisor, lines } = started(t, [named("one", "a")]);
+  await supervisor.ready;
+  const successor = await supervisor.prepare(named("two", "a"));
+  const pid = pidsOf(lines, "a")[1]!;
+  process.kill(pid, "SIGKILL");
+  await eventually("it to be gone", () => processIdentity(pid) === undefined);
+  successor.takeOver([], WITHIN_MS);
+  await eventually("another one", () => pidsOf(lines, "a").length === 3);
+});
+
+test("who does not retire in time is stopped", async (t) => {
+  const { supervisor, lines } = started(t, [named("deaf", "a"), named("stays", "b")]);
+  await supervisor.ready;
+  const successor = await supervisor.prepare(named("two", "a"));
+  successor.takeOver([], 0);
+  const [first] = pidsOf(lines, "a");
+  await eventually("the first one to end", () => processIdentity(first!) === undefined);
+});
+
+test("a process that is started anew has what it was respecified to have, whenever that was", async (t) => {
+  const { supervisor, lines } = started(t, [named("one", "a")]);
+  await supervisor.ready;
+  supervisor.respecify(named("fail", "a"));
+  supervisor.restart("a");
+  await eventually("it to fail", () => lines.some(({ code }) => code === 7));
+});
+
 test("children die with their supervisor, even one that is stuck in a loop", async () => {
   const parent = spawn(process.execPath, [join(PROGRAMS, "parent.ts")], {
     stdio: ["ignore", "pipe", "pipe"],

@@ -12,10 +12,14 @@ test("the four options are read, and a worker's number", () => {
     runDir: "/r",
     stateDir: "/r",
     worker: 0,
+    snapshotFd: undefined,
+    listenFd: undefined,
   };
   assert.deepEqual(processOptions(whole), options);
   assert.deepEqual(processOptions([...whole, "--worker", "3"]), { ...options, worker: 3 });
   assert.deepEqual(processOptions([...whole, "--state-dir", "/s"]), { ...options, stateDir: "/s" });
+  const inherited = ["--snapshot-fd", "4", "--listen-fd", "5"];
+  assert.deepEqual(processOptions([...whole, ...inherited]), { ...options, snapshotFd: 4, listenFd: 5 });
 });
 
 test("missing, empty, unknown and malformed options are refused", () => {
@@ -25,5 +29,6 @@ test("missing, empty, unknown and malformed options are refused", () => {
   assert.throws(() => processOptions([...whole, "--node", ""]), { code: "OPTIONS_INVALID" });
   assert.throws(() => processOptions([...whole, "--what", "x"]), { code: "OPTIONS_INVALID" });
   assert.throws(() => processOptions([...whole, "--worker", "-1"]), { code: "OPTIONS_INVALID" });
+  assert.throws(() => processOptions([...whole, "--listen-fd", "x"]), { code: "OPTIONS_INVALID" });
   assert.throws(() => processOptions([...whole, "--worker", "1e2"]), { code: "OPTIONS_INVALID" });
 });

@@ -1,10 +1,12 @@
 /** A process for the supervisor's tests: says that it is ready, then lives, ends or won't end, as told. */
-import { exitWithParent, reportReady } from "../../../net/parent-watch.ts";
+import { exitWithParent, onOrder, reportReady } from "../../../net/parent-watch.ts";
 
 const [behaviour] = process.argv.slice(2);
 exitWithParent();
 if (behaviour === "deaf") process.on("SIGTERM", () => {});
 if (behaviour === "fail") process.exit(7);
+// Tells what it hears by its exit code.
+onOrder(({ kind }) => kind === "retire" && process.exit(behaviour === "stays" ? undefined : 5));
 reportReady();
 if (behaviour === "stuck") {
   for (;;);

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { configSchema } from "../../../conf/schema.ts";
-import { createServices, knownIp } from "../../../dlba-server/vservers.ts";
+import { createServices, knownIp, type Services } from "../../../dlba-server/vservers.ts";
 import {
   closeWorker,
   addListener,
@@ -22,6 +22,7 @@ import { createLogger } from "../../../status/log.ts";
 
 export interface Rig {
   readonly worker: Worker;
+  readonly services: Services;
   readonly httpPort: number;
   readonly httpsPort: number;
   readonly ca: string;
@@ -68,6 +69,9 @@ export interface RigOptions {
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
 }
 
+/** The array key of a rig. */
+export const RIG_KEY = Buffer.alloc(32, 7);
+
 export async function startRig(options: RigOptions): Promise<Rig> {
   const dir = mkdtempSync(join(tmpdir(), "dlba-rig-"));
   const certificate = { certificate: join(dir, "cert.pem"), key: join(dir, "key.pem") };
@@ -96,7 +100,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     limits: options.limits ?? {},
     access_log: options.accessLog,
   });
-  const services = createServices(config, config.nodes[0]!, Buffer.alloc(32, 7));
+  const services = createServices(config, config.nodes[0]!, RIG_KEY);
   const worker = createWorker(
     config,
     services.pools,
@@ -125,7 +129,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     await closeWorker(worker);
     rmSync(dir, { recursive: true });
   };
-  return { worker, httpPort, httpsPort, ca: certificate.certificate, drain, stop };
+  return { worker, services, httpPort, httpsPort, ca: certificate.certificate, drain, stop };
 }
 
 /** Waits for a condition, ten seconds at most. */

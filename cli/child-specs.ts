@@ -1,0 +1,78 @@
+/** How the processes of a node are started. */
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { STOP_GRACE_MS } from "../conf/limits.ts";
+import type { Config } from "../conf/schema.ts";
+import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
+import { socketsOf, type Listening } from "./listening.ts";
+import { type ChildSpec, FIRST_INHERITED } from "./supervisor.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+export const WORKER = "dlba-server";
+export const workerName = (worker: number): string => `${WORKER} ${worker}`;
+export const workersOf = ({ limits }: Config): number =>
+  limits.workers === 0 ? availableParallelism() : limits.workers;
+
+export interface NodeOptions {
+  readonly configFile: string;
+  readonly node: string;
+  readonly pinDir: string;
+  readonly runDir: string;
+  readonly stateDir: string;
+}
+
+/** What processes are started with. */
+export interface Given {
+  readonly options: NodeOptions;
+  readonly snapshotFd: number;
+  readonly listening: Listening;
+  readonly config: Config;
+}
+
+/** The processes of a node: status first, so that the others find its socket. */
+export function childSpecs(given: Given): ChildSpec[] {
+  return [
+    ...["status", "scheduler", "failover"].map((folder) => daemonSpec(given, folder)),
+    ...workerSpecs(given),
+  ];
+}
+
+export function workerSpecs(given: Given): ChildSpec[] {
+  const { config } = given;
+  return Array.from({ length: workersOf(config) }, (_, worker) => ({
+    ...childSpec(given, WORKER, WORKER_NODE_FLAGS, [
+      "--worker",
+      String(worker),
+      "--listen-fd",
+      String(FIRST_INHERITED + 1),
+    ]),
+    name: workerName(worker),
+    inherited: [given.snapshotFd, ...socketsOf(given.listening, config, worker)],
+    stop_grace_ms: STOP_GRACE_MS + config.timeouts.drain_ms,
+  }));
+}
+
+function daemonSpec(given: Given, folder: string): ChildSpec {
+  // The failover process hands the scheduler's work over to another node, while this one's scheduler process can still help.
+  return { ...childSpec(given, folder, [], []), stopsFirst: folder === "failover" };
+}
+
+function childSpec(
+  { options, snapshotFd }: Given,
+  folder: string,
+  flags: readonly string[],
+  more: readonly string[],
+): ChildSpec {
+  const { configFile, node, pinDir, runDir, stateDir } = options;
+  const places = ["--pin-dir", pinDir, "--run-dir", runDir, "--state-dir", stateDir];
+  const given = ["--config", configFile, "--node", node, "--snapshot-fd", String(FIRST_INHERITED)];
+  return {
+    name: folder,
+    program: process.execPath,
+    args: [...flags, join(ROOT, folder, "main.ts"), ...given, ...places, ...more],
+    // Halves the time that a process takes to start again.
+    env: { NODE_COMPILE_CACHE: join(runDir, "compile-cache") },
+    inherited: [snapshotFd],
+    stop_grace_ms: STOP_GRACE_MS,
+  };
+}

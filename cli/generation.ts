@@ -1,0 +1,88 @@
+/** A configuration with the files that it names, read once and checked: what all processes of a node get, or none. */
+import { readFileSync } from "node:fs";
+import { formatConfigError, formatConfigErrors } from "../conf/config-error.ts";
+import { checkCertificateFiles, type CertificateFinding } from "../conf/certificates.ts";
+import { DlbaError } from "../conf/errors.ts";
+import { certificateFiles, namedFiles } from "../conf/given-files.ts";
+import { locateFindings, parseConfig, readConfigFile } from "../conf/load.ts";
+import type { Config } from "../conf/schema.ts";
+import type { Snapshot } from "../conf/snapshot.ts";
+import { nativeMemory } from "../net/ffi.ts";
+import { createMemoryFile } from "../net/memory-file.ts";
+import { TICKET_KEYS_BYTES } from "../net/openssl.ts";
+import { createTls, freeTls } from "../dlba-server/tls.ts";
+
+export interface Generation extends Snapshot {
+  /** The text that the configuration was read from: errors in its files are told with its lines. */
+  readonly text: string;
+  /** What clients will not like, but is no reason not to start. */
+  readonly warnings: readonly string[];
+}
+
+/** Reads a configuration and its files. Throws DlbaError: CONFIG_UNREADABLE, CONFIG_INVALID, FILE_UNREADABLE, or of a certificate. */
+export function readGeneration(configFile: string): Generation {
+  const { text, config } = readText(configFile);
+  return withFiles(configFile, text, config);
+}
+
+/** A configuration without its files. Throws DlbaError CONFIG_UNREADABLE or CONFIG_INVALID. */
+export function readText(configFile: string): { readonly text: string; readonly config: Config } {
+  const text = readConfigFile(configFile);
+  const parsed = parseConfig(text, configFile);
+  if ("errors" in parsed) throw new DlbaError("CONFIG_INVALID", formatConfigErrors(parsed.errors));
+  return { text, config: parsed.config };
+}
+
+/** The same configuration with what its files hold now. Throws as `readGeneration`. */
+export function withFiles(configFile: string, text: string, config: Config): Generation {
+  const { certificates, others } = namedBy(config);
+  const read = new Map<string, Buffer>();
+  const readOnce = (path: string): Buffer => {
+    const bytes = read.get(path) ?? readFileSync(path);
+    read.set(path, bytes);
+    return bytes;
+  };
+  const findings = checkCertificateFiles(config, readOnce, Date.now());
+  const bad = findings.filter(({ kind }) => kind !== "out-of-date");
+  if (bad.length > 0) {
+    throw new DlbaError("CONFIG_INVALID", formatConfigErrors(locateFindings(text, configFile, bad)));
+  }
+  for (const path of others) readNamed(path, readOnce);
+  const paths = [...certificates, ...others];
+  const files = Object.fromEntries(paths.map((path) => [path, read.get(path)!.toString("base64")]));
+  tryContexts(config, readOnce);
+  return { config, files, text, warnings: warningsOf(text, configFile, findings) };
+}
+
+function namedBy(config: Config): { certificates: string[]; others: string[] } {
+  const certificates = certificateFiles(config);
+  return { certificates, others: namedFiles(config).filter((path) => !certificates.includes(path)) };
+}
+
+function readNamed(path: string, read: (path: string) => Buffer): void {
+  try {
+    read(path);
+  } catch (cause) {
+    throw new DlbaError("FILE_UNREADABLE", `${path} can't be read`, { cause });
+  }
+}
+
+/** What OpenSSL itself has to say to them, before any worker hears of them. */
+function tryContexts({ vservers }: Config, read: (path: string) => Buffer): void {
+  const keys = nativeMemory(TICKET_KEYS_BYTES);
+  for (const vserver of vservers.filter(({ protocol }) => protocol === "https")) {
+    freeTls(createTls(vserver, keys.address, read));
+  }
+}
+
+const warningsOf = (text: string, file: string, findings: readonly CertificateFinding[]): string[] =>
+  locateFindings(
+    text,
+    file,
+    findings.filter(({ kind }) => kind === "out-of-date"),
+  ).map(formatConfigError);
+
+/** A descriptor for processes to inherit. */
+export function writeSnapshot({ config, files }: Snapshot): number {
+  return createMemoryFile("dlba-snapshot", Buffer.from(JSON.stringify({ config, files } satisfies Snapshot)));
+}

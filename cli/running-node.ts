@@ -1,0 +1,208 @@
+/**
+ * A node that runs: its processes, the sockets that its workers listen on, and the configuration that all of them have. A
+ * reload prepares everything that can fail before it changes anything: it reads and checks, makes sockets, and has a successor
+ * of each worker ready; only then one after the other takes over.
+ */
+import { DlbaError } from "../conf/errors.ts";
+import { listenersOf } from "../conf/listeners.ts";
+import { findNode } from "../conf/node.ts";
+import type { Config } from "../conf/schema.ts";
+import { vipsOf } from "../conf/vips.ts";
+import { close } from "../net/sockets.ts";
+import { prepareHost } from "../net/host.ts";
+import type { Logger } from "../status/log.ts";
+import { childSpecs, type NodeOptions, WORKER, workerName, workersOf, workerSpecs } from "./child-specs.ts";
+import { readGeneration, withFiles, writeSnapshot, type Generation } from "./generation.ts";
+import { closeListening, endedPlaces, openListening, type Listening } from "./listening.ts";
+import { concernsScheduler, restartNeeds } from "./restart-needs.ts";
+import { supervise, type Successor, type Supervisor } from "./supervisor.ts";
+
+export interface RunningNode {
+  readonly ready: Promise<void>;
+  /** The configuration file is read anew. Resolves with what was done, in sentences; rejects with why nothing was. */
+  readonly reload: () => Promise<string[]>;
+  /** The same configuration, with what its files hold now. */
+  readonly reloadFiles: () => Promise<string[]>;
+  readonly generation: () => Generation;
+  readonly stop: () => Promise<void>;
+}
+
+interface State {
+  readonly options: NodeOptions;
+  readonly log: Logger;
+  readonly hostRecord: string;
+  supervisor: Supervisor;
+  generation: Generation;
+  snapshotFd: number;
+  listening: Listening;
+  /** Reloads come one after the other. */
+  last: Promise<unknown>;
+}
+
+/** Starts the processes of a node. Throws SysError when a port can't be listened on. */
+export function startNode(
+  options: NodeOptions,
+  generation: Generation,
+  hostRecord: string,
+  log: Logger,
+): RunningNode {
+  const listening = openListening(generation.config, workersOf(generation.config), new Map());
+  const snapshotFd = writeSnapshot(generation);
+  const { config } = generation;
+  const specs = childSpecs({ options, snapshotFd, listening, config });
+  const supervisor = supervise(specs, log);
+  const state: State = {
+    options,
+    log,
+    hostRecord,
+    supervisor,
+    generation,
+    snapshotFd,
+    listening,
+    last: Promise.resolve(),
+  };
+  tellWarnings(state, generation);
+  log.info({ vservers: config.vservers.length, workers: workersOf(config) }, "starting");
+  return {
+    ready: supervisor.ready,
+    reload: async () => inTurn(state, () => reload(state)),
+    reloadFiles: async () => inTurn(state, () => reloadFiles(state)),
+    generation: () => state.generation,
+    stop: async () => {
+      // What still waits in the queues is the workers' to take; nobody is to join it.
+      closeListening(state.listening, new Map());
+      await supervisor.stop();
+    },
+  };
+}
+
+async function inTurn(state: State, act: () => Promise<string[]>): Promise<string[]> {
+  const done = state.last.then(act);
+  state.last = done.catch(() => undefined);
+  return done;
+}
+
+async function reload(state: State): Promise<string[]> {
+  const { options, generation: before } = state;
+  const after = readGeneration(options.configFile);
+  const needs = restartNeeds(before.config, after.config);
+  if (before.files[before.config.array.key_file] !== after.files[after.config.array.key_file]) {
+    needs.push("the array key");
+  }
+  if (needs.length > 0) {
+    const hint = "stop 'dlba run' and start it again, one node after the other";
+    throw new DlbaError("RESTART_NEEDED", `a running node can't change ${needs.join(", ")}`, { hint });
+  }
+  if (JSON.stringify(before.config) === JSON.stringify(after.config) && samePages(before, after)) {
+    return takeFiles(state, after);
+  }
+  return replaceAll(state, after);
+}
+
+/** Only certificates are looked at again while a worker runs. */
+const samePages = (before: Generation, after: Generation): boolean =>
+  JSON.stringify(pagesOf(before)) === JSON.stringify(pagesOf(after));
+
+const pagesOf = ({ config, files }: Generation): unknown =>
+  config.vservers.flatMap(({ error_pages }) => error_pages.map(({ file }) => files[file]));
+
+async function reloadFiles(state: State): Promise<string[]> {
+  const { options, generation } = state;
+  const after = withFiles(options.configFile, generation.text, generation.config);
+  if (after.warnings.length > 0) throw new DlbaError("CERTIFICATE_DATES", after.warnings.join("\n"));
+  // Other files than certificates are the business of a reload by command.
+  return takeFiles(state, { ...after, files: { ...generation.files, ...onlyCertificates(after) } });
+}
+
+function onlyCertificates({ config, files }: Generation): Record<string, string> {
+  const pairs = config.vservers.flatMap(({ certificates }) => certificates);
+  const paths = pairs.flatMap(({ certificate, key }) => [certificate, key]);
+  return Object.fromEntries(paths.map((path) => [path, files[path]!]));
+}
+
+/** The workers that there are take new certificates; nothing ends. */
+function takeFiles(state: State, after: Generation): string[] {
+  const { generation: before, supervisor, log } = state;
+  const changed = Object.keys(after.files).filter((path) => after.files[path] !== before.files[path]);
+  tellWarnings(state, after);
+  if (changed.length === 0) return ["nothing has changed", ...after.warnings];
+  adopt(state, after, state.listening, writeSnapshot(after));
+  supervisor.tell(WORKER, { kind: "files", files: onlyCertificates(after) });
+  log.info({ files: changed }, "certificates are taken");
+  return [`new certificates are in use: ${changed.join(", ")}`, ...after.warnings];
+}
+
+/** All that can fail, then all that can't. */
+async function replaceAll(state: State, after: Generation): Promise<string[]> {
+  const { options, generation: before, supervisor, log, hostRecord, listening: open } = state;
+  const [old, config] = [before.config, after.config];
+  const node = findNode(config, options.node);
+  const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
+  const workers = workersOf(config);
+  // A vserver that is gone, and one that has less workers, keep their sockets until those that listen have a successor.
+  const listening = openListening(config, workers, open);
+  const snapshotFd = writeSnapshot(after);
+  const successors: Successor[] = [];
+  try {
+    await prepareHost(interfaces, [...new Set([...vipsOf(old), ...vipsOf(config)])], hostRecord);
+    for (const spec of workerSpecs({ options, snapshotFd, listening, config })) {
+      successors.push(await supervisor.prepare(spec));
+    }
+  } catch (error) {
+    for (const successor of successors) successor.discard();
+    closeListening(listening, open);
+    close(snapshotFd);
+    await prepareHost(interfaces, vipsOf(old), hostRecord);
+    throw error;
+  }
+  const retire_ms = config.timeouts.retire_ms;
+  adopt(state, after, listening, snapshotFd);
+  const ended = endedPlaces(old, config);
+  for (const successor of successors) successor.takeOver(ended, retire_ms);
+  const all = listenersOf(old).map((_, place) => place);
+  for (let worker = workers; worker < workersOf(old); worker++) {
+    supervisor.retire(workerName(worker), all, retire_ms);
+  }
+  closeListening(open, listening);
+  tellDaemons(state, old);
+  await prepareHost(interfaces, vipsOf(config), hostRecord);
+  tellWarnings(state, after);
+  log.info({ workers, vservers: config.vservers.length }, "reloaded");
+  return [...summary(old, config, workers), ...after.warnings];
+}
+
+/** From now on this is what processes are started with. */
+function adopt(state: State, after: Generation, listening: Listening, snapshotFd: number): void {
+  close(state.snapshotFd);
+  state.snapshotFd = snapshotFd;
+  state.generation = after;
+  state.listening = listening;
+  const { options, supervisor } = state;
+  for (const spec of childSpecs({ options, snapshotFd, listening, config: after.config })) {
+    supervisor.respecify(spec);
+  }
+}
+
+/** Status and failover processes take what concerns them; a scheduler process is started again, which packets don't notice. */
+function tellDaemons({ supervisor, generation: { config } }: State, before: Config): void {
+  supervisor.tell("status", { kind: "configure", config });
+  supervisor.tell("failover", { kind: "configure", config });
+  if (concernsScheduler(before, config)) supervisor.restart("scheduler");
+}
+
+function tellWarnings({ log }: State, { warnings }: Generation): void {
+  for (const reason of warnings) log.warn({ reason }, "a certificate is out of date");
+}
+
+function summary(before: Config, after: Config, workers: number): string[] {
+  const [old, now] = [new Set(namesOf(before)), new Set(namesOf(after))];
+  const parts = [
+    `reloaded: ${workers} ${workers === 1 ? "worker has" : "workers have"} a successor`,
+    ...namesOf(after).flatMap((name) => (old.has(name) ? [] : [`vserver ${name} is new`])),
+    ...namesOf(before).flatMap((name) => (now.has(name) ? [] : [`vserver ${name} is gone`])),
+  ];
+  if (concernsScheduler(before, after)) parts.push("the scheduler process is started again");
+  return parts;
+}
+
+const namesOf = ({ vservers }: Config): string[] => vservers.map(({ name }) => name);

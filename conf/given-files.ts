@@ -1,0 +1,30 @@
+/**
+ * Files that a configuration names. A supervisor reads each of them once and gives it to the processes of its node, so that all
+ * have the same, whatever happens to the file meanwhile; a process that was given none reads the disk.
+ */
+import { readFileSync } from "node:fs";
+import type { Config } from "./schema.ts";
+
+const given = new Map<string, Buffer>();
+
+/** From now on these are what the files hold. Those that were given before and are not among them stay. */
+export function giveFiles(files: Readonly<Record<string, string>>): void {
+  for (const [path, content] of Object.entries(files)) given.set(path, Buffer.from(content, "base64"));
+}
+
+/** What a file holds. Throws as `readFileSync` does. */
+export function readGivenFile(path: string): Buffer {
+  return given.get(path) ?? readFileSync(path);
+}
+
+/** The certificates and keys that a configuration names, each once. */
+export function certificateFiles({ vservers }: Config): string[] {
+  const pairs = vservers.flatMap(({ certificates }) => certificates);
+  return [...new Set(pairs.flatMap(({ certificate, key }) => [certificate, key]))];
+}
+
+/** All files that the processes of a node read because the configuration names them, each once. */
+export function namedFiles(config: Config): string[] {
+  const pages = config.vservers.flatMap(({ error_pages }) => error_pages.map(({ file }) => file));
+  return [...new Set([config.array.key_file, ...certificateFiles(config), ...pages])];
+}

@@ -1,0 +1,51 @@
+/**
+ * The ring of keys that session tickets are made and read with: the same on all nodes without a word between them, because
+ * each key derives from the array key and the period of time that it is for. The present period's makes tickets; those of the
+ * periods before and after it read them, too: what another node made whose clock is a little ahead, and what was made shortly
+ * before a change.
+ */
+import { deriveKey } from "../conf/keys.ts";
+import { TICKET_PERIOD_MS } from "../conf/limits.ts";
+import { nativeMemory, type NativeMemory } from "../net/ffi.ts";
+import { TICKET_KEYS_BYTES } from "../net/openssl.ts";
+
+/** A ticket begins with the name of its key, as OpenSSL lays keys out. */
+export const TICKET_NAME_BYTES = 16;
+
+export interface TicketRing {
+  /** Name, HMAC key and AES key of each period, at addresses that stay. */
+  readonly newest: NativeMemory;
+  readonly others: readonly NativeMemory[];
+  /** Until when, in milliseconds since 1970. */
+  ends_ms: number;
+}
+
+/** The ring at a time (milliseconds since 1970). */
+export function createTicketRing(arrayKey: Uint8Array, at_ms: number): TicketRing {
+  const ring: TicketRing = { newest: newKeys(), others: [newKeys(), newKeys()], ends_ms: 0 };
+  turnTicketRing(ring, arrayKey, at_ms);
+  return ring;
+}
+
+const newKeys = (): NativeMemory => nativeMemory(TICKET_KEYS_BYTES);
+
+/** Brings a ring to another time. Contexts have copies: they are to be told of the newest again. */
+export function turnTicketRing(ring: TicketRing, arrayKey: Uint8Array, at_ms: number): void {
+  const period = Math.floor(at_ms / TICKET_PERIOD_MS);
+  const keyOf = (period: number): Buffer => deriveKey(arrayKey, "ticket", TICKET_KEYS_BYTES, String(period));
+  ring.newest.bytes.set(keyOf(period));
+  ring.others[0]!.bytes.set(keyOf(period - 1));
+  ring.others[1]!.bytes.set(keyOf(period + 1));
+  ring.ends_ms = (period + 1) * TICKET_PERIOD_MS;
+}
+
+/**
+ * The key that a ticket at `at` needs, if it isn't the newest: its address, or 0. A ticket of the newest key, of none of
+ * ours, and no ticket at all need nothing.
+ */
+export function otherKeysFor(ring: TicketRing, bytes: Buffer, at: number): number {
+  for (const { bytes: keys, address } of ring.others) {
+    if (bytes.compare(keys, 0, TICKET_NAME_BYTES, at, at + TICKET_NAME_BYTES) === 0) return address;
+  }
+  return 0;
+}

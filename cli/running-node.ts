@@ -4,6 +4,7 @@
  * of each worker ready; only then one after the other takes over.
  */
 import { DlbaError } from "../conf/errors.ts";
+import { pageFiles } from "../conf/given-files.ts";
 import { listenersOf } from "../conf/listeners.ts";
 import { findNode } from "../conf/node.ts";
 import type { Config } from "../conf/schema.ts";
@@ -103,8 +104,7 @@ async function reload(state: State): Promise<string[]> {
 const samePages = (before: Generation, after: Generation): boolean =>
   JSON.stringify(pagesOf(before)) === JSON.stringify(pagesOf(after));
 
-const pagesOf = ({ config, files }: Generation): unknown =>
-  config.vservers.flatMap(({ error_pages }) => error_pages.map(({ file }) => files[file]));
+const pagesOf = ({ config, files }: Generation): unknown => pageFiles(config).map((file) => files[file]);
 
 async function reloadFiles(state: State): Promise<string[]> {
   const { options, generation } = state;

@@ -23,8 +23,15 @@ export function certificateFiles({ vservers }: Config): string[] {
   return [...new Set(pairs.flatMap(({ certificate, key }) => [certificate, key]))];
 }
 
+/** The pages that a configuration names: of the proxy's own answers, and of rules that deny. */
+export function pageFiles({ vservers }: Config): string[] {
+  return vservers.flatMap(({ error_pages, rules }) => [
+    ...error_pages.map(({ file }) => file),
+    ...rules.flatMap(({ deny }) => deny?.page ?? []),
+  ]);
+}
+
 /** All files that the processes of a node read because the configuration names them, each once. */
 export function namedFiles(config: Config): string[] {
-  const pages = config.vservers.flatMap(({ error_pages }) => error_pages.map(({ file }) => file));
-  return [...new Set([config.array.key_file, ...certificateFiles(config), ...pages])];
+  return [...new Set([config.array.key_file, ...certificateFiles(config), ...pageFiles(config)])];
 }

@@ -7,7 +7,7 @@ import { DlbaError } from "./errors.ts";
 import { readGivenFile } from "./given-files.ts";
 import { ARRAY_KEY_BYTES } from "./limits.ts";
 
-export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control" | "heartbeat";
+export type KeyUse = "hash-seed" | "cookie" | "ticket" | "control" | "heartbeat" | "rates";
 
 /** Reads the array key: base64 of 32 bytes, white space around it allowed. */
 export function readArrayKey(path: string): Uint8Array {

@@ -100,6 +100,20 @@ export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 /** The same after a conflict between two nodes has ended. */
 export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000, 1050, 3000];
 
+// Rules of a vserver.
+export const MAX_RULES_PER_VSERVER = 256;
+export const MAX_RULE_CONDITIONS = 16;
+export const MAX_RULE_VALUES = 256;
+export const MAX_RULE_VALUE_CHARACTERS = 1024;
+export const MAX_RULE_HEADERS = 32;
+/** What a node counts rates of clients in: 131,072 entries. A power of two. */
+export const RATE_TABLE_BYTES = 2_097_152;
+/** Of one regular expression; the time of a match is in proportion to this and to the text's length. */
+export const MAX_REGEX_CHARACTERS = 256;
+/** Of all rules of a vserver together: what they may add to one head, and characters of regular expressions. */
+export const MAX_RULES_HEAD_BYTES = 8192;
+export const MAX_RULES_REGEX_CHARACTERS = 4096;
+
 // A worker (per process).
 /** Of a page that the proxy answers errors with. */
 export const MAX_ERROR_PAGE_BYTES = 65_536;

@@ -3,32 +3,10 @@
  * one part of the file to another (names that must exist, numbers that must differ) is in `semantics.ts`.
  */
 import { z } from "zod";
-import { parseCidr, parseIp, parseMac } from "./address.ts";
 import * as limits from "./limits.ts";
+import { rules } from "./schema-rules.ts";
+import { cidr, ip, mac, name, path, patternText, textOf } from "./schema-text.ts";
 
-/**
- * Text of one form. What has another form is refused with a sentence that says what is expected; the JSON Schema
- * and the reference in docs/configuration.md carry the same words.
- */
-const textOf = (isRight: (text: string) => boolean, form: string) =>
-  z.string(`expected ${form}`).refine(isRight, `expected ${form}`).meta({ "x-form": form });
-const patternText = (pattern: RegExp, form: string) =>
-  z.string(`expected ${form}`).regex(pattern, `expected ${form}`).meta({ "x-form": form });
-
-const name = patternText(
-  /^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$/,
-  "a name of letters, digits and hyphens (63 at most)",
-);
-const ip = textOf(
-  (text) => parseIp(text) !== undefined,
-  "an IPv4 or IPv6 address such as 192.0.2.10 or 2001:db8::10",
-);
-const mac = textOf((text) => parseMac(text) !== undefined, "a unicast MAC address such as 02:00:00:00:00:0a");
-const cidr = textOf(
-  (text) => parseCidr(text) !== undefined,
-  "an address block such as 192.0.2.0/24 or 2001:db8::/32",
-);
-const path = patternText(/./, "a file's path");
 const interfaceName = patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0");
 const port = z.int().min(1).max(65_535);
 const weight = z.int().min(0).max(limits.MAX_WEIGHT);
@@ -83,7 +61,7 @@ const certificate = z.strictObject({
 
 const errorPage = z.strictObject({
   status: z
-    .literal([400, 404, 408, 413, 414, 417, 431, 501, 502, 503, 504, 505])
+    .literal([400, 403, 404, 405, 408, 410, 413, 414, 417, 421, 429, 431, 451, 501, 502, 503, 504, 505])
     .describe("The status that the proxy answers with by itself."),
   file: path.describe("HTML in UTF-8, 64 KiB at most."),
 });
@@ -144,6 +122,7 @@ const vserver = z.strictObject({
     .describe(
       "Whether web servers are told an X-Request-Id, which the JSON log has, too; a trusted proxy's is kept.",
     ),
+  rules,
   pool: name
     .optional()
     .describe(

@@ -4,6 +4,7 @@ import { pathText } from "./config-error.ts";
 import { canonicalIp, type ConfigDraft, type Draft, duplicates, entriesOf } from "./draft.ts";
 import { DIRECT_BUCKETS, MAX_DIRECT_HOSTS, MAX_DIRECT_POOLS } from "./limits.ts";
 import type { PoolConfig } from "./schema.ts";
+import { listOf, suggestion } from "./suggest.ts";
 
 type PoolDraft = Draft<PoolConfig>;
 type ServerDraft = Draft<PoolConfig["servers"][number]>;
@@ -21,6 +22,17 @@ export function checkPools({ pools }: ConfigDraft): Finding[] {
     found.push(...checkBalance(pool, at));
   }
   return [...found, ...checkDirectTotals(pools)];
+}
+
+/** A pool that is named and isn't there; nothing while the pools' names are in doubt. */
+export function unknownPool(named: string, path: ConfigPath, pools: ConfigDraft["pools"]): Finding[] {
+  if (pools === undefined || pools.some((pool) => pool?.name === undefined || pool.name === named)) return [];
+  const names = pools.flatMap((pool) => pool?.name ?? []);
+  const meant = suggestion(named, names);
+  const others =
+    names.length === 0 ? "add it under pools" : `the pools are ${listOf(names.slice(0, 20), "and")}`;
+  const hint = meant === undefined ? others : `did you mean '${meant}'?`;
+  return [{ path, message: `there is no pool '${named}'`, hint }];
 }
 
 /** The program in the kernel knows a host by its number and its MAC address, and nothing else of it. */

@@ -9,8 +9,8 @@ import { pathText } from "./config-error.ts";
 import { canonicalIp, type ConfigDraft, type Draft, duplicates, entriesOf, type Named } from "./draft.ts";
 import type { Config } from "./schema.ts";
 import { addresses, checkNodes, checkServices } from "./semantics-nodes.ts";
-import { checkPools } from "./semantics-pools.ts";
-import { listOf, suggestion } from "./suggest.ts";
+import { checkPools, unknownPool } from "./semantics-pools.ts";
+import { checkRules } from "./semantics-rules.ts";
 
 export type { Draft } from "./draft.ts";
 
@@ -36,7 +36,8 @@ function checkVservers({ vservers, pools }: ConfigDraft): Finding[] {
     if (vserver?.protocol === undefined) continue;
     const at = ["vservers", i];
     found.push(...checkPoolOf(vserver, at, pools));
-    if (!isProxied(vserver)) found.push(...checkUnproxied(vserver, at));
+    if (isProxied(vserver)) found.push(...checkRules(vserver, at, pools));
+    else found.push(...checkUnproxied(vserver, at));
     found.push(...checkCertificates(vserver, at));
   }
   return found;
@@ -53,14 +54,7 @@ function checkPoolOf(vserver: VserverDraft, at: ConfigPath, pools: ConfigDraft["
   }
   const pool = pools?.find((pool) => pool?.name !== undefined && pool.name === vserver.pool);
   if (pool !== undefined) return checkPoolKind(vserver, path, pool);
-  const areAllKnown = pools?.every((pool) => pool?.name !== undefined) ?? false;
-  if (vserver.pool === undefined || !areAllKnown) return [];
-  const names = pools?.flatMap((pool) => pool?.name ?? []) ?? [];
-  const meant = suggestion(vserver.pool, names);
-  const others =
-    names.length === 0 ? "add it under pools" : `the pools are ${listOf(names.slice(0, 20), "and")}`;
-  const hint = meant === undefined ? others : `did you mean '${meant}'?`;
-  return [{ path, message: `there is no pool '${vserver.pool}'`, hint }];
+  return vserver.pool === undefined ? [] : unknownPool(vserver.pool, path, pools);
 }
 
 /** Requests go to a pool through the proxy; connections and datagrams go to a direct pool as they are. */
@@ -90,6 +84,7 @@ function checkUnproxied(vserver: VserverDraft, at: ConfigPath): Finding[] {
   if ((vserver.trusted_proxies?.length ?? 0) > 0) refuse("trusted_proxies");
   if ((vserver.proxy_protocol_from?.length ?? 0) > 0) refuse("proxy_protocol_from");
   if ((vserver.error_pages?.length ?? 0) > 0) refuse("error_pages");
+  if ((vserver.rules?.length ?? 0) > 0) refuse("rules");
   return found;
 }
 

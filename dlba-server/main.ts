@@ -21,6 +21,7 @@ import {
   retireWorker,
   runWorker,
 } from "./engine/worker.ts";
+import { openRateTable } from "./engine/rate-limits.ts";
 import type { Listener, Worker } from "./engine/runtime.ts";
 import { workerReport } from "./report.ts";
 import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
@@ -86,6 +87,8 @@ function main(): void {
   const arrayKey = readArrayKey(config.array.key_file);
   const services = createServices(config, node, arrayKey);
   const worker = createWorker(config, services.pools, log, node.name);
+  const runtimes = services.vservers.map(({ runtime }) => runtime);
+  worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
   const places = listeners(config, services, options.listenFd);
   const ending: Ending = { end_ms: Infinity };
   let publisher: { close: () => void } | undefined;

@@ -7,7 +7,9 @@
  * writes what was staged when the input's handler has returned. A port call never re-enters the session.
  */
 
+import type { IpAddress } from "../conf/address.ts";
 import type { AccessEnd } from "./access-line.ts";
+import type { Rules } from "./rules/rules.ts";
 
 /** What a session is waiting for; the engine picks the time-out of the phase and calls `onTimeout`. */
 export const PHASE = {
@@ -64,6 +66,11 @@ export interface SessionPort {
 
   /** HTML to answer a status with, whose char codes are bytes; undefined: a few words of ours. */
   errorPage(status: number): string | undefined;
+  /**
+   * Counts the request for the limit of a rule (its index). Returns 0 when it is within, else the time in ms until the client
+   * may ask again.
+   */
+  readonly takeFromLimit: (rule: number) => number;
   /** A name for a request, different from all others. */
   newRequestId(): string;
   /** A request begins; it is over: answered in full, with a response that broke off, or because the client is gone. */
@@ -117,11 +124,15 @@ export interface SessionEnv {
   readonly hosts: readonly string[];
   /** Where requests may go; to the first one unless a rule says otherwise. A session's `pool` is an index into these. */
   readonly pools: readonly PoolEnv[];
+  /** What is decided by the request; null when there are no rules. */
+  readonly rules: Rules | null;
   /** Pseudonym in Via. */
   readonly via: string;
   /** Whether web servers are told an X-Request-Id, and whether requests are logged. */
   readonly addsRequestId: boolean;
   readonly isLogged: boolean;
+  /** The client's address, where there are rules. */
+  readonly clientIp: IpAddress | undefined;
   /** The client's address as text, its port, and whether it may hand on X-Forwarded-For and Forwarded. */
   readonly clientAddress: string;
   readonly clientPort: number;

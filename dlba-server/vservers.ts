@@ -12,6 +12,7 @@ import { setTicketKeys } from "../net/openssl.ts";
 import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
 import { createServerCounters, createVserverCounters } from "./engine/counters.ts";
+import { compileRules } from "./rules/rules.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
 import type { PoolEnv } from "./session-port.ts";
 import { createTicketRing, turnTicketRing, type TicketRing } from "./ticket-keys.ts";
@@ -146,7 +147,9 @@ function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array): ServedPool {
 }
 
 /** Where a vserver's requests may go. */
-const poolNames = ({ pool }: VserverConfig): string[] => (pool === undefined ? [] : [pool]);
+const poolNames = ({ pool, rules }: VserverConfig): string[] => [
+  ...new Set([pool, ...rules.map((rule) => rule.pool)].filter((name) => name !== undefined)),
+];
 
 function poolEnv({ env }: ServedPool, all: readonly ServedPool[]): PoolEnv {
   const others = all.filter((other) => other.env !== env && other.env.scheduling === "cookie");
@@ -192,6 +195,11 @@ function createVserver(
       scheme: vserver.protocol === "https" ? "https" : "http",
       hosts: vserver.hosts.map((host) => host.toLowerCase()),
       pools: pools.map((pool) => poolEnv(pool, pools)),
+      rules: compileRules(vserver.rules, {
+        name: vserver.name,
+        poolIndex: (name) => pools.findIndex(({ runtime }) => runtime.name === name),
+        readPage: errorPage,
+      }),
       via: node.name,
       addsRequestId: vserver.request_id,
       isLogged: config.access_log !== undefined && vserver.access_log,

@@ -24,6 +24,7 @@ import {
   releaseServer,
   takeIdle,
 } from "./server-connections.ts";
+import { takeFromLimit } from "./rate-limits.ts";
 import { noteRefusal } from "./refusals.ts";
 import { clearStage, drainQueue, flushStage, received, stageBytes, stageText } from "./stream.ts";
 
@@ -81,6 +82,7 @@ export const port: SessionPort = {
     isAborting = true;
   },
   errorPage: (status) => current.client.vserver.errorPages.get(status),
+  takeFromLimit: (rule) => takeFromLimit(worker, current, rule),
   newRequestId: () => {
     const { requestIds } = worker;
     return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");

@@ -6,6 +6,7 @@ import type { PoolState } from "../choose.ts";
 import type { ProxyVersion } from "../proxy-header.ts";
 import type { Session } from "../session.ts";
 import type { Phase, SessionEnv } from "../session-port.ts";
+import type { RateTable } from "../rules/rate-table.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
@@ -49,7 +50,7 @@ export interface VserverRuntime {
   /** What every session's environment has in common. */
   readonly env: Omit<
     SessionEnv,
-    "clientAddress" | "clientPort" | "isTrustedProxy" | "localAddress" | "localPort"
+    "clientAddress" | "clientIp" | "clientPort" | "isTrustedProxy" | "localAddress" | "localPort"
   >;
 }
 
@@ -160,6 +161,8 @@ export interface Worker {
   readonly accessLog: AccessLog | undefined;
   readonly nodeName: string;
   readonly refusals: Refusals;
+  /** Undefined when no rule limits rates. */
+  rateTable: RateTable | undefined;
   /** Names requests: a prefix of this worker's own, and a count. */
   readonly requestIds: { readonly prefix: string; count: number };
   readonly clientStage: Stage;

@@ -7,7 +7,7 @@
  */
 import { randomBytes } from "node:crypto";
 import * as limits from "../../conf/limits.ts";
-import { type Cidr, parseIp, cidrContains } from "../../conf/address.ts";
+import { type Cidr, type IpAddress, parseIp, cidrContains } from "../../conf/address.ts";
 import type { Config } from "../../conf/schema.ts";
 import type { Logger } from "../../status/log.ts";
 import { bind, errno, nativeMemory, ownBinary, SysError } from "../../net/ffi.ts";
@@ -90,6 +90,7 @@ export function createWorker(
     accessLog: config.access_log === undefined ? undefined : openAccessLog(config.access_log, log),
     nodeName,
     refusals: createRefusals(),
+    rateTable: undefined,
     requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
     clientStage: createStage(),
     serverStage: createStage(),
@@ -213,7 +214,9 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
   const { source } = header;
   if (source !== undefined) {
     const isTrustedProxy = isTrusted(vserver.trustedProxies, source.address);
-    connection.env = { ...env, clientAddress: source.address, clientPort: source.port, isTrustedProxy };
+    const clientIp = ipForRules(vserver, source.address);
+    const { address, port } = source;
+    connection.env = { ...env, clientAddress: address, clientIp, clientPort: port, isTrustedProxy };
   }
   readConnection(worker, connection);
 }
@@ -381,12 +384,16 @@ function environment(listener: Listener): SessionEnv {
   return {
     ...vserver.env,
     clientAddress: address,
+    clientIp: ipForRules(vserver, address),
     clientPort: port,
     isTrustedProxy: isTrusted(vserver.trustedProxies, address),
     localAddress: listener.address,
     localPort: listener.port,
   };
 }
+
+const ipForRules = ({ env }: VserverRuntime, address: string): IpAddress | undefined =>
+  env.rules === null ? undefined : parseIp(address);
 
 function isTrusted(blocks: readonly Cidr[], address: string): boolean {
   if (blocks.length === 0) return false;

@@ -161,6 +161,16 @@ export function hasField(id: number): boolean {
   return false;
 }
 
+/** The values of all fields with a lower-case name as the one list they make; undefined when there is none. */
+export function joinedNamed(name: string): string | undefined {
+  let joined: string | undefined;
+  for (let field = 0; field < head.fields; field++) {
+    if (nameEnds[field]! - fieldStarts[field]! !== name.length || nameText(field) !== name) continue;
+    joined = joined === undefined ? valueText(field) : `${joined}, ${valueText(field)}`;
+  }
+  return joined;
+}
+
 /** The values of all fields of one kind, in order, as the one list they make (RFC 9110 5.3). */
 export function joinedValue(id: number): string {
   let joined = "";

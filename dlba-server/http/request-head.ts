@@ -4,6 +4,7 @@
  */
 import type { PoolEnv, SessionEnv } from "../session-port.ts";
 import { hashBytes } from "../hash.ts";
+import { editedName, type HeaderEdits } from "../rules/edits.ts";
 import { options } from "./connection-options.ts";
 import { cookieAt, cookieValue, withoutCookie } from "./cookie.ts";
 import { FIELD, FIELD_COUNT } from "./fields.ts";
@@ -27,6 +28,14 @@ for (const id of [
   REPLACED[id] = 1;
 }
 
+/** What rules change of a request. */
+export interface RequestChanges {
+  /** Path and query, instead of those that came. */
+  path: string | undefined;
+  host: string | undefined;
+  edits: HeaderEdits | undefined;
+}
+
 /** The head's text and the injected cookie that was in it; one record for all. */
 export const outgoing = { text: "", token: "", requestId: "" };
 
@@ -35,9 +44,9 @@ const MAX_REQUEST_ID = 128;
 
 const pathText = (): string => head.text.slice(request.pathStart - head.start, request.pathEnd - head.start);
 
-function requestLine(): string {
+function requestLine(changes: RequestChanges | null): string {
   const method = head.text.slice(0, head.methodEnd - head.start);
-  return `${method} ${request.impliedPath}${pathText()} HTTP/1.1\r\n`;
+  return `${method} ${changes?.path ?? request.impliedPath + pathText()} HTTP/1.1\r\n`;
 }
 
 /** Whether a field is left out; those of untrusted clients that say where a request came from are. */
@@ -75,9 +84,27 @@ function cookieReplacement(field: number, pool: PoolEnv): string | undefined {
   return rest === "" ? "" : `Cookie: ${rest}\r\n`;
 }
 
+/** Whether rules take a field out. */
+function isEditedOut(field: number, { host, edits }: RequestChanges): boolean {
+  if (host !== undefined && idOf(field) === FIELD.host) return true;
+  return (
+    edits !== undefined && edits.removed.length > 0 && edits.removed.includes(editedName(nameText(field)))
+  );
+}
+
 /** What stands for a field, or undefined when it goes on as it is. */
-function replacement(field: number, env: SessionEnv, pool: PoolEnv): string | undefined {
+function replacement(
+  field: number,
+  env: SessionEnv,
+  pool: PoolEnv,
+  changes: RequestChanges | null,
+): string | undefined {
   const id = idOf(field);
+  if (changes !== null && isEditedOut(field, changes)) {
+    // The web server's name is read all the same.
+    if (id === FIELD.cookie) cookieReplacement(field, pool);
+    return "";
+  }
   if (id === FIELD.other && options.named.length === 0) return undefined;
   if (isLeftOut(field, env)) return "";
   return id === FIELD.cookie ? cookieReplacement(field, pool) : undefined;
@@ -127,26 +154,34 @@ function requestIdField(env: SessionEnv, newId: string): string {
   return `X-Request-Id: ${outgoing.requestId}\r\n`;
 }
 
-/** Fills `outgoing`. `newId` names the request if nobody has yet. */
-export function rewriteRequestHead(env: SessionEnv, pool: PoolEnv, newId: string): void {
+/** Fills `outgoing`. `newId` names the request if nobody has yet; `changes` are those of rules. */
+export function rewriteRequestHead(
+  env: SessionEnv,
+  pool: PoolEnv,
+  newId: string,
+  changes: RequestChanges | null,
+): void {
   const { start } = head;
   let text = "";
   let from = 0;
   outgoing.token = "";
   outgoing.requestId = "";
-  if (request.isAbsolute || head.minor === 0) {
-    text = requestLine();
-    if (request.isAbsolute || !hasField(FIELD.host)) text += `Host: ${request.authority}\r\n`;
+  const host = changes?.host;
+  if (request.isAbsolute || head.minor === 0 || host !== undefined || changes?.path !== undefined) {
+    text = requestLine(changes);
+    if (host !== undefined) text += `Host: ${host}\r\n`;
+    else if (request.isAbsolute || !hasField(FIELD.host)) text += `Host: ${request.authority}\r\n`;
     from = head.fieldsStart - start;
   }
   for (let field = 0; field < head.fields; field++) {
-    const instead = replacement(field, env, pool);
+    const instead = replacement(field, env, pool, changes);
     if (instead === undefined) continue;
     text += head.text.slice(from, fieldStarts[field]! - start) + instead;
     from = fieldEnds[field]! - start;
   }
   const ownFields = (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
-  outgoing.text = text + head.text.slice(from) + ownFields + hopFields(env, pool);
+  const added = changes?.edits === undefined ? "" : changes.edits.text;
+  outgoing.text = text + head.text.slice(from) + added + ownFields + hopFields(env, pool);
 }
 
 /** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */

@@ -2,6 +2,7 @@
  * The head that a client gets: the web server's, without what belongs to the web server's connection. Works
  * on the head that was scanned and read last.
  */
+import { editedName, type HeaderEdits } from "../rules/edits.ts";
 import { options } from "./connection-options.ts";
 import { FIELD } from "./fields.ts";
 import { fieldEnds, fieldStarts, head, idOf, nameText } from "./head.ts";
@@ -25,8 +26,17 @@ function isLeftOut(field: number, isUnchunked: boolean): boolean {
   }
 }
 
-/** The head's text; `added` are whole header lines of ours. */
-export function rewriteResponseHead(isUnchunked: boolean, via: string, added: string): string {
+/** Whether rules take a field out. */
+const isEditedOut = (field: number, edits: HeaderEdits | null): boolean =>
+  edits !== null && edits.removed.length > 0 && edits.removed.includes(editedName(nameText(field)));
+
+/** The head's text; `edits` are those of rules, `added` are whole header lines of ours. */
+export function rewriteResponseHead(
+  isUnchunked: boolean,
+  via: string,
+  edits: HeaderEdits | null,
+  added: string,
+): string {
   const { start } = head;
   let text = "";
   let from = 0;
@@ -35,10 +45,11 @@ export function rewriteResponseHead(isUnchunked: boolean, via: string, added: st
     from = head.statusStart - start;
   }
   for (let field = 0; field < head.fields; field++) {
-    if (idOf(field) === FIELD.other && options.named.length === 0) continue;
-    if (!isLeftOut(field, isUnchunked)) continue;
+    if (idOf(field) === FIELD.other && options.named.length === 0 && edits === null) continue;
+    if (!isLeftOut(field, isUnchunked) && !isEditedOut(field, edits)) continue;
     text += head.text.slice(from, fieldStarts[field]! - start);
     from = fieldEnds[field]! - start;
   }
-  return `${text + head.text.slice(from)}Via: 1.${head.minor} ${via}\r\n${added}\r\n`;
+  const lines = edits === null ? "" : edits.text;
+  return `${text + head.text.slice(from)}${lines}Via: 1.${head.minor} ${via}\r\n${added}\r\n`;
 }

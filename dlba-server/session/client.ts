@@ -18,6 +18,7 @@ import {
   openRequest,
   refuse,
 } from "./ending.ts";
+import { changes, passRules } from "./rules.ts";
 import { awaitsHead, clearRequest, poolOf, type Session } from "./state.ts";
 import { connectNext } from "./web-server.ts";
 
@@ -127,6 +128,7 @@ function refuseRead(s: Session, port: SessionPort, status: number, isHead: boole
     return;
   }
   s.isHead = isHead;
+  s.responseEdits = null;
   s.isKept = request.isKept;
   s.clientMinor = head.minor;
   s.isRequestDone = request.framing === FRAMING.none;
@@ -144,8 +146,15 @@ function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
+  const { rules } = env;
+  if (rules !== null && !passRules(s, env, rules, port, bytes)) return;
   const pool = poolOf(s, env);
-  rewriteRequestHead(env, pool, env.addsRequestId ? port.newRequestId() : "");
+  rewriteRequestHead(
+    env,
+    pool,
+    env.addsRequestId ? port.newRequestId() : "",
+    rules === null ? null : changes,
+  );
   s.requestId = outgoing.requestId;
   s.requestHead = outgoing.text;
   s.token = outgoing.token;

@@ -55,14 +55,21 @@ export function awaitRequest(s: Session, port: SessionPort): void {
 
 /**
  * Answers the request without a web server. The connection is kept when the request was whole and clear, the
- * client wants it, and it hasn't had too many such answers (they are cheap to ask for).
+ * client wants it, and it hasn't had too many such answers (they are cheap to ask for). `fields` are whole header lines, `page`
+ * is HTML instead of a few words.
  */
-export function answer(s: Session, port: SessionPort, status: number): void {
+export function answer(
+  s: Session,
+  port: SessionPort,
+  status: number,
+  fields = "",
+  page = port.errorPage(status),
+): void {
   s.ownAnswers++;
   const mayKeep = s.isKept && s.isRequestDone && !s.isDraining && mayKeepAfter(status);
   const isKept = mayKeep && s.ownAnswers < MAX_OWN_ANSWERS;
   const connection = isKept ? (s.clientMinor === 0 ? "keep-alive" : "") : "close";
-  port.clientText(ownAnswer(status, connection, s.isHead, port.errorPage(status)));
+  port.clientText(ownAnswer(status, connection, s.isHead, fields, page, s.responseEdits));
   port.countOwnAnswer(status);
   endRequest(s, port, "done");
   if (isKept) awaitRequest(s, port);
@@ -75,6 +82,7 @@ export function refuse(s: Session, port: SessionPort, status: number, isHead: bo
   s.isHead = isHead;
   s.isKept = false;
   s.isRequestDone = false;
+  s.responseEdits = null;
   answer(s, port, status);
 }
 

@@ -100,7 +100,7 @@ function relayInterim(s: Session, env: SessionEnv, port: SessionPort): void {
     failServer(s, port, 502);
     return;
   }
-  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(false, env.via, ""));
+  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(false, env.via, null, ""));
   if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
 }
 
@@ -133,7 +133,7 @@ function relayFinal(s: Session, env: SessionEnv, port: SessionPort, hasMore: boo
   s.requestHead = "";
   s.phase = PHASE.responseBody;
   port.countResponse(s.server, response.status);
-  port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, addedFields(s, env)));
+  port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, s.responseEdits, addedFields(s, env)));
   if (response.framing === FRAMING.none) finishResponse(s, env, port, hasMore);
 }
 

@@ -6,6 +6,7 @@ import type { ChunkState } from "../http/chunked.ts";
 import { FRAMING, type Framing } from "../http/framing.ts";
 import type { LoggedRequest } from "../http/logged.ts";
 import { type HeadProgress, resetProgress, startHead } from "../http/head-progress.ts";
+import type { HeaderEdits } from "../rules/edits.ts";
 import { PHASE, type Phase, type PoolEnv, type SessionEnv } from "../session-port.ts";
 
 export interface Session {
@@ -61,6 +62,8 @@ export interface Session {
   countedServer: number;
 
   // The response.
+  /** What rules change of its head. */
+  responseEdits: HeaderEdits | null;
   /** The web server has sent something. */
   hasResponse: boolean;
   /** What has come of an incomplete response head (char codes are bytes). */
@@ -110,6 +113,7 @@ export function createSession(): Session {
     tried: [],
     tries: 0,
     countedServer: -1,
+    responseEdits: null,
     hasResponse: false,
     responsePart: "",
     responseProgress: startHead(),
@@ -147,6 +151,7 @@ export function clearRequest(s: Session): void {
   s.tried.length = 0;
   s.tries = 0;
   s.countedServer = -1;
+  s.responseEdits = null;
   clearResponse(s);
 }
 

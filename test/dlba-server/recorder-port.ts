@@ -33,10 +33,12 @@ export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
     scheme: "http",
     hosts: [],
     pools: [testPool()],
+    rules: null,
     via: "array",
     addsRequestId: false,
     isLogged: true,
     clientAddress: "192.0.2.1",
+    clientIp: undefined,
     clientPort: 40_000,
     isTrustedProxy: false,
     localAddress: "192.0.2.10",
@@ -69,6 +71,8 @@ export interface EngineOptions {
   /** How many web servers there are; the first ones have cookies. */
   readonly servers?: number;
   readonly pages?: ReadonlyMap<number, string>;
+  /** How long the client has to wait for a rule's limit. */
+  readonly limits?: (rule: number) => number;
 }
 
 const bytesOf = (data: string | Buffer): Buffer =>
@@ -142,6 +146,7 @@ export function createEngine(options: EngineOptions = {}) {
     noteRefused: (kind, status, bytes, start, end, isWhole) =>
       record.refused.push([kind, status, bytes.latin1Slice(start, end), isWhole]),
     errorPage: (status) => options.pages?.get(status),
+    takeFromLimit: (rule) => options.limits?.(rule) ?? 0,
     newRequestId: () => "made-here",
     requestBegins: () => {
       assert.equal(record.isRequest, false, "one request after the other");

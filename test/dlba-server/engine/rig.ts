@@ -16,6 +16,7 @@ import {
   drainWorker,
   runWorker,
 } from "../../../dlba-server/engine/worker.ts";
+import { openRateTable } from "../../../dlba-server/engine/rate-limits.ts";
 import type { Worker } from "../../../dlba-server/engine/runtime.ts";
 import { listenTcp } from "../../../net/sockets.ts";
 import { createLogger } from "../../../status/log.ts";
@@ -66,6 +67,8 @@ export interface RigOptions {
   readonly limits?: Readonly<Record<string, number>>;
   readonly vserver?: Readonly<Record<string, unknown>>;
   readonly pool?: Readonly<Record<string, unknown>>;
+  /** Pools beside "app". */
+  readonly morePools?: readonly Readonly<Record<string, unknown>>[];
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
 }
 
@@ -95,6 +98,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         ...options.pool,
         servers: options.serverPorts.map((port, i) => ({ id: `web${i + 1}`, address: "127.0.0.1", port })),
       },
+      ...(options.morePools ?? []),
     ],
     timeouts: options.timeouts ?? {},
     limits: options.limits ?? {},
@@ -107,6 +111,8 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     createLogger({ process: "dlba-server" }, "silent"),
     "rig",
   );
+  const runtimes = services.vservers.map(({ runtime }) => runtime);
+  worker.rateTable = openRateTable(runtimes, Buffer.alloc(32, 7), undefined);
   for (const { config: vserver, runtime } of services.vservers) {
     const port = vserver.ports[0]!;
     addListener(worker, {

@@ -87,11 +87,6 @@ export const send = bind<[number, number, number, number], number>(
   c,
   "int send(int fd, uintptr_t buffer, size_t length, int flags)",
 );
-/** Gathered write of `count` iovecs (16 bytes each: address, length). */
-export const writev = bind<[number, number, number], number>(
-  c,
-  "int writev(int fd, uintptr_t iov, int count)",
-);
 export const shutdown = bind<[number, number], number>(c, "int shutdown(int fd, int how)");
 export const close = bind<[number], number>(c, "int close(int fd)");
 /** Waits for events of an epoll set; -1 timeout_ms waits for ever. */

@@ -31,8 +31,7 @@ const MODE = 0o640;
 
 /** Begins to write; the file is made when the first line comes. */
 export function openAccessLog({ file, format }: Settings, log: Complaints): AccessLog {
-  let lines: string[] = [];
-  let bytes = 0;
+  const lines = createLineBuffer();
   let dropped = 0;
   let complaint = "";
   let fd: number | undefined;
@@ -45,10 +44,8 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
     complaint = reason;
   };
   const flush = async (): Promise<void> => {
-    if (lines.length === 0) return;
-    const [text, count] = [lines.join(""), lines.length];
-    lines = [];
-    bytes = 0;
+    const { pieces, count } = takeLines(lines);
+    if (count === 0) return;
     try {
       if (fd !== undefined && !(await isSameFile(file, fd))) {
         // Forgotten before anything else can fail: its number may be somebody else's soon.
@@ -56,7 +53,7 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
         fd = undefined;
       }
       fd ??= await openFile(file);
-      await writeAll(fd, Buffer.from(text, "latin1"));
+      for (const piece of pieces) await writeAll(fd, piece);
       if (complaint !== "") log.info({ file }, "the access log is written again");
       complaint = "";
     } catch (error) {
@@ -73,13 +70,8 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
   const timer = setInterval(() => void next(), ACCESS_LOG_WRITE_MS).unref();
   return {
     note: (access) => {
-      if (bytes >= ACCESS_LOG_BYTES) {
-        dropped++;
-        return;
-      }
-      const line = accessLine(format, access);
-      lines.push(line);
-      bytes += line.length;
+      if (lines.bytes >= ACCESS_LOG_BYTES) dropped++;
+      else addLine(lines, accessLine(format, access));
     },
     dropped: () => dropped,
     close: async () => {
@@ -89,6 +81,51 @@ export function openAccessLog({ file, format }: Settings, log: Complaints): Acce
       if (fd !== undefined) close(fd, () => undefined);
     },
   };
+}
+
+/**
+ * Lines that wait for the disk, as bytes: kept as strings each would hold on to its request's head, and the garbage collector
+ * would carry all of them along (measured: 4 % of a small request's CPU time).
+ */
+interface LineBuffer {
+  readonly full: Buffer[];
+  piece: Buffer;
+  used: number;
+  /** Of all pieces. */
+  bytes: number;
+  count: number;
+}
+
+const PIECE_BYTES = 65_536;
+
+const createLineBuffer = (): LineBuffer => ({
+  full: [],
+  piece: Buffer.allocUnsafeSlow(PIECE_BYTES),
+  used: 0,
+  bytes: 0,
+  count: 0,
+});
+
+function addLine(lines: LineBuffer, line: string): void {
+  if (lines.used + line.length > lines.piece.length) nextPiece(lines, line.length);
+  lines.used += lines.piece.latin1Write(line, lines.used);
+  lines.bytes += line.length;
+  lines.count++;
+}
+
+function nextPiece(lines: LineBuffer, least_bytes: number): void {
+  if (lines.used > 0) lines.full.push(lines.piece.subarray(0, lines.used));
+  lines.piece = Buffer.allocUnsafeSlow(Math.max(PIECE_BYTES, least_bytes));
+  lines.used = 0;
+}
+
+/** Takes all lines out. */
+function takeLines(lines: LineBuffer): { pieces: Buffer[]; count: number } {
+  const { count } = lines;
+  if (count > 0) nextPiece(lines, 0);
+  lines.bytes = 0;
+  lines.count = 0;
+  return { pieces: lines.full.splice(0), count };
 }
 
 function openFile(file: string): Promise<number> {

@@ -2,11 +2,11 @@
  * One socket, plain or TLS: reading, and writing what was staged for it.
  *
  * A worker has one receive buffer and one stage per direction for all its connections. What a session says
- * while it handles one input is staged, and written with one call when the handler has returned: head and
- * small body leave together, and a big body goes from the receive buffer to the socket without a copy. Only
- * what the kernel does not take is copied and queued.
+ * while it handles one input is staged, and written with one call when the handler has returned: a body stays where it was
+ * received, and the head that goes with it is written in front of it there. Only what the kernel does not take is copied
+ * and queued.
  */
-import { EAGAIN, EINTR, recv, send, writev, MSG_DONTWAIT, MSG_NOSIGNAL } from "../../net/sockets.ts";
+import { EAGAIN, EINTR, recv, send, MSG_DONTWAIT, MSG_NOSIGNAL } from "../../net/sockets.ts";
 import { addressOf, errno, nativeMemory } from "../../net/ffi.ts";
 import {
   clearSslErrors,
@@ -60,8 +60,14 @@ export function createStream(fd: number, generation: number, ssl: number, isConn
   };
 }
 
+/** Room in front of the receive buffer for the head that replaces one that was received. */
+const HEADROOM_BYTES = 16_384;
+const memory = nativeMemory(HEADROOM_BYTES + RECEIVE_BUFFER_BYTES);
 /** What everything is received into; valid until the next read. */
-export const received = nativeMemory(RECEIVE_BUFFER_BYTES);
+export const received = {
+  bytes: memory.bytes.subarray(HEADROOM_BYTES),
+  address: memory.address + HEADROOM_BYTES,
+};
 
 export const END = 0;
 export const WOULD_BLOCK = -1;
@@ -111,27 +117,30 @@ function readTls(stream: Stream, offset: number, room: number): number {
   return END;
 }
 
-/** What is to be written to one stream when the input's handler has returned. */
+/** What is to be written to one stream when the input's handler has returned: the bytes, then the text, then the tail. */
 export interface Stage {
   readonly bytes: Buffer;
   readonly address: number;
   length: number;
-  /** A piece of the receive buffer that follows the staged bytes; equal when there is none. */
+  /** Text whose char codes are bytes. */
+  text: string;
+  /** A piece of the receive buffer; equal when there is none. */
   tailStart: number;
   tailEnd: number;
 }
 
 export function createStage(): Stage {
-  const memory = nativeMemory(STAGE_BUFFER_BYTES);
-  return { bytes: memory.bytes, address: memory.address, length: 0, tailStart: 0, tailEnd: 0 };
+  const { bytes, address } = nativeMemory(STAGE_BUFFER_BYTES);
+  return { bytes, address, length: 0, text: "", tailStart: 0, tailEnd: 0 };
 }
-
-const iovec = nativeMemory(32);
 
 /** Stages text whose char codes are bytes. */
 export function stageText(stage: Stage, stream: Stream, text: string, now_ms: number): void {
-  makeRoom(stage, stream, text.length, now_ms);
-  stage.length += stage.bytes.latin1Write(text, stage.length);
+  const isFull = stage.length + stage.text.length + text.length > STAGE_BUFFER_BYTES;
+  if (isFull || stage.tailStart !== stage.tailEnd) {
+    makeRoom(stage, stream, text.length, now_ms);
+  }
+  stage.text = stage.text === "" ? text : stage.text + text;
 }
 
 /** Stages a piece of a buffer; of the receive buffer only its place is noted. */
@@ -157,20 +166,19 @@ export function stageBytes(
   stage.length += end - start;
 }
 
-/** Settles the tail into the stage, and writes out when there is no room left. */
+const staged_bytes = ({ length, text, tailStart, tailEnd }: Stage): number =>
+  length + text.length + tailEnd - tailStart;
+
+/** Settles all that is staged into the stage's bytes, or writes it out when there is no room left. */
 function makeRoom(stage: Stage, stream: Stream, wanted_bytes: number, now_ms: number): void {
-  const tail_bytes = stage.tailEnd - stage.tailStart;
-  if (stage.length + tail_bytes + wanted_bytes > STAGE_BUFFER_BYTES) {
-    flushStage(stage, stream, now_ms);
-    return;
-  }
-  if (tail_bytes > 0) settleTail(stage);
+  if (staged_bytes(stage) + wanted_bytes > STAGE_BUFFER_BYTES) flushStage(stage, stream, now_ms);
+  else settleAll(stage);
 }
 
-/** A tail up to here is cheaper copied behind the head than gathered by the kernel. */
-const COPY_TAIL_BYTES = 8192;
-
-function settleTail(stage: Stage): void {
+function settleAll(stage: Stage): void {
+  if (stage.text !== "") stage.length += stage.bytes.latin1Write(stage.text, stage.length);
+  stage.text = "";
+  if (stage.tailStart === stage.tailEnd) return;
   received.bytes.copy(stage.bytes, stage.length, stage.tailStart, stage.tailEnd);
   stage.length += stage.tailEnd - stage.tailStart;
   stage.tailStart = stage.tailEnd;
@@ -178,63 +186,67 @@ function settleTail(stage: Stage): void {
 
 /** Writes what is staged; what the kernel does not take is copied to the stream's queue. */
 export function flushStage(stage: Stage, stream: Stream, now_ms: number): void {
-  const tail_bytes = stage.tailEnd - stage.tailStart;
-  if (stage.length + tail_bytes === 0) return;
-  let written = 0;
-  if (!stream.isBroken && !stream.isConnecting && stream.pending_bytes === 0) {
-    written = stream.ssl === 0 ? writePlain(stage, stream) : writeTls(stage, stream);
+  if (staged_bytes(stage) === 0) return;
+  // An answer is mostly a head and what came behind the one it replaces: that takes no copy of the body.
+  const isInFront = stage.length === 0 && stage.text.length <= HEADROOM_BYTES + stage.tailStart;
+  if (isInFront && stage.tailStart !== stage.tailEnd) writeInPlace(stage, stream, now_ms);
+  else {
+    const mayOverflow = staged_bytes(stage) > STAGE_BUFFER_BYTES;
+    if (mayOverflow) writeInParts(stage, stream, now_ms);
+    else {
+      settleAll(stage);
+      writeOrQueue(stream, stage.bytes, stage.address, 0, stage.length, now_ms);
+    }
   }
-  if (!stream.isBroken && written < stage.length + tail_bytes) queueRest(stage, stream, written, now_ms);
   clearStage(stage);
+}
+
+/** Writes the text in front of the tail, over what came before it and has been read, and both with one call. */
+function writeInPlace(stage: Stage, stream: Stream, now_ms: number): void {
+  const end = HEADROOM_BYTES + stage.tailEnd;
+  const start = HEADROOM_BYTES + stage.tailStart - stage.text.length;
+  if (stage.text !== "") memory.bytes.latin1Write(stage.text, start);
+  writeOrQueue(stream, memory.bytes, memory.address, start, end, now_ms);
+}
+
+/** More than the stage has room for: what comes first goes first. */
+function writeInParts(stage: Stage, stream: Stream, now_ms: number): void {
+  const { tailStart, tailEnd } = stage;
+  stage.tailStart = tailEnd;
+  settleAll(stage);
+  writeOrQueue(stream, stage.bytes, stage.address, 0, stage.length, now_ms);
+  writeOrQueue(stream, received.bytes, received.address, tailStart, tailEnd, now_ms);
 }
 
 export function clearStage(stage: Stage): void {
   stage.length = 0;
+  stage.text = "";
   stage.tailStart = 0;
   stage.tailEnd = 0;
 }
 
-function writePlain(stage: Stage, stream: Stream): number {
-  if (stage.length > 0 && stage.tailEnd - stage.tailStart <= COPY_TAIL_BYTES) settleTail(stage);
-  const tail_bytes = stage.tailEnd - stage.tailStart;
-  if (tail_bytes === 0) return sendPlain(stream, stage.address, stage.length);
-  const tailAddress = received.address + stage.tailStart;
-  if (stage.length === 0) return sendPlain(stream, tailAddress, tail_bytes);
-  setWord(0, stage.address);
-  setWord(8, stage.length);
-  setWord(16, tailAddress);
-  setWord(24, tail_bytes);
-  return sent(stream, writev(stream.fd, iovec.address, 2));
-}
-
-/** A 64-bit little-endian word out of a number below 2^53, without a BigInt. */
-function setWord(offset: number, value: number): void {
-  iovec.view.setUint32(offset, value >>> 0, true);
-  iovec.view.setUint32(offset + 4, Math.floor(value / 4_294_967_296), true);
+function writeOrQueue(
+  stream: Stream,
+  bytes: Buffer,
+  address: number,
+  start: number,
+  end: number,
+  now_ms: number,
+): void {
+  let written = 0;
+  if (!stream.isBroken && !stream.isConnecting && stream.pending_bytes === 0) {
+    const write = stream.ssl === 0 ? sendPlain : writeRecords;
+    written = write(stream, address + start, end - start);
+  }
+  if (!stream.isBroken && written < end - start) queueRest(stream, bytes, start + written, end, now_ms);
 }
 
 function sendPlain(stream: Stream, address: number, length_bytes: number): number {
-  return sent(stream, send(stream.fd, address, length_bytes, MSG_DONTWAIT | MSG_NOSIGNAL));
-}
-
-function sent(stream: Stream, count: number): number {
+  const count = send(stream.fd, address, length_bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
   if (count >= 0) return count;
   const code = errno();
   if (code !== EAGAIN && code !== EINTR) stream.isBroken = true;
   return 0;
-}
-
-function writeTls(stage: Stage, stream: Stream): number {
-  if (stage.length === 0) {
-    return writeRecords(stream, received.address + stage.tailStart, stage.tailEnd - stage.tailStart);
-  }
-  if (stage.length + stage.tailEnd - stage.tailStart > STAGE_BUFFER_BYTES) {
-    const head = writeRecords(stream, stage.address, stage.length);
-    if (head < stage.length) return head;
-    return head + writeRecords(stream, received.address + stage.tailStart, stage.tailEnd - stage.tailStart);
-  }
-  settleTail(stage);
-  return writeRecords(stream, stage.address, stage.length);
 }
 
 /** Writes record by record until all is written or the kernel takes no more. */
@@ -257,13 +269,9 @@ function writeRecords(stream: Stream, address: number, length_bytes: number): nu
 }
 
 /** One contiguous copy: OpenSSL wants a record that did not go out offered again from its first byte, no shorter. */
-function queueRest(stage: Stage, stream: Stream, written: number, now_ms: number): void {
-  const tail_bytes = stage.tailEnd - stage.tailStart;
-  const rest = Buffer.allocUnsafe(stage.length + tail_bytes - written);
-  const fromStage = Math.max(0, stage.length - written);
-  stage.bytes.copy(rest, 0, stage.length - fromStage, stage.length);
-  const tailSkip = Math.max(0, written - stage.length);
-  received.bytes.copy(rest, fromStage, stage.tailStart + tailSkip, stage.tailEnd);
+function queueRest(stream: Stream, bytes: Buffer, start: number, end: number, now_ms: number): void {
+  const rest = Buffer.allocUnsafe(end - start);
+  bytes.copy(rest, 0, start, end);
   if (stream.pending_bytes === 0) stream.progress_ms = now_ms;
   stream.queue.push(rest);
   stream.pending_bytes += rest.length;

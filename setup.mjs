@@ -23,7 +23,7 @@ const PACKAGES_BY_ENTRY = [
   ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "keepalived", "nghttp2-client"]],
   ["test/sim/", []],
   ["test/chaos/", [...LAB_PACKAGES, "stress-ng"]],
-  ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps"]],
+  ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps", "hatop", "bsdutils"]],
 ];
 /** Packages whose system service would take port 80 at the next start of the machine. */
 const SERVICES = { "nginx-light": "nginx", haproxy: "haproxy", keepalived: "keepalived" };

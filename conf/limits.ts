@@ -155,8 +155,12 @@ export const PUBLISH_RETRY_MAX_MS = 1000;
 export const PUBLISHERS = 1024;
 export const MONITOR_COMMAND_BYTES = 4096;
 export const MONITOR_CONNECTIONS = 64;
+/** Client connections that a worker tells of at once. */
+export const SESSIONS_PER_WORKER = 500;
 /** A monitoring connection that says nothing for this long is closed. */
 export const MONITOR_IDLE_MS = 60_000;
+/** A monitoring connection may ask to be kept for this long at most (`set timeout cli`). */
+export const MONITOR_IDLE_MOST_MS = 3_600_000;
 /** All of an answer must have been read by then. */
 export const MONITOR_ANSWER_MS = 60_000;
 export const RESTART_BACKOFF_MIN_MS = 100;

@@ -16,7 +16,7 @@ export interface Hello {
 }
 
 /** What can be asked of a publisher. All but rows are only asked when someone wants the table: they are large. */
-export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors"] as const;
+export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors", "connections"] as const;
 export type Topic = (typeof QUESTION_TOPICS)[number];
 export interface Question {
   readonly id: number;
@@ -32,7 +32,32 @@ export type PublishedBody =
   | FailoverReport
   | BucketsReport
   | VserversReport
-  | ErrorsReport;
+  | ErrorsReport
+  | ConnectionsReport;
+
+/** A client connection of a worker. Times are of the worker's last turn. */
+export interface ConnectionRow {
+  readonly vserver: string;
+  readonly client: string;
+  readonly client_port: number;
+  readonly is_tls: boolean;
+  /** What it waits for: a name of `PHASE` in dlba-server/session-port.ts, or handshake or closing. */
+  readonly phase: string;
+  readonly phase_ms: number;
+  /** Since something last came on it, or from its web server. */
+  readonly silent_ms: number;
+  /** Null while no web server has its request. */
+  readonly pool: string | null;
+  readonly web_server: string | null;
+  /** For the client, not taken by the kernel yet. */
+  readonly pending_bytes: number;
+}
+/** From a dlba-server worker: some of its client connections, and how many there are. */
+export interface ConnectionsReport {
+  readonly kind: "connections";
+  readonly total: number;
+  readonly connections: readonly ConnectionRow[];
+}
 
 /** A request or response that a worker has refused. */
 export interface Refusal {

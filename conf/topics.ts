@@ -1,3 +1,14 @@
 /** The tables that the monitoring socket and `dlba show` know. */
-export const TOPICS = ["nodes", "buckets", "vservers", "web", "summary", "info", "errors"] as const;
+export const TOPICS = [
+  "nodes",
+  "buckets",
+  "vservers",
+  "web",
+  "summary",
+  "info",
+  "errors",
+  "stat",
+  "servers",
+  "sess",
+] as const;
 export type ShowTopic = (typeof TOPICS)[number];

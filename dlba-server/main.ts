@@ -23,6 +23,7 @@ import {
 } from "./engine/worker.ts";
 import { openRateTable } from "./engine/rate-limits.ts";
 import type { Listener, Worker } from "./engine/runtime.ts";
+import { connectionsReport } from "./connections-report.ts";
 import { workerReport } from "./report.ts";
 import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
 
@@ -99,6 +100,7 @@ function main(): void {
       hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
       answer: (topic) => {
         if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
+        if (topic === "connections") return connectionsReport(worker);
         if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);
         return workerReport(worker);
       },

@@ -30,8 +30,12 @@ interface Publisher {
   readonly waiting: Map<number, (body: PublishedBody | null) => void>;
 }
 
-/** Listens for publishers at `path`; each has `answer_ms` for an answer. */
-export async function collect(path: string, answer_ms: number): Promise<Collector> {
+/** Listens for publishers at `path`; each has `answer_ms` for an answer. `onRows` sees every round of rows. */
+export async function collect(
+  path: string,
+  answer_ms: number,
+  onRows: (published: readonly Published[], absent: WorkerReport[]) => void = () => undefined,
+): Promise<Collector> {
   const publishers = new Set<Publisher>();
   const history = workerHistory();
   const rounds = new Map<Topic, Promise<readonly Published[]>>();
@@ -52,6 +56,7 @@ export async function collect(path: string, answer_ms: number): Promise<Collecto
       })),
     );
     for (const { hello, body } of published) if (body?.kind === "worker") history.note(hello, body);
+    if (topic === "rows") onRows(published, history.absent(published));
     return published;
   };
   return {
@@ -69,7 +74,7 @@ export async function collect(path: string, answer_ms: number): Promise<Collecto
 
 /** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
-  if (topic === "errors") return hello.process === "dlba-server";
+  if (topic === "errors" || topic === "connections") return hello.process === "dlba-server";
   return topic === "rows" || hello.process === "scheduler";
 }
 

@@ -1,19 +1,36 @@
 /** The words of the monitoring socket: what may be asked, and how an answer is made of what the processes say. */
 import { DlbaError } from "../conf/errors.ts";
-import type { SchedulerReport, WorkerReport } from "../conf/messages.ts";
-import { listOf, suggestion } from "../conf/suggest.ts";
+import type { SchedulerReport } from "../conf/messages.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
 import { bucketsTable, readBuckets, type BucketRange } from "./buckets-table.ts";
 import type { Collector } from "./collector.ts";
 import { errorsTable } from "./errors-table.ts";
 import { FORMATS, type Format } from "./grid.ts";
+import { serversState } from "./haproxy/servers-state.ts";
+import { statPieces } from "./haproxy/stat-output.ts";
+import { statRows } from "./haproxy/stat-rows.ts";
+import {
+  serversCommand,
+  sessCommand,
+  statCommand,
+  type ServersCommand,
+  type SessCommand,
+  type StatCommand,
+} from "./haproxy/words.ts";
 import { infoTable, latestReport, schedulerNumber, type NodeFacts, type Published } from "./info.ts";
-import { nodeWebServers, workerReports } from "./sum.ts";
+import { nodeView, type NodeView } from "./node-view.ts";
+import type { Observed } from "./observed.ts";
+import { sessionsTable } from "./sessions-table.ts";
+import { nodeWebServers } from "./sum.ts";
 import { nodesTable, summaryTable, webTable } from "./tables.ts";
+import { unknownWord } from "./unknown-word.ts";
 import { vserversTable, type TrafficView } from "./vservers-table.ts";
 
+/** Tables that are not HAProxy's. */
+type OwnTopic = Exclude<ShowTopic, "stat" | "servers" | "sess">;
+
 export interface ShowCommand {
-  readonly topic: ShowTopic;
+  readonly topic: OwnTopic;
   readonly format: Format;
   /** Rows of the Client IP Hash Table; undefined for its summary. */
   readonly range: BucketRange | undefined;
@@ -21,7 +38,19 @@ export interface ShowCommand {
   readonly view: TrafficView;
 }
 
-export type Command = ShowCommand | { readonly topic: "help" };
+export type Command =
+  | ShowCommand
+  | StatCommand
+  | ServersCommand
+  | SessCommand
+  | { readonly topic: "help"; readonly about?: string };
+
+/** What an answer is made of. */
+export interface Sources {
+  readonly facts: NodeFacts;
+  readonly collector: Collector;
+  readonly observed: Observed;
+}
 
 const HELP = `show nodes     DLBA Server Status Table, as the last sweep brought it
 show buckets   Client IP Hash Table: shares, idle times and a map; with 'all' or a range such as 0-99: its rows
@@ -29,25 +58,33 @@ show vservers  virtual servers and what their traffic goes to; with 'stats' or '
 show web       Web Server Status Table of this node
 show summary   Summary Web Server Status Table of the array (on the scheduler)
 show info      versions, role, processes and counters of this node
+show stat      vservers and pools in HAProxy's columns; [name|iid type sid] [typed|json] [up] [no-maint]
+show servers   with 'state' and, if wanted, a pool: its web servers in HAProxy's form
+show sess      client connections, some hundreds of each worker
 show errors    the last requests and responses that were refused, with the bad byte marked
-help           this text
+help [word]    this text, or its lines with the word
 prompt         keeps the connection open for further commands
 quit           closes the connection
+set timeout cli N  this connection may say nothing for N seconds
 A 'show' may end with text, json or csv. Commands on one line are parted by ';'. An empty line ends an answer.
 `;
 
 /** Reads one command. Throws DlbaError COMMAND_UNKNOWN, with what may be meant. */
 export function parseCommand(text: string): Command {
   const [verb = "", topic, ...words] = text.trim().split(/\s+/);
-  if (verb === "help") return { topic: "help" };
-  if (verb !== "show") throw unknown("command", verb, ["show", "help", "prompt", "quit"]);
+  if (verb === "help") return topic === undefined ? { topic: "help" } : { topic: "help", about: topic };
+  if (verb !== "show")
+    throw unknownWord("command", verb, ["show", "help", "prompt", "quit", "set timeout cli"]);
   const known = TOPICS.find((name) => name === topic);
-  if (known === undefined) throw unknown("table", topic ?? "", TOPICS);
+  if (known === undefined) throw unknownWord("table", topic ?? "", TOPICS);
+  if (known === "stat") return statCommand(words);
+  if (known === "servers") return serversCommand(words);
+  if (known === "sess") return sessCommand(words);
   const format = FORMATS.find((name) => name === words.at(-1)) ?? "text";
   const [detail, more] = words.at(-1) === format ? words.slice(0, -1) : words;
   const takesDetail = known === "buckets" || known === "vservers";
   const odd = more ?? (takesDetail ? undefined : detail);
-  if (odd !== undefined) throw unknown("word", odd, FORMATS);
+  if (odd !== undefined) throw unknownWord("word", odd, FORMATS);
   const range = known === "buckets" && detail !== undefined ? parseRange(detail) : undefined;
   const view = known === "vservers" && detail !== undefined ? parseView(detail) : undefined;
   return { topic: known, format, range, view };
@@ -55,37 +92,64 @@ export function parseCommand(text: string): Command {
 
 function parseView(text: string): TrafficView {
   if (text === "stats" || text === "rate") return text;
-  throw unknown("word", text, ["stats", "rate", ...FORMATS]);
+  throw unknownWord("word", text, ["stats", "rate", ...FORMATS]);
 }
 
 function parseRange(text: string): BucketRange {
   if (text === "all") return { first: 0, last: Infinity };
   const [, first, last = first] = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(text) ?? [];
-  if (first === undefined) throw unknown("word", text, ["all", ...FORMATS, "a range such as 0-99"]);
+  if (first === undefined) throw unknownWord("word", text, ["all", ...FORMATS, "a range such as 0-99"]);
   return { first: Number(first), last: Number(last) };
 }
 
-function unknown(what: string, word: string, known: readonly string[]): DlbaError {
-  const meant = suggestion(word, known);
-  const hint = meant === undefined ? `expected ${listOf(known, "or")}` : `did you mean '${meant}'?`;
-  const name = word === "" ? `missing ${what}` : `unknown ${what} '${word.slice(0, 80)}'`;
-  return new DlbaError("COMMAND_UNKNOWN", `${name}; ${hint}`);
+/** Answers a command in pieces. Throws DlbaError NO_ANSWER when the process that knows does not say. */
+export async function answerCommand(command: Command, sources: Sources): Promise<Iterable<string>> {
+  const { facts, collector } = sources;
+  switch (command.topic) {
+    case "help":
+      return [helpText(command.about)];
+    case "buckets":
+      return answerBuckets(command, collector);
+    case "vservers":
+      return [await answerVservers(command, facts, collector)];
+    case "errors":
+      return [await answerErrors(command.format, collector)];
+    case "sess":
+      return answerSessions(command.format, collector);
+    case "stat":
+      return statPieces(statRows(await viewOf(sources)), command.filter, command.format);
+    case "servers":
+      return [serversState(await viewOf(sources), command.pool, command.format)];
+    case "info":
+    case "nodes":
+    case "summary":
+    case "web":
+      return [answerRows({ topic: command.topic, format: command.format }, await viewOf(sources))];
+  }
 }
 
-/** Answers a command in pieces. Throws DlbaError NO_ANSWER when the process that knows does not say. */
-export async function answerCommand(
-  command: Command,
-  facts: NodeFacts,
-  collector: Collector,
-): Promise<Iterable<string>> {
-  if (command.topic === "help") return [HELP];
-  const { topic, format } = command;
-  if (topic === "buckets") return answerBuckets(command, collector);
-  if (topic === "vservers") return [await answerVservers(command, facts, collector)];
-  if (topic === "errors") return [await answerErrors(format, collector)];
+async function viewOf({ facts, collector, observed }: Sources): Promise<NodeView> {
   const published = await collector.ask("rows");
-  return [answerRows({ topic, format }, facts, published, collector.absent(published))];
+  return nodeView(facts, published, collector.absent(published), observed, Date.now());
 }
+
+/** All of it when no line has the word. */
+function helpText(about: string | undefined): string {
+  if (about === undefined) return HELP;
+  const lines = HELP.split("\n").filter((line) => line.includes(about));
+  return lines.length === 0 ? HELP : lines.map((line) => `${line}\n`).join("");
+}
+
+async function answerSessions(format: Format, collector: Collector): Promise<Iterable<string>> {
+  const published = await collector.ask("connections");
+  const reports = published.flatMap(({ hello: { worker, pid }, body }) =>
+    body?.kind === "connections" ? [{ worker, pid, ...body }] : [],
+  );
+  if (reports.length === 0) throw noWorker();
+  return sessionsTable(reports, format);
+}
+
+const noWorker = (): DlbaError => new DlbaError("NO_ANSWER", "no dlba-server worker answers on this node");
 
 async function answerVservers(
   { view, format }: ShowCommand,
@@ -102,7 +166,7 @@ async function answerVservers(
 async function answerErrors(format: Format, collector: Collector): Promise<string> {
   const published = await collector.ask("errors");
   const reports = published.flatMap(({ body }) => (body?.kind === "errors" ? [body] : []));
-  if (reports.length === 0) throw new DlbaError("NO_ANSWER", "no dlba-server worker answers on this node");
+  if (reports.length === 0) throw noWorker();
   return errorsTable(
     reports.flatMap(({ refusals }) => refusals),
     format,
@@ -119,30 +183,23 @@ async function answerBuckets(command: ShowCommand, collector: Collector): Promis
 
 /** A table that is made of rows. */
 interface RowsCommand {
-  readonly topic: Exclude<ShowTopic, "buckets" | "vservers" | "errors">;
+  readonly topic: Exclude<OwnTopic, "buckets" | "vservers" | "errors">;
   readonly format: Format;
 }
 
-function answerRows(
-  { topic, format }: RowsCommand,
-  facts: NodeFacts,
-  published: readonly Published[],
-  absent: readonly WorkerReport[],
-): string {
+function answerRows({ topic, format }: RowsCommand, view: NodeView): string {
+  const { facts, published, workers, absent, now_ms } = view;
   switch (topic) {
     case "info":
-      return infoTable(facts, published, absent, format);
-    case "web": {
-      const workers = workerReports(published.flatMap(({ body }) => body ?? []));
-      if (workers.length === 0)
-        throw new DlbaError("NO_ANSWER", "no dlba-server worker answers on this node");
+      return infoTable(view, format);
+    case "web":
+      if (workers.length === 0) throw noWorker();
       return webTable(nodeWebServers(workers, absent), workers.length, format);
-    }
     case "summary":
       refuseElsewhere(facts, published);
-      return summaryTable(schedulerReport(published), Date.now(), format);
+      return summaryTable(schedulerReport(published), now_ms, format);
     case "nodes":
-      return nodesTable(schedulerReport(published), Date.now(), format);
+      return nodesTable(schedulerReport(published), now_ms, format);
   }
 }
 

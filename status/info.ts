@@ -9,7 +9,9 @@ import type {
   WorkerReport,
 } from "../conf/messages.ts";
 import { csvLine, type Format } from "./grid.ts";
-import { sumOf, sumRecords, workerReports } from "./sum.ts";
+import { haproxyLines, type InfoLine } from "./haproxy/info-lines.ts";
+import type { NodeView } from "./node-view.ts";
+import { sumOf, sumRecords } from "./sum.ts";
 import { nodeStateText } from "./tables.ts";
 
 /** A connected process and its answer; null when it gave none in time. */
@@ -27,34 +29,27 @@ export interface NodeFacts {
   readonly uptime_s: number;
 }
 
-type Line = readonly [name: string, value: string | number];
+type Line = InfoLine;
 
 /** What is known of this node: versions, role, processes, counters (those of absent workers count on). */
-export function infoTable(
-  facts: NodeFacts,
-  published: readonly Published[],
-  absent: readonly WorkerReport[],
-  format: Format,
-): string {
-  const lines = infoLines(facts, published, absent);
+export function infoTable(view: NodeView, format: Format): string {
+  const lines = infoLines(view);
   if (format === "json") return `${JSON.stringify(Object.fromEntries(lines))}\n`;
   if (format === "csv") return lines.map(([name, value]) => csvLine([name, String(value)])).join("");
   return lines.map(([name, value]) => `${name}: ${value}\n`).join("");
 }
 
-function infoLines(
-  facts: NodeFacts,
-  published: readonly Published[],
-  absent: readonly WorkerReport[],
-): Line[] {
+function infoLines(view: NodeView): Line[] {
+  const { facts, published, workers, absent } = view;
   const scheduler = latestReport(published, "scheduler");
   const failover = latestReport(published, "failover");
   return [
+    ...haproxyLines(view),
     ...nodeLines(facts, failover),
     ...processLines(facts.pid, published),
     ...(scheduler === undefined ? [] : dataPlaneLines(scheduler)),
     ...(failover === undefined ? [] : leaseLines(failover)),
-    ...trafficLines(workerReports(published.flatMap(({ body }) => body ?? [])), absent),
+    ...trafficLines(workers, absent),
   ];
 }
 
@@ -76,15 +71,12 @@ function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line
   const scheduler = schedulerNumber(failover);
   const { nodes } = facts.config;
   return [
-    ["Name", "DLBA"],
-    ["Version", facts.version],
     ["Array", facts.config.array.name],
     ["Node", facts.node.name],
     ["Node_number", facts.node.number],
     ["Role", scheduler === facts.node.number ? "scheduler" : "node"],
     ["Scheduler_number", scheduler ?? "none"],
     ["Scheduler", nodes.find(({ number }) => number === scheduler)?.name ?? "none"],
-    ["Uptime_sec", Math.floor(facts.uptime_s)],
     ["Config_file", facts.configFile],
   ];
 }

@@ -15,6 +15,8 @@ import { answerCommand, parseCommand } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
 import { createLogger } from "./log.ts";
 import { monitor } from "./monitor.ts";
+import { lookAt, nodeView } from "./node-view.ts";
+import { observer } from "./observed.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
 
 interface Closable {
@@ -35,12 +37,19 @@ async function main(options: ProcessOptions): Promise<void> {
   process.once("SIGTERM", () => void stop());
   process.once("SIGINT", () => void stop());
   try {
-    const collector = await collect(join(options.runDir, "publish.sock"), PUBLISH_ANSWER_MS);
+    const observed = observer();
+    const collector = await collect(
+      join(options.runDir, "publish.sock"),
+      PUBLISH_ANSWER_MS,
+      (published, absent) =>
+        observed.note(lookAt(nodeView(current(facts), published, absent, observed, Date.now()))),
+    );
     opened.push(collector);
     opened.push(
       await monitor({
         path: join(options.runDir, "monitor.sock"),
-        answer: async (command) => answerCommand(parseCommand(command), current(facts), collector),
+        answer: async (command) =>
+          answerCommand(parseCommand(command), { facts: current(facts), collector, observed }),
         idle_ms: MONITOR_IDLE_MS,
         answer_ms: MONITOR_ANSWER_MS,
         log,

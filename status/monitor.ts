@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { describeError, DlbaError } from "../conf/errors.ts";
-import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS } from "../conf/limits.ts";
+import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS, MONITOR_IDLE_MOST_MS } from "../conf/limits.ts";
 import { lineReader } from "../net/lines.ts";
 import type { Logger } from "./log.ts";
 import { listenUnix, type UnixServer } from "../net/unix-server.ts";
@@ -91,12 +91,20 @@ async function handleLine(session: Session, line: string): Promise<void> {
   const { socket } = session;
   for (const command of line.split(";").map((part) => part.trim())) {
     if (command === "quit") return void socket.end();
+    const timeout_s = /^set timeout cli (\d{1,6})s?$/.exec(command)?.[1];
     if (command === "prompt") session.isInteractive = true;
+    else if (timeout_s !== undefined) await setTimeOut(session, Number(timeout_s));
     else if (command !== "") await answer(session, command);
     if (!socket.writable) return;
   }
   if (session.isInteractive) socket.write("> ");
   else socket.end();
+}
+
+/** How long this connection may say nothing, in seconds; bounded. */
+async function setTimeOut({ socket }: Session, timeout_s: number): Promise<void> {
+  socket.setTimeout(Math.min(Math.max(timeout_s, 1) * 1000, MONITOR_IDLE_MOST_MS));
+  await send(socket, "\n");
 }
 
 async function answer({ socket, options }: Session, command: string): Promise<void> {

@@ -4,8 +4,10 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { SESSIONS_PER_WORKER } from "../../conf/limits.ts";
 import { configSchema } from "../../conf/schema.ts";
 import { createServices } from "../../dlba-server/vservers.ts";
+import { connectionsReport } from "../../dlba-server/connections-report.ts";
 import { workerReport } from "../../dlba-server/report.ts";
 import { exchange, freePort, readAll, startRig, until, webServer } from "./engine/rig.ts";
 
@@ -145,6 +147,44 @@ test("who breaks a request off is counted", async () => {
     );
   } finally {
     app.server.close();
+    await rig.stop();
+  }
+});
+
+test("a worker tells of its client connections, and of no more than a bounded number", async () => {
+  const held: (() => void)[] = [];
+  const slow = await webServer((_request, response) => void held.push(() => response.end("done")));
+  const rig = await startRig({ serverPorts: [slow.port] });
+  try {
+    const client = await opened(rig.httpPort);
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    await until(() => held.length === 1, "the request");
+    const tls = await opened(rig.httpsPort);
+    await until(() => rig.worker.clients.size === 2, "both");
+    const { total, connections } = connectionsReport(rig.worker);
+    assert.equal(total, 2);
+    assert.deepEqual(
+      connections.map(({ vserver, phase, pool, web_server, is_tls }) => [
+        vserver,
+        phase,
+        pool,
+        web_server,
+        is_tls,
+      ]),
+      [
+        ["plain", "responseHead", "app", "web1", false],
+        ["tls", "handshake", null, null, true],
+      ],
+    );
+    assert.ok(connections.every(({ phase_ms, silent_ms }) => phase_ms >= 0 && silent_ms >= 0));
+    assert.equal(connections[0]!.client_port, client.localPort);
+    const [one] = rig.worker.clients;
+    const many = new Set(Array.from({ length: 5000 }, () => Object.assign({}, one)));
+    assert.equal(connectionsReport({ ...rig.worker, clients: many }).connections.length, SESSIONS_PER_WORKER);
+    tls.destroy();
+    client.destroy();
+  } finally {
+    slow.server.close();
     await rig.stop();
   }
 });

@@ -237,6 +237,20 @@ describe("the monitoring socket", () => {
     assert.equal(said, "> a\n\n> b\n\n> ");
   });
 
+  test("a client may ask to be kept for longer than usual without a word, as HAProxy's do", async (t) => {
+    const { path } = await monitorFor(t, { idle_ms: 100 });
+    const socket = open(t, path);
+    let said = "";
+    socket.setEncoding("utf8").on("data", (text: string) => (said += text));
+    socket.write("prompt;set timeout cli 3600\n");
+    await until("the prompt", () => said === "\n> ");
+    // In this process, too: whoever was to be cut off after 100 ms is by now.
+    const other = await monitorFor(t, { idle_ms: 300 });
+    await once(open(t, other.path).resume(), "close");
+    socket.write("echo a\n");
+    await until("the answer", () => said === "\n> a\n\n> ");
+  });
+
   test("answers a client that ends its side first, as socat does", async (t) => {
     const { path } = await monitorFor(t);
     const socket = open(t, path);

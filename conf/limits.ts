@@ -163,6 +163,13 @@ export const MONITOR_IDLE_MS = 60_000;
 export const MONITOR_IDLE_MOST_MS = 3_600_000;
 /** All of an answer must have been read by then. */
 export const MONITOR_ANSWER_MS = 60_000;
+/** Certificates whose end is watched, and web servers that have metrics. */
+export const WATCHED_CERTIFICATES = 1024;
+export const METRICS_WEB_SERVERS = 2048;
+/** Connections to the metrics' port, their heads, and the time of one exchange or silence. */
+export const METRICS_CONNECTIONS = 16;
+export const METRICS_HEAD_BYTES = 8192;
+export const METRICS_TIMEOUT_MS = 10_000;
 export const RESTART_BACKOFF_MIN_MS = 100;
 export const RESTART_BACKOFF_MAX_MS = 10_000;
 /** One request line between nodes, how long one exchange may take on the answering side, and how many at once. */

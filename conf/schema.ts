@@ -384,8 +384,22 @@ const bounds = z.strictObject({
     .describe("Idle connections kept per web server and worker."),
 });
 
+const metrics = z.strictObject({
+  address: ip
+    .optional()
+    .describe(
+      "Where to listen, the same on every node, such as 127.0.0.1 or 0.0.0.0. Left out: each node's own address.",
+    ),
+  port: port.default(9470).describe("TCP port of the metrics."),
+});
+
 const status = z.strictObject({
   port: port.default(8470).describe("TCP port on every node's address that answers the scheduler's sweep."),
+  metrics: metrics
+    .optional()
+    .describe(
+      "Metrics for Prometheus over HTTP, at /metrics, for whoever can reach the port. Left out: none.",
+    ),
 });
 
 const accessLog = z.strictObject({

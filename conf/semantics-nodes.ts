@@ -131,6 +131,22 @@ export function checkServices({ nodes, scheduler, failover, status }: ConfigDraf
     const message = `scheduler.port and status.port are both ${port}`;
     found.push({ path, message, hint: "give each of the two a port of its own" });
   }
+  const metrics = status?.metrics?.port;
+  const other =
+    metrics === undefined
+      ? undefined
+      : [
+          { name: "scheduler.port", port },
+          { name: "status.port", port: status?.port },
+        ].find((each) => each.port === metrics);
+  if (other !== undefined) {
+    const message = `status.metrics.port and ${other.name} are both ${metrics}`;
+    found.push({
+      path: ["status", "metrics", "port"],
+      message,
+      hint: "give the metrics a port of their own",
+    });
+  }
   return found;
 }
 

@@ -128,7 +128,8 @@ export async function answerCommand(command: Command, sources: Sources): Promise
   }
 }
 
-async function viewOf({ facts, collector, observed }: Sources): Promise<NodeView> {
+/** What the node knows now. */
+export async function viewOf({ facts, collector, observed }: Sources): Promise<NodeView> {
   const published = await collector.ask("rows");
   return nodeView(facts, published, collector.absent(published), observed, Date.now());
 }

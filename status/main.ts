@@ -11,9 +11,13 @@ import { productVersion } from "../conf/version.ts";
 import { controlServer, type ControlServer } from "../net/control-tls.ts";
 import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
-import { answerCommand, parseCommand } from "./commands.ts";
+import { certificateWatch } from "./certificates.ts";
+import { answerCommand, parseCommand, viewOf } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
 import { createLogger } from "./log.ts";
+import type { Family } from "./metrics/exposition.ts";
+import { metricFamilies } from "./metrics/families.ts";
+import { metricsServer } from "./metrics/server.ts";
 import { monitor } from "./monitor.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
@@ -56,6 +60,17 @@ async function main(options: ProcessOptions): Promise<void> {
       }),
     );
     opened.push(await answerSweep(facts, collector));
+    const { metrics } = facts.config.status;
+    if (metrics !== undefined) {
+      const address = metrics.address ?? facts.node.address;
+      const certificates = certificateWatch(facts.config);
+      const families = async (): Promise<Family[]> => {
+        const view = await viewOf({ facts: current(facts), collector, observed });
+        return metricFamilies(view, certificates(performance.now()));
+      };
+      opened.push(await metricsServer({ address, port: metrics.port, families, log }));
+      log.info({ address, port: metrics.port }, "metrics are served");
+    }
     reportReady();
     log.info({ address: facts.node.address, port: facts.config.status.port }, "status is served");
   } catch (error) {

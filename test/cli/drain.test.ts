@@ -20,11 +20,21 @@ interface Outcome {
 }
 
 function dlba(runDir: string, ...args: string[]): Promise<Outcome> {
+  return heard(() => undefined, runDir, ...args);
+}
+
+/** The same, and what it says on standard error as it says it. */
+function heard(
+  onStderr: (text: string) => void,
+  runDir: string,
+  ...args: readonly string[]
+): Promise<Outcome> {
   return new Promise((resolve) => {
     const argv = [...args, "--run-dir", runDir];
     const child = execFile(join(ROOT, "bin/dlba"), argv, { timeout: 60_000 }, (_error, stdout, stderr) =>
       resolve({ code: child.exitCode, stdout, stderr }),
     );
+    child.stderr?.on("data", onStderr);
   });
 }
 
@@ -168,10 +178,11 @@ describe("dlba drain --wait", () => {
   test("outlives the scheduler process", async (t) => {
     const first = await scheduler(t, [draining({})]);
     const path = join(first.runDir, "admin.sock");
-    const waiting = dlba(first.runDir, "drain", "node2", "--wait");
+    let said = "";
+    const waiting = heard((text) => (said += text), first.runDir, "drain", "node2", "--wait");
     while (!first.asked.includes("drain-status node2")) await sleep(20);
     rmSync(path);
-    await sleep(1500);
+    while (!said.includes("does not answer\n")) await sleep(20);
     const next = await adminServer({
       path,
       handle: async () => JSON.stringify(draining({ state: "drained" })),

@@ -250,5 +250,11 @@ describe("a node's own services", () => {
       "status: { port: 8471 }",
       "a.yaml:30:17: scheduler.port and status.port are both 8471; give each of the two a port of its own",
     ],
+    [
+      "and the metrics have theirs",
+      scheduler,
+      "status: { metrics: { port: 8470 } }",
+      "a.yaml:30:28: status.metrics.port and status.port are both 8470; give the metrics a port of their own",
+    ],
   ]);
 });

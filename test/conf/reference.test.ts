@@ -36,7 +36,9 @@ test("conf/examples/full.yaml has every key, and shows the defaults of what need
   assert.deepEqual(missingKeys(root, example, ""), []);
   for (const section of ["scheduler", "timeouts", "limits", "status"]) {
     const values = isRecord(example) ? example[section] : undefined;
-    for (const [key, { default: standard }] of Object.entries(root.properties?.[section]?.properties ?? {})) {
+    const keys = Object.entries(root.properties?.[section]?.properties ?? {});
+    // A mapping that may be left out is off by default, and its keys have defaults of their own.
+    for (const [key, { default: standard }] of keys.filter(([, part]) => part.properties === undefined)) {
       assert.equal(isRecord(values) ? values[key] : undefined, standard, `${section}.${key}`);
     }
   }

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { NodeStatus } from "../../conf/messages.ts";
 import { publish } from "../../status/publish.ts";
+import { readExposition } from "./metrics/exposition-reader.ts";
 import { quiet, worker } from "./samples.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
@@ -25,6 +26,7 @@ writeFileSync(
   `array: {name: test, key_file: ${keyFile}}
 nodes: [{number: 7, name: seven, address: 192.0.2.11, interface: eth0}]
 vservers: [{name: web, vips: [192.0.2.10], ports: [80], protocol: tcp}]
+status: {metrics: {address: 127.0.0.1}}
 `,
 );
 
@@ -78,6 +80,18 @@ test("the status process serves tables and the sweep, and leaves nothing behind"
   const status: NodeStatus = JSON.parse(await sweep(child, keyFile, "status"));
   assert.deepEqual([status.workers, status.hits, status.web_servers.length], [1, 100, 1]);
   assert.deepEqual([status.workers_accepting, status.open_by_vserver], [1, { "shop-http": 5 }]);
+  const metrics = await run("nsenter", [
+    `--net=/proc/${child.pid}/ns/net`,
+    "curl",
+    "-sS",
+    "http://127.0.0.1:9470/metrics",
+  ]);
+  const families = readExposition(metrics.stdout, "prometheus");
+  assert.equal(
+    families.get("dlba_connections_accepted_total")?.samples.get("dlba_connections_accepted_total{}"),
+    20,
+  );
+
   published.close();
   for (let i = 0; i < 100 && !(await info()).includes("\nWorkers: 0\n"); i++) await sleep(50);
   const ended: NodeStatus = JSON.parse(await sweep(child, keyFile, "status"));

@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { productVersion } from "../conf/version.ts";
 import { registerCheck } from "./check.ts";
+import { registerDoctor } from "./doctor.ts";
 import { registerDrain } from "./drain.ts";
 import { EXIT } from "./exit-codes.ts";
 import { registerHandover } from "./handover.ts";
@@ -28,6 +29,7 @@ async function main(argv: readonly string[]): Promise<void> {
     );
   registerCheck(program);
   registerShow(program);
+  registerDoctor(program);
   registerDrain(program);
   registerHandover(program);
   registerRun(program);

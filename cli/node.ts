@@ -84,7 +84,7 @@ function claimRunDir(runDir: string): void {
   writeFileSync(supervisorRecord(runDir), `${JSON.stringify(processIdentity(process.pid))}\n`);
 }
 
-function runningSupervisor(runDir: string): ProcessIdentity | undefined {
+export function runningSupervisor(runDir: string): ProcessIdentity | undefined {
   try {
     const other: ProcessIdentity = JSON.parse(readFileSync(supervisorRecord(runDir), "utf8"));
     return isRunning(other) ? other : undefined;

@@ -163,6 +163,9 @@ export const MONITOR_IDLE_MS = 60_000;
 export const MONITOR_IDLE_MOST_MS = 3_600_000;
 /** All of an answer must have been read by then. */
 export const MONITOR_ANSWER_MS = 60_000;
+/** What `dlba doctor` tries to reach of each kind, and for how long. */
+export const DOCTOR_PROBES = 256;
+export const DOCTOR_CONNECT_MS = 1000;
 /** Certificates whose end is watched, and web servers that have metrics. */
 export const WATCHED_CERTIFICATES = 1024;
 export const METRICS_WEB_SERVERS = 2048;

@@ -15,9 +15,8 @@ import { certificateWatch } from "./certificates.ts";
 import { answerCommand, parseCommand, viewOf } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
 import { createLogger } from "./log.ts";
-import type { Family } from "./metrics/exposition.ts";
 import { metricFamilies } from "./metrics/families.ts";
-import { metricsServer } from "./metrics/server.ts";
+import { logFailure, metricsService } from "./metrics/service.ts";
 import { monitor } from "./monitor.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
@@ -60,17 +59,18 @@ async function main(options: ProcessOptions): Promise<void> {
       }),
     );
     opened.push(await answerSweep(facts, collector));
-    const { metrics } = facts.config.status;
-    if (metrics !== undefined) {
-      const address = metrics.address ?? facts.node.address;
-      const certificates = certificateWatch(facts.config);
-      const families = async (): Promise<Family[]> => {
-        const view = await viewOf({ facts: current(facts), collector, observed });
-        return metricFamilies(view, certificates(performance.now()));
-      };
-      opened.push(await metricsServer({ address, port: metrics.port, families, log }));
-      log.info({ address, port: metrics.port }, "metrics are served");
-    }
+    let certificates = certificateWatch(facts.config);
+    const metrics = metricsService(async () => {
+      const view = await viewOf({ facts: current(facts), collector, observed });
+      return metricFamilies(view, certificates(performance.now()));
+    }, log);
+    opened.push(metrics);
+    await metrics.apply(facts.config, facts.node);
+    onOrder((order) => {
+      if (order.kind !== "configure") return;
+      certificates = certificateWatch(facts.config);
+      metrics.apply(facts.config, facts.node).catch(logFailure(log));
+    });
     reportReady();
     log.info({ address: facts.node.address, port: facts.config.status.port }, "status is served");
   } catch (error) {

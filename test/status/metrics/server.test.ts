@@ -5,6 +5,7 @@ import { test, type TestContext } from "node:test";
 import { METRICS_HEAD_BYTES } from "../../../conf/limits.ts";
 import type { Family } from "../../../status/metrics/exposition.ts";
 import { metricsServer } from "../../../status/metrics/server.ts";
+import { metricsService } from "../../../status/metrics/service.ts";
 import { quiet } from "../samples.ts";
 import { readExposition } from "./exposition-reader.ts";
 
@@ -77,3 +78,38 @@ test("where it can't listen it says so", async (t) => {
     message: `no metrics can be served on 127.0.0.1 port ${port}`,
   });
 });
+
+const isServed = async (port: number): Promise<boolean> =>
+  fetch(`http://127.0.0.1:${port}/metrics`).then(
+    ({ status }) => status === 200,
+    () => false,
+  );
+
+test("a reload serves them elsewhere, or no more", async () => {
+  const service = metricsService(async () => [family], quiet);
+  const { port: first } = await portFor();
+  const { port: second } = await portFor();
+  const apply = (port: number | undefined): Promise<void> =>
+    service.apply(
+      { status: { port: 8470, metrics: port === undefined ? undefined : { address: "127.0.0.1", port } } },
+      { address: "192.0.2.1" },
+    );
+  try {
+    await apply(first);
+    await apply(first);
+    assert.deepEqual([await isServed(first), await isServed(second)], [true, false]);
+    await apply(second);
+    assert.deepEqual([await isServed(first), await isServed(second)], [false, true]);
+    await apply(undefined);
+    assert.deepEqual([await isServed(first), await isServed(second)], [false, false]);
+  } finally {
+    await service.close();
+  }
+});
+
+/** A port that nobody listens on at this moment. */
+async function portFor(): Promise<{ port: number }> {
+  const server = await metricsServer({ address: "127.0.0.1", port: 0, families: async () => [], log: quiet });
+  await server.close();
+  return server;
+}

@@ -3,26 +3,43 @@
  * take in another way is refused. The bytes themselves are relayed as they came.
  */
 import { CHUNK_LINE_BYTES, CHUNK_SIZE_DIGITS, TRAILER_BYTES } from "../../conf/limits.ts";
-import { COLON, CR, HEX, LF, NAME, SEMICOLON, TOKEN, VALUE, VISIBLE } from "./characters.ts";
+import {
+  BACKSLASH,
+  COLON,
+  CR,
+  EQUALS,
+  HEX,
+  LF,
+  NAME,
+  QUOTE,
+  SEMICOLON,
+  TOKEN,
+  VALUE,
+  VISIBLE,
+} from "./characters.ts";
 import { isForbiddenTrailer, TRAILER_NAME_KEPT } from "./fields.ts";
 
 export const CHUNK = {
   sizeFirst: 0,
   size: 1,
   extensionFirst: 2,
-  extension: 3,
-  sizeLf: 4,
-  data: 5,
-  dataCr: 6,
-  dataLf: 7,
-  trailerFirst: 8,
-  trailerName: 9,
-  trailerValue: 10,
-  trailerLf: 11,
-  endLf: 12,
-  done: 13,
-  bad: 14,
-  tooLarge: 15,
+  extensionName: 3,
+  extensionValueFirst: 4,
+  extensionValue: 5,
+  extensionQuoted: 6,
+  extensionQuotedEnd: 7,
+  sizeLf: 8,
+  data: 9,
+  dataCr: 10,
+  dataLf: 11,
+  trailerFirst: 12,
+  trailerName: 13,
+  trailerValue: 14,
+  trailerLf: 15,
+  endLf: 16,
+  done: 17,
+  bad: 18,
+  tooLarge: 19,
 } as const;
 type ChunkStep = (typeof CHUNK)[keyof typeof CHUNK];
 
@@ -64,10 +81,25 @@ function afterSize(c: ChunkState, byte: number): ChunkStep {
   return byte === CR ? CHUNK.sizeLf : CHUNK.bad;
 }
 
-function inExtension(byte: number): ChunkStep {
+/** Another extension, or the end of the line. */
+function afterExtension(byte: number): ChunkStep {
   if (byte === SEMICOLON) return CHUNK.extensionFirst;
-  if (byte === CR) return CHUNK.sizeLf;
-  return VISIBLE[byte] === 1 ? CHUNK.extension : CHUNK.bad;
+  return byte === CR ? CHUNK.sizeLf : CHUNK.bad;
+}
+
+function inExtensionName(byte: number): ChunkStep {
+  if (TOKEN[byte] === 1) return CHUNK.extensionName;
+  return byte === EQUALS ? CHUNK.extensionValueFirst : afterExtension(byte);
+}
+
+function inExtensionValue(byte: number): ChunkStep {
+  return TOKEN[byte] === 1 ? CHUNK.extensionValue : afterExtension(byte);
+}
+
+/** A quote that isn't closed on its line hides the line's end from some readers; so may an escaped one. */
+function inExtensionQuotes(byte: number): ChunkStep {
+  if (byte === QUOTE) return CHUNK.extensionQuotedEnd;
+  return VISIBLE[byte] === 1 && byte !== BACKSLASH ? CHUNK.extensionQuoted : CHUNK.bad;
 }
 
 function afterSizeLine(c: ChunkState, byte: number, maxBytes: number): ChunkStep {
@@ -104,9 +136,18 @@ function nextStep(c: ChunkState, byte: number, maxBytes: number): ChunkStep {
     case CHUNK.size:
       return afterSize(c, byte);
     case CHUNK.extensionFirst:
-      return TOKEN[byte] === 1 ? CHUNK.extension : CHUNK.bad;
-    case CHUNK.extension:
-      return inExtension(byte);
+      return TOKEN[byte] === 1 ? CHUNK.extensionName : CHUNK.bad;
+    case CHUNK.extensionName:
+      return inExtensionName(byte);
+    case CHUNK.extensionValueFirst:
+      if (byte === QUOTE) return CHUNK.extensionQuoted;
+      return TOKEN[byte] === 1 ? CHUNK.extensionValue : CHUNK.bad;
+    case CHUNK.extensionValue:
+      return inExtensionValue(byte);
+    case CHUNK.extensionQuoted:
+      return inExtensionQuotes(byte);
+    case CHUNK.extensionQuotedEnd:
+      return afterExtension(byte);
     case CHUNK.sizeLf:
       return afterSizeLine(c, byte, maxBytes);
     case CHUNK.dataCr:

@@ -7,7 +7,8 @@ const LINE = new RegExp(`^(${TOKEN}) ([!-~]+) HTTP/1\\.[01]$`);
 const STATUS_LINE = /^HTTP\/1\.[01] ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?$/;
 const FIELD = new RegExp(`^(${TOKEN}):[\\t ]*((?:[\\t\\x20-\\x7e\\x80-\\xff]*[!-~\\x80-\\xff])?)[\\t ]*$`);
 const HOST = /^(?:[-._~0-9A-Za-z]+|\[[0-9A-Fa-f:.]{2,}\])(?::\d{0,5})?$/;
-const SIZE_LINE = new RegExp(`^0{0,12}([0-9A-Fa-f]{1,13})((?:;${TOKEN}[!-:<-~]*)*)\\r\\n`);
+const EXTENSION = `;${TOKEN}(?:=(?:${TOKEN}|"[!#-\\[\\]-~]*"))?`;
+const SIZE_LINE = new RegExp(`^0{0,12}([0-9A-Fa-f]{1,13})(?:${EXTENSION})*\\r\\n`);
 
 /** A message as it stands on the wire, and what it says. */
 export interface StrictMessage {

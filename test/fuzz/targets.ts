@@ -1,0 +1,25 @@
+/** All fuzz targets. */
+import { chunks } from "./targets/chunks.ts";
+import { cookies } from "./targets/cookies.ts";
+import { requestHead, responseHead } from "./targets/heads.ts";
+import { hosts } from "./targets/hosts.ts";
+import { proxyHeader } from "./targets/proxy-header.ts";
+import { session } from "./targets/session.ts";
+import type { Target } from "./target.ts";
+
+export const TARGETS: readonly Target[] = [
+  requestHead,
+  responseHead,
+  chunks,
+  session,
+  proxyHeader,
+  cookies,
+  hosts,
+];
+
+export function targetCalled(name: string): Target {
+  const target = TARGETS.find((one) => one.name === name);
+  if (target === undefined)
+    throw new Error(`there is no target ${name}; there are ${TARGETS.map((one) => one.name).join(", ")}`);
+  return target;
+}

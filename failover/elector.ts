@@ -35,6 +35,7 @@ export function createElector(settings: ElectorSettings): Elector {
     role: { kind: "looking", since_ns: 0 },
     started_ns: undefined,
     ticked_ns: -Infinity,
+    stall: { from_ns: -Infinity, to_ns: -Infinity },
     seen: 0,
     handOver: newHandOver(undefined),
     announcing: newAnnouncing(0, 0),

@@ -2,7 +2,7 @@
 import { schedulerIn } from "../conf/epoch.ts";
 import type { ElectorSettings } from "./facts.ts";
 import { schedulerAmong } from "./peers.ts";
-import { objection, ownSilence, turnOf_ns, type Contention } from "./succession.ts";
+import { freshFrom_ns, objection, ownSilence, turnOf_ns, type Contention } from "./succession.ts";
 import { MS } from "./timing.ts";
 import { claim, startFollowing } from "./transitions.ts";
 import { tell, type Turn } from "./turn.ts";
@@ -87,10 +87,11 @@ function contentionOf(turn: Turn, { watch, cause, silent }: Vacancy): Contention
   const { now_ns } = turn.input;
   const { epoch } = watch;
   const asked_ns = watch.suspectedSince_ns ?? watch.since_ns;
+  const echoed_ns = Math.max(asked_ns, freshFrom_ns(turn.state.stall, now_ns));
   const before = role.kind === "contending" ? role.contention : undefined;
-  if (before?.cause === cause && before.epoch === epoch) return { ...before, asked_ns, silent };
+  if (before?.cause === cause && before.epoch === epoch) return { ...before, asked_ns, echoed_ns, silent };
   tell(turn, "contends", { peer: schedulerIn(epoch), reason: REASONS[cause] });
-  return { epoch, cause, started_ns: now_ns, asked_ns, from_ns: now_ns, silent };
+  return { epoch, cause, started_ns: now_ns, asked_ns, echoed_ns, from_ns: now_ns, silent };
 }
 
 function tellObjection(turn: Turn, against: ReturnType<typeof objection>): void {

@@ -9,6 +9,7 @@ import { hasAnswered, hasTableOf, hearsSchedulerOf, isCandidate, latestOf } from
 
 /** What a peer told counts for so long, or for four heartbeats if that is longer. */
 const RECENT_NS = 40 * MS;
+const ECHO_RECENT_NS = RECENT_NS * 2;
 /** An echo answer holds a claim so long. Where heartbeats are answered by others, they are the better witness. */
 const ECHO_HOLD_NS = 1000 * MS;
 /** Whoever hears nobody all at once may have lost its own port for a moment: it waits so much longer. */
@@ -25,6 +26,8 @@ export interface Contention {
   readonly started_ns: number;
   /** What was asked for before this is of no account. */
   readonly asked_ns: number;
+  /** The same for ICMP echoes, which are to be recent, too. */
+  readonly echoed_ns: number;
   /** From here on candidates wait for their turn. */
   readonly from_ns: number;
   /** Slots whose silence counts. */
@@ -155,15 +158,19 @@ function opposed(
 const hasHeardAny = (peers: readonly PeerFacts[]): boolean =>
   peers.some(({ rows }) => rows.some(({ answered_ns }) => answered_ns > 0));
 
-const isEchoing = ({ echoes, now_ns }: ElectorInput, number: number, asked_ns: number): boolean =>
-  (echoes.get(number) ?? -1) >= Math.max(asked_ns, now_ns - RECENT_NS * 2);
+/** From when on echoes are recent. This node's own stall does not make them old: it has to take in first what has come meanwhile. */
+export const freshFrom_ns = (stall: { from_ns: number; to_ns: number }, now_ns: number): number =>
+  (now_ns - stall.to_ns < ECHO_RECENT_NS ? stall.from_ns : now_ns) - ECHO_RECENT_NS;
+
+const isEchoing = ({ echoes }: ElectorInput, number: number, { echoed_ns }: Contention): boolean =>
+  (echoes.get(number) ?? -1) >= echoed_ns;
 
 function echo(input: ElectorInput, contention: Contention): ReturnType<typeof objection> {
   const number = schedulerIn(contention.epoch);
   const scheduler = input.peers.find((peer) => peer.number === number);
   if (number === undefined) return undefined;
   const isPartial = contention.silent.length < (scheduler?.rows.length ?? 0);
-  if (isPartial || !isEchoing(input, number, contention.asked_ns)) return undefined;
+  if (isPartial || !isEchoing(input, number, contention)) return undefined;
   if (!hasHeardAny(input.peers)) {
     return { reason: "no heartbeat was ever answered, and the scheduler answers pings", peer: number };
   }
@@ -182,7 +189,7 @@ function echoAtFirst(
   const isYoung = input.now_ns - contention.started_ns < ECHO_HOLD_NS;
   const other = input.peers.find(
     ({ number }) =>
-      isEchoing(input, number, contention.asked_ns) &&
+      isEchoing(input, number, contention) &&
       (isYoung || isBefore(rankOf(settings, number, 0), self)),
   );
   return other && { reason: "another node answers pings, but no heartbeats", peer: other.number };

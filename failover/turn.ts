@@ -24,6 +24,8 @@ export interface Elector {
   readonly started_ns: number | undefined;
   /** When the latest tick was. */
   readonly ticked_ns: number;
+  /** The latest stall of this node's own: what came meanwhile may not have been taken in at its end. */
+  readonly stall: { readonly from_ns: number; readonly to_ns: number };
   /** The latest epoch that the page had, or a peer told of. */
   readonly seen: number;
   readonly handOver: HandOver;
@@ -93,7 +95,8 @@ export function beginTurn(before: Elector, input: ElectorInput): Turn {
     canStop: false,
     events,
   };
-  const state = { ...before, seen, stands, ticked_ns: input.now_ns };
+  const stall = isLate ? { from_ns: before.ticked_ns, to_ns: input.now_ns } : before.stall;
+  const state = { ...before, seen, stands, stall, ticked_ns: input.now_ns };
   return { settings, input, state, isLate, actions, events };
 }
 

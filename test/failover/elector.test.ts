@@ -77,6 +77,22 @@ describe("at the start", () => {
       assert.ok(after_ms >= least_ms && after_ms <= most_ms, `node ${number} after ${after_ms} ms`);
     }
   });
+
+  test("pings that were answered before a stall of this node's own hold a claim until those after it are, or should be", () => {
+    const desk = deskOf({ number: 2, others: [1] });
+    dies(desk, 1);
+    const echo = (): Map<number, number> => new Map([[1, desk.input.now_ns]]);
+    turns(desk, 2000, () => {
+      desk.input.echoes = echo();
+      return false;
+    });
+    for (const isAnswered of [true, false]) {
+      assert.ok(!isClaim(turn(desk, 300 * MS)), "what has come meanwhile is not taken in yet");
+      assert.equal(turns(desk, 50, isClaim), Infinity);
+      if (isAnswered) desk.input.echoes = echo();
+    }
+    assert.ok(turns(desk, 100, isClaim) <= 60);
+  });
 });
 
 describe("a follower", () => {

@@ -12,8 +12,8 @@ import { type LabHost, stateOf } from "./state.ts";
 
 const DLBA = join(import.meta.dirname, "../bin/dlba");
 const STATUS = "/status/main.ts";
-/** How long an operator's command waits for a node to schedule: a takeover takes less. */
-const SCHEDULER_WITHIN_MS = 5000;
+/** How long an operator's command waits for a node to schedule: a takeover takes less, but to ask takes a busy machine some seconds. */
+const SCHEDULER_WITHIN_MS = 20_000;
 const POLL_MS = 20;
 
 /** What a node's `show info` says of its part in the failover. */

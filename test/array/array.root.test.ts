@@ -99,13 +99,34 @@ async function idleConnectionsGone(): Promise<void> {
   });
 }
 
-/** Starts curl on the client in a process group of its own, and says when its transfer is under way. */
-async function slowTransfer(args: readonly string[]): Promise<ChildProcess> {
+/** Starts curl on the client, slow enough for something to happen in between. */
+function startTransfer(args: readonly string[]): ChildProcess {
   const [program = "", ...rest] = labArgv(LAB, "client", ["curl", "-s", "--limit-rate", "4M", ...args]);
-  const child = spawn(program, rest, { stdio: ["ignore", "ignore", "ignore"] });
-  await sleep(1000);
+  return spawn(program, rest, { stdio: ["ignore", "pipe", "ignore"] });
+}
+
+/** A download, once it is under way. */
+async function slowDownload(url: string): Promise<ChildProcess> {
+  const child = startTransfer([url]);
+  assert.ok(child.stdout);
+  await once(child.stdout, "data");
+  child.stdout.resume();
   return child;
 }
+
+/** An upload that a node has taken: its workers have a connection more than before. */
+async function slowUpload(args: readonly string[]): Promise<ChildProcess> {
+  const before = await connectionsNow();
+  const child = startTransfer(args);
+  child.stdout?.resume();
+  await eventually("the upload to begin", async () => (await connectionsNow()) > before);
+  return child;
+}
+
+const connectionsNow = async (): Promise<number> => {
+  const found = await Promise.all(NODES.map(workersConnections));
+  return found.reduce((sum, count) => sum + count, 0);
+};
 
 async function gone(child: ChildProcess): Promise<void> {
   if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
@@ -172,7 +193,7 @@ describe("an array of three nodes and three web servers", () => {
 
   test("a worker that is killed is started again, and leaves nothing behind", async () => {
     await leavesNothing(async () => {
-      const download = await slowTransfer([`http://${vip}/50m`]);
+      const download = await slowDownload(`http://${vip}/50m`);
       const killed: number[] = [];
       for (const node of NODES) killed.push(...(await workerPids(node)));
       for (const pid of killed) process.kill(pid, "SIGKILL");
@@ -195,7 +216,7 @@ describe("an array of three nodes and three web servers", () => {
 
   test("a web server that is killed in the midst of its response leaves nothing behind", async () => {
     await leavesNothing(async () => {
-      const downloads = await Promise.all([1, 2, 3].map(() => slowTransfer([`http://${vip}/50m`])));
+      const downloads = await Promise.all([1, 2, 3].map(() => slowDownload(`http://${vip}/50m`)));
       await labKill(LAB, "web1");
       await Promise.all(["web2", "web3"].map((host) => labKill(LAB, host)));
       await Promise.all(downloads.map(gone));
@@ -207,11 +228,11 @@ describe("an array of three nodes and three web servers", () => {
 
   test("a client that goes in the midst of its upload leaves nothing behind", async () => {
     await leavesNothing(async () => {
-      const uploads = await Promise.all(
-        ["http", "https"].map((scheme) =>
-          slowTransfer(["-k", "-T", join(state.web_root, "50m"), `${scheme}://${vip}/app/sha256`]),
-        ),
-      );
+      const uploads: ChildProcess[] = [];
+      for (const scheme of ["http", "https"]) {
+        const url = `${scheme}://${vip}/app/sha256`;
+        uploads.push(await slowUpload(["-k", "-T", join(state.web_root, "50m"), url]));
+      }
       for (const upload of uploads) upload.kill("SIGKILL");
       await Promise.all(uploads.map(gone));
     });
@@ -219,7 +240,7 @@ describe("an array of three nodes and three web servers", () => {
 
   test("a client whose cable is pulled leaves nothing behind", async () => {
     await leavesNothing(async () => {
-      const upload = await slowTransfer(["-T", join(state.web_root, "50m"), `http://${vip}/app/sha256`]);
+      const upload = await slowUpload(["-T", join(state.web_root, "50m"), `http://${vip}/app/sha256`]);
       await labCut(LAB, "client");
       // The node hears nothing, neither data nor an end: only its time-out ends the request.
       await eventually("the nodes to give up", async () => {
@@ -234,7 +255,7 @@ describe("an array of three nodes and three web servers", () => {
 
   test("a slow reader leaves nothing behind", async () => {
     await leavesNothing(async () => {
-      const readers = await Promise.all([1, 2, 3].map(() => slowTransfer([`http://${vip}/50m`])));
+      const readers = await Promise.all([1, 2, 3].map(() => slowDownload(`http://${vip}/50m`)));
       for (const reader of readers) reader.kill("SIGSTOP");
       await eventually("the nodes to drop them", async () => {
         const found = await Promise.all(NODES.map(workersConnections));

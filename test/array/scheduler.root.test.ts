@@ -42,9 +42,12 @@ const FAR_MTU_BYTES = 1400;
 const LINES_PORT = 7000;
 const DATAGRAMS_PORT = 7001;
 const OWN_PORT = 7003;
-const WITHIN_MS = 30_000;
-/** New connections may wait for one that was lost to be sent again, which TCP does after a second. */
-const MOST_OUTAGE_MS = 1500;
+const WITHIN_MS = 60_000;
+/**
+ * New connections may wait for one that was lost to be sent again, which TCP does after a second, and then after two more, as a
+ * machine may stand still at the first time. `npm run bench:failover` measures.
+ */
+const MOST_OUTAGE_MS = 4000;
 const MEMORY_SLACK_BYTES = 32 << 20;
 
 function writeConfig(): string {
@@ -55,7 +58,7 @@ function writeConfig(): string {
     address: `198.18.3.${number}`,
     port: LINES_PORT,
   }));
-  const check = { type: "http", interval_ms: 100, timeout_ms: 300, rise: 2, fall: 2 };
+  const check = { type: "http", interval_ms: 100, timeout_ms: 2000, rise: 2, fall: 2 };
   // JSON is YAML.
   const config = {
     array: { name: "scheduler-test", key_file: join(DIR, "made-by-the-lab.key") },
@@ -100,7 +103,7 @@ async function othersNow(): Promise<[string, string]> {
 /** Who answers, by name, over new connections; "" where nobody does. */
 async function whoAnswers(port: number, count: number): Promise<string[]> {
   const urls = Array.from({ length: count }, (_, i) => `http://${inUrl(VIPS[i % VIPS.length]!)}:${port}/`);
-  const curl = ["curl", "-s", "--globoff", "-m", "3", "-H", "Connection: close", "-w", "\\n%{http_code}\\n"];
+  const curl = ["curl", "-s", "--globoff", "-m", "10", "-H", "Connection: close", "-w", "\\n%{http_code}\\n"];
   const names = [];
   for (const url of urls) {
     const { stdout } = await labExec(LAB, "client", [...curl, url]);
@@ -255,7 +258,7 @@ describe("an array with direct pools and a far client", () => {
       await labKill(LAB, victim);
       const { addresses } = hostNamed(state.hosts, victim);
       deaths.push(...addresses.map((node) => ({ node, begun_ms, done_ms })));
-      await sleep(3000);
+      await sleep(MOST_OUTAGE_MS + 1000);
     });
     tell(t, flows, deaths);
     const outage = outage_ms(

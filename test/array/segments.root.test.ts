@@ -15,7 +15,7 @@ const LAB = `g${process.pid}`;
 const DIR = mkdtempSync(join(tmpdir(), "dlba-segments-"));
 const VIP = "198.18.0.100";
 const SEGMENTS = ["eth0", "eth1"] as const;
-const WITHIN_MS = 30_000;
+const WITHIN_MS = 60_000;
 
 function configFile(): string {
   const nodes = [1, 2, 3].map((number) => ({
@@ -41,7 +41,7 @@ function configFile(): string {
 /** The nodes that answer new connections of the client, made on one of its interfaces; "" for none. */
 async function whoAnswers(segment: (typeof SEGMENTS)[number], count: number): Promise<Set<string>> {
   const url = `url = "http://${VIP}/id"\noutput = "/dev/null"\n`;
-  const general = `interface = "${segment}"\nsilent\nnoproxy = "*"\nmax-time = 5\nheader = "Connection: close"\n`;
+  const general = `interface = "${segment}"\nsilent\nnoproxy = "*"\nmax-time = 20\nheader = "Connection: close"\n`;
   const form = 'write-out = "%header{x-asked-by}\\n"\n';
   const { stdout } = await labExec(LAB, "client", ["curl", "-K", "-"], general + form + url.repeat(count));
   return new Set(stdout.split("\n").slice(0, count));

@@ -110,12 +110,20 @@ const isScheduling = (node: Node): boolean => schedulerIn(epochOn(node)) === nod
 /** Both nodes, the first of which schedules. On a busy machine that is whoever has started first. */
 async function pair(t: TestContext): Promise<readonly [Node, Node]> {
   const configFile = configIn(directory(t));
-  const nodes = [1, 2].map((number) => nodeOf(t, configFile, number));
-  await until("one schedules", () => nodes.some(isScheduling) && epochOn(nodes[0]!) === epochOn(nodes[1]!));
-  const [one, two] = isScheduling(nodes[0]!) ? nodes : nodes.toReversed();
-  assert.ok(one && two);
+  const [one, two] = await settled([1, 2].map((number) => nodeOf(t, configFile, number)));
   // Its kernel knows before its process does.
   await until("the second one follows", () => two.said().includes('"event":"follows"'));
+  return [one, two];
+}
+
+/** Waits until one of two schedules and both know it, and gives that one first. */
+async function settled(nodes: readonly Node[]): Promise<readonly [Node, Node]> {
+  const isSettled = (): boolean => nodes.some(isScheduling) && epochOn(nodes[0]!) === epochOn(nodes[1]!);
+  await until("one schedules", isSettled).catch((cause: unknown) => {
+    throw new Error(nodes.map((node) => node.said()).join("\n"), { cause });
+  });
+  const [one, two] = isScheduling(nodes[0]!) ? nodes : nodes.toReversed();
+  assert.ok(one && two);
   return [one, two];
 }
 
@@ -125,14 +133,34 @@ const takenOver = async (from: Node, to: Node, before: number): Promise<void> =>
     () => isScheduling(to) && epochOn(from) === epochOn(to) && epochOn(to) > before,
   );
 
+/** A lease lasts for 150 ms. What takes so much longer than it was to on a busy machine proves nothing. */
+const MOST_LATE_MS = 50;
+const TRIES = 20;
+
+/** Waits, and says how much longer that took than it was to. */
+async function lateAfter(wait_ms: number): Promise<number> {
+  const from_ms = performance.now();
+  await sleep(wait_ms);
+  return performance.now() - from_ms - wait_ms;
+}
+
 test("of two that start together one schedules, and goes on", async (t) => {
-  const [one, two] = await pair(t);
-  const epoch = epochOn(one);
-  assert.ok(counterOf(epoch) <= 2);
-  await sleep(500);
-  assert.deepEqual([isScheduling(one), isScheduling(two)], [true, false]);
-  assert.deepEqual([epochOn(one), epochOn(two)], [epoch, epoch]);
+  const nodes = await pair(t);
+  assert.ok(counterOf(epochOn(nodes[0])) <= 2);
+  for (let tries = 0; !(await goesOn(nodes)); tries++) assert.ok(tries < TRIES, "the machine is too busy");
 });
+
+/** Watches one that schedules for half a second; false when the machine stood still meanwhile. */
+async function goesOn(nodes: readonly Node[]): Promise<boolean> {
+  const [one, two] = await settled(nodes);
+  const epoch = epochOn(one);
+  for (let i = 0; i < 50; i++) {
+    if ((await lateAfter(10)) > MOST_LATE_MS) return false;
+    assert.deepEqual([epochOn(one), epochOn(two), isScheduling(two)], [epoch, epoch, false]);
+  }
+  await until("its lease lasts", () => isScheduling(one));
+  return true;
+}
 
 test("who dies is succeeded, and its kernel knows by whom", async (t) => {
   const [one, two] = await pair(t);
@@ -147,22 +175,31 @@ test("a process that stood still does not go on as the scheduler once it is succ
   const before = epochOn(one);
   one.process.kill("SIGSTOP");
   await takenOver(one, two, before);
+  const epoch = epochOn(two);
+  const said = one.said().length;
   one.process.kill("SIGCONT");
-  await sleep(300);
-  assert.deepEqual([isScheduling(one), isLeased(one), isScheduling(two)], [false, false, true]);
-  assert.match(one.said(), /"event":"(yields|follows)"/);
+  await until("it knows", () => /"event":"(yields|follows)"/.test(one.said().slice(said)));
+  for (let i = 0; i < 30; i++) {
+    assert.deepEqual([isScheduling(one), isLeased(one), epochOn(two)], [false, false, epoch]);
+    await sleep(10);
+  }
 });
 
 test("a short stall changes nothing", async (t) => {
-  const [one, two] = await pair(t);
-  const before = epochOn(one);
-  for (let i = 0; i < 5; i++) {
+  const nodes = await pair(t);
+  for (let tries = 0, stalls = 0; stalls < 5; tries++) {
+    assert.ok(tries < TRIES, "the machine is too busy");
+    const [one] = await settled(nodes);
+    const before = epochOn(one);
     one.process.kill("SIGSTOP");
-    await sleep(60);
+    const late_ms = await lateAfter(60);
     one.process.kill("SIGCONT");
-    await sleep(60);
+    if (Math.max(late_ms, await lateAfter(60)) > MOST_LATE_MS) continue;
+    assert.deepEqual(nodes.map(epochOn), [before, before]);
+    await until("it schedules", () => isScheduling(one));
+    assert.deepEqual(nodes.map(epochOn), [before, before]);
+    stalls++;
   }
-  assert.deepEqual([epochOn(one), epochOn(two), isScheduling(one)], [before, before, true]);
 });
 
 test("who is stopped in order hands over before it ends", async (t) => {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { curl } from "../../lab/client-tools.ts";
 import { labBlock, labHealPartition, labPartition } from "../../lab/cuts.ts";
 import {
@@ -194,12 +195,23 @@ describe("a lab of three nodes, one of them idle, two web servers, two clients a
 
   test("a partition keeps its sides apart, and nobody else; healed, all see all", async () => {
     try {
-      await labPartition(LAB, [["client", "web1"], ["client2"]]);
-      assert.deepEqual(await reached(), [true, true, false, true]);
-      await labPartition(LAB, [["client"], ["web1", "web2"]]);
-      assert.deepEqual(await reached(), [false, false, true, true]);
-      await labPartition(LAB, []);
-      assert.deepEqual(await reached(), [true, true, true, true]);
+      for (const [sides, expected] of [
+        [
+          [["client", "web1"], ["client2"]],
+          [true, true, false, true],
+        ],
+        [
+          [["client"], ["web1", "web2"]],
+          [false, false, true, true],
+        ],
+        [[], [true, true, true, true]],
+      ] as const) {
+        await labPartition(LAB, sides);
+        // Who can be reached may be slow to answer on a busy machine; who can't be never is.
+        await eventually(JSON.stringify([sides, expected]), async () =>
+          isDeepStrictEqual(await reached(), expected),
+        );
+      }
     } finally {
       await labHealPartition(LAB);
     }
@@ -237,8 +249,11 @@ describe("a lab of three nodes, one of them idle, two web servers, two clients a
   test("the scheduler is found by asking, and hands over when it is asked to", async () => {
     const former = await labSchedulerSoon(LAB);
     const other = former === "node1" ? "node2" : "node1";
-    await labHandover(LAB, other);
-    await eventually("the other node to schedule", async () => (await labScheduler(LAB)) === other);
+    await eventually("the other node to schedule", async () => {
+      // Refused while that node is only just starting.
+      await labHandover(LAB, other).catch(() => "");
+      return (await labScheduler(LAB)) === other;
+    });
   });
 
   test("a far client is served through the router; its cable can be cut and put back", async () => {
@@ -248,7 +263,7 @@ describe("a lab of three nodes, one of them idle, two web servers, two clients a
       const { code } = await labExec(LAB, "far", ["curl", "-sf", "-m", "2", "-o", "/dev/null", url("/id")]);
       return code === 0;
     };
-    assert.equal(await fromFar(), true);
+    await eventually("far to be served", fromFar);
     await labCut(LAB, "far");
     assert.equal(await fromFar(), false);
     await labHeal(LAB, "far");

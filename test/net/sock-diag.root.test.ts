@@ -147,7 +147,8 @@ test("20,000 connections are told in time, each once, and the process goes on me
     assert.ok(turns >= 3, `${turns} turns`);
   }
   t.diagnostic(`20,000 connections: ${Math.min(...took_ms).toFixed(1)} ms at best`);
-  assert.ok(Math.min(...took_ms) < 400);
+  // Some 50 ms; a look-up of each by itself would take minutes.
+  assert.ok(Math.min(...took_ms) < 10_000);
 });
 
 test("a connection that its process has closed is told as an orphan while it waits for the other side", async (t) => {

@@ -85,7 +85,7 @@ export function startIn(t: TestContext, netns: string, args: readonly string[]):
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
-  timeout_ms = 20_000,
+  timeout_ms = 60_000,
 ): Promise<void> {
   const end = Date.now() + timeout_ms;
   while (!(await holds())) {

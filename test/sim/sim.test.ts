@@ -7,13 +7,11 @@ import { run, soundRules } from "./run.ts";
 import { shrink } from "./shrink.ts";
 import type { Rules } from "./world.ts";
 
-const BATCH_MS = 15_000;
-const LEAST_RUNS = 100;
+/** The same ones everywhere, whatever the machine's speed. */
+const RUNS = 1000;
 
 test("whatever happens to an array, it stays one, or is one again a second after all is well", () => {
-  const until_ms = performance.now() + BATCH_MS;
-  let seed = 1;
-  for (; seed <= LEAST_RUNS || performance.now() < until_ms; seed++) {
+  for (let seed = 1; seed <= RUNS; seed++) {
     const { violation } = run(mixedPlanOf({ seed, steps: 1 + (seed % 8) }));
     assert.equal(violation, undefined, `npm run sim -- --seed ${seed} --steps ${1 + (seed % 8)}`);
   }

@@ -15,6 +15,8 @@ const MEMBER_NS = 100 * MS;
 
 /** The others have so long to answer before an announcement that they schedule, too. */
 const ASKED_NS = MS;
+/** While somebody is silent they are asked again and again for so long: on a busy machine answers take their time. */
+const ASKED_SILENT_NS = 5 * MS;
 /**
  * While somebody is silent the network may be cut in two, and mostly not for long: once its own clients know, a scheduler
  * announces nothing for so long, lest that come to the other side's clients in the instant of healing.
@@ -102,23 +104,47 @@ export function stepAnnouncing(
 ): AnnounceStep {
   if (series.made === series.at_ms.length) return { announcing: series, does: "nothing" };
   const silent = peers.filter((peer) => now_ns - latestOf(peer).answered_ns > SILENT_NS);
-  const isForsaken = silent.some(({ number }) => number === series.after);
-  const begun = { from_ns: Math.min(now_ns, series.from_ns), latest_ns: now_ns, after: undefined };
-  const before = isForsaken ? { ...series, ...begun } : series;
-  const { at_ms, from_ns, latest_ns, made, asked_ns } = before;
+  const before = isForsaken(series, peers, silent)
+    ? { ...series, from_ns: Math.min(now_ns, series.from_ns), latest_ns: now_ns, after: undefined }
+    : series;
+  const { at_ms, from_ns, latest_ns, made } = before;
   const passed_ns = now_ns - from_ns;
   const waits = own.isMerging && made === 0 && passed_ns >= 0 && now_ns < latest_ns;
-  if (waits) return { announcing: { ...before, from_ns: now_ns }, does: "nothing" };
-  if (silent.length > 0 && passed_ns >= FIRST_NS && passed_ns < QUIET_NS)
-    return { announcing: before, does: "nothing" };
+  if (waits) return { announcing: { ...before, from_ns: now_ns, asked_ns: undefined }, does: "nothing" };
+  const isQuiet = silent.length > 0 && passed_ns >= FIRST_NS && passed_ns < QUIET_NS;
   let due = made;
   while (due < at_ms.length && at_ms[due]! * MS <= passed_ns) due++;
-  if (due === made) return { announcing: before, does: "nothing" };
-  if (asked_ns === undefined) return { announcing: { ...before, asked_ns: now_ns }, does: "ask" };
-  const isDisputed = peers.some((peer) => schedulesSince(peer, asked_ns));
-  if (isDisputed) return { announcing: { ...before, asked_ns: undefined }, does: "nothing" };
-  if (now_ns - asked_ns < ASKED_NS) return { announcing: before, does: "wait" };
-  return { announcing: { ...before, made: due, asked_ns: undefined }, does: "announce" };
+  if (isQuiet || due === made) return { announcing: { ...series, asked_ns: undefined }, does: "nothing" };
+  const does = stepAsking(series.asked_ns, peers, silent.length > 0 ? ASKED_SILENT_NS : ASKED_NS, now_ns);
+  if (does === "announce")
+    return { announcing: { ...before, made: due, asked_ns: undefined }, does: "announce" };
+  // While it asks, nothing is settled: who was silent may answer.
+  const asked_ns = does === "nothing" ? undefined : (series.asked_ns ?? now_ns);
+  return { announcing: { ...series, asked_ns }, does };
+}
+
+/**
+ * Whether the node whose clients are waited for has fallen silent. Where all have, among several, this node itself is rather cut
+ * off: its table calls them dead, and no client of theirs must hear of it before it hears them again.
+ */
+const isForsaken = (
+  { after }: Announcing,
+  peers: readonly PeerFacts[],
+  silent: readonly PeerFacts[],
+): boolean =>
+  silent.some(({ number }) => number === after) && (silent.length < peers.length || peers.length === 1);
+
+/** They are asked before an announcement, for so long, and none may answer that it schedules. */
+function stepAsking(
+  asked_ns: number | undefined,
+  peers: readonly PeerFacts[],
+  for_ns: number,
+  now_ns: number,
+): AnnounceStep["does"] {
+  if (asked_ns === undefined) return "ask";
+  if (peers.some((peer) => schedulesSince(peer, asked_ns))) return "nothing";
+  if (now_ns - asked_ns >= for_ns) return "announce";
+  return for_ns > ASKED_NS ? "ask" : "wait";
 }
 
 const schedulesSince = (peer: PeerFacts, since_ns: number): boolean =>

@@ -63,8 +63,9 @@ export function tick(
   // What it has not heard up to now, it could not hear.
   if (elector.role.kind === "contending" && !elector.stands && state.stands)
     startLooking(turn, "it would take over again");
-  takeSteps(turn);
+  // Who is back may have another scheduler's clients beside it: they must not be told before that is settled.
   noteReturns(turn);
+  takeSteps(turn);
   tellStanding(turn, elector);
   setPaces(turn);
   const { role, handOver } = state;

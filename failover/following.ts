@@ -1,8 +1,16 @@
 /** The step of a node that does not schedule: it watches the scheduler, and contends for its place when that is free. */
 import { schedulerIn } from "../conf/epoch.ts";
+import { newAnnouncing } from "./announcing.ts";
 import type { ElectorSettings } from "./facts.ts";
 import { schedulerAmong } from "./peers.ts";
-import { freshFrom_ns, objection, ownSilence, turnOf_ns, type Contention } from "./succession.ts";
+import {
+  freshFrom_ns,
+  hearsNobody,
+  objection,
+  ownSilence,
+  turnOf_ns,
+  type Contention,
+} from "./succession.ts";
 import { MS } from "./timing.ts";
 import { claim, startFollowing } from "./transitions.ts";
 import { tell, type Turn } from "./turn.ts";
@@ -80,6 +88,10 @@ function contend(turn: Turn, vacancy: Vacancy): void {
   if (input.now_ns < turnOf_ns(settings, input, contention)) return;
   if (contention.cause === "silent") actions.markDead = schedulerIn(contention.epoch);
   claim(turn, REASONS[contention.cause]);
+  // It may be cut off from the others and their clients, and just be so no longer: all are asked before it is announced.
+  if (!hearsNobody(input.peers, contention)) return;
+  state.announcing = newAnnouncing(input.now_ns, 0);
+  actions.announce = false;
 }
 
 function contentionOf(turn: Turn, { watch, cause, silent }: Vacancy): Contention {

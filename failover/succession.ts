@@ -189,8 +189,7 @@ function echoAtFirst(
   const isYoung = input.now_ns - contention.started_ns < ECHO_HOLD_NS;
   const other = input.peers.find(
     ({ number }) =>
-      isEchoing(input, number, contention) &&
-      (isYoung || isBefore(rankOf(settings, number, 0), self)),
+      isEchoing(input, number, contention) && (isYoung || isBefore(rankOf(settings, number, 0), self)),
   );
   return other && { reason: "another node answers pings, but no heartbeats", peer: other.number };
 }
@@ -198,12 +197,21 @@ function echoAtFirst(
 /** All fell silent at once: the scheduler, and others that had just been heard. */
 function cutOff({ peers, now_ns }: ElectorInput, contention: Contention): ReturnType<typeof objection> {
   const { epoch, asked_ns, started_ns } = contention;
-  if (now_ns - started_ns >= CUT_OFF_NS) return undefined;
-  const others = peers.filter(({ number }) => number !== schedulerIn(epoch));
-  const isCutOff =
-    others.some((peer) => hasAnswered(peer, asked_ns - LOOK_NS)) &&
-    !others.some((peer) => hasAnswered(peer, asked_ns));
-  return isCutOff ? { reason: "this node hears nobody any more" } : undefined;
+  if (now_ns - started_ns >= CUT_OFF_NS || !hearsNobody(peers, contention)) return undefined;
+  const wasHeard = othersThan(epoch, peers).some((peer) => hasAnswered(peer, asked_ns - LOOK_NS));
+  return wasHeard ? { reason: "this node hears nobody any more" } : undefined;
+}
+
+const othersThan = (epoch: number, peers: readonly PeerFacts[]): readonly PeerFacts[] =>
+  peers.filter(({ number }) => number !== schedulerIn(epoch));
+
+/** Whether there are others than the scheduler, and none of them answers since it is in question. */
+export function hearsNobody(
+  peers: readonly PeerFacts[],
+  { cause, epoch, asked_ns }: Pick<Contention, "cause" | "epoch" | "asked_ns">,
+): boolean {
+  const others = othersThan(epoch, peers);
+  return cause === "silent" && others.length > 0 && !others.some((peer) => hasAnswered(peer, asked_ns));
 }
 
 /** When this node's turn comes. */

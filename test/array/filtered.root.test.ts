@@ -49,8 +49,7 @@ describe("an array whose switch lets no heartbeat through", () => {
     rmSync(DIR, { recursive: true });
   });
 
-  const whoAnswers = (among: readonly string[]): string[] =>
-    answering(pages.read(among), monotonicNow_ms());
+  const whoAnswers = (among: readonly string[]): string[] => answering(pages.read(among), monotonicNow_ms());
 
   async function untilAnswers(node: string, among: readonly string[]): Promise<void> {
     const deadline_ms = monotonicNow_ms() + WITHIN_MS;

@@ -182,6 +182,22 @@ describe("a follower", () => {
     assert.ok(after_ms >= 230 && after_ms <= 270, `${after_ms} ms`);
   });
 
+  test("that claims though it hears nobody asks all before it announces, and does not while somebody is back", () => {
+    for (const isBack of [false, true]) {
+      const desk = followingDesk();
+      for (const number of [2, 3]) dies(desk, number);
+      assert.ok(turns(desk, 500, isClaim) < Infinity);
+      assert.deepEqual([desk.actions.announce, desk.actions.askNow], [false, true]);
+      // The network has healed just now.
+      if (isBack) {
+        for (const { isHeard } of desk.peers) isHeard.fill(true);
+        for (const number of [2, 3]) says(desk, number, { epoch: desk.input.page.epoch, flags: STANDS });
+      }
+      const after_ms = turns(desk, 2000, ({ announce }) => announce);
+      assert.ok(isBack ? after_ms >= 1000 : after_ms <= 15, `${after_ms} ms`);
+    }
+  });
+
   test("does not take its own dead segment for a dead scheduler", () => {
     const desk = followingDesk({ slots: 2 });
     for (const { isHeard } of desk.peers) isHeard[1] = false;
@@ -456,6 +472,39 @@ describe("a scheduler", () => {
     dies(desk, 3);
     const after_ms = turns(desk, 2000, ({ announce }) => announce);
     assert.ok(after_ms <= 130, `${after_ms} ms`);
+  });
+
+  test("that is cut off from all announces nothing at once, whoever's clients it waits for", () => {
+    const desk = schedulingDesk();
+    turns(desk, 12_000);
+    dies(desk, 3);
+    turns(desk, 500);
+    peerOf(desk, 3).isHeard.fill(true);
+    turns(desk, 100);
+    for (const number of [2, 3]) dies(desk, number);
+    // By then its table calls them dead: their clients would be reset if this came to them when the network heals.
+    assert.equal(
+      turns(desk, 800, ({ announce }) => announce),
+      Infinity,
+    );
+  });
+
+  test("asks again and again before an announcement while somebody is silent", () => {
+    for (const isSilent of [false, true]) {
+      const desk = schedulingDesk();
+      turns(desk, 12_000);
+      if (isSilent) dies(desk, 3);
+      turns(desk, 500);
+      desk.input.vipClaims = [{ kind: "foreign", mac: "02:00:00:00:00:99" }];
+      let asked = 0;
+      let actions = turn(desk);
+      while (!actions.announce) {
+        asked += Number(actions.askNow);
+        assert.ok(actions.soon);
+        actions = turn(desk, MS);
+      }
+      assert.equal(asked, isSilent ? 5 : 1);
+    }
   });
 
   test("announces at least every five seconds, though nodes come back again and again", () => {

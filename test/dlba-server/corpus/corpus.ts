@@ -92,7 +92,7 @@ export const CORPUS_LIMITS = {
 const ADDED_TO_REQUESTS =
   /^(?:X-Forwarded-For|X-Forwarded-Proto|X-Forwarded-Host|Forwarded|Via|X-Request-Id|traceparent): [^\r\n]*\r\n/gim;
 const ADDED_TO_RESPONSES =
-  /^(?:Via: 1\.[01] rig|Via: 1\.[01] array|Connection: close|Connection: keep-alive)\r\n/gm;
+  /^(?:Via: 1\.[01] (?:rig|array)|Connection: (?:close|keep-alive)|Set-Cookie: DLBA=[^\r\n]*|Cache-Control: private)\r\n/gm;
 
 function withoutLines(message: string, lines: RegExp): string {
   const end = message.indexOf("\r\n\r\n") + 2;

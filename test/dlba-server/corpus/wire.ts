@@ -1,5 +1,5 @@
 /**
- * Rows of the corpus over real sockets: a worker on loopback, behind it a web server below HTTP that keeps all bytes it gets.
+ * Rows of the corpus over real sockets: a worker on loopback, behind it web servers below HTTP that keep all bytes they get.
  * After each row a probe goes through: a request of somebody else's, which must come to the web server and be answered as if
  * nothing had been before it.
  */
@@ -48,8 +48,8 @@ export const methodsIn = (text: string): string[] => {
   return text.startsWith("HEAD ") && methods.length === 0 ? ["HEAD"] : methods;
 };
 
-/** A worker, its web server, and what they make of rows, one after the other. */
-export async function startWire(scheduling: "cookie" | "url-hash") {
+/** A raw web server, and what reached it through the lane's port of the worker. */
+function createLane() {
   const connections: Connection[] = [];
   let response: ResponseRow | undefined;
   let probes = 0;
@@ -60,7 +60,7 @@ export async function startWire(scheduling: "cookie" | "url-hash") {
     else connection.socket.write(response.response, "latin1");
   }
 
-  const { server, port } = await rawServer((socket) => {
+  function onConnection(socket: Socket): void {
     const connection: Connection = { socket, text: "", told: 0, isClosed: false };
     connections.push(connection);
     let answered = 0;
@@ -72,13 +72,7 @@ export async function startWire(scheduling: "cookie" | "url-hash") {
       }
     });
     socket.on("close", () => (connection.isClosed = true));
-  });
-  const rig = await startRig({
-    serverPorts: [port],
-    scheduling,
-    limits: CORPUS_LIMITS,
-    vserver: { request_id: false },
-  });
+  }
 
   /** What all connections have got since the last call. */
   async function heard(): Promise<{ requests: string[]; breaksOff: boolean }> {
@@ -96,10 +90,10 @@ export async function startWire(scheduling: "cookie" | "url-hash") {
     return { requests, breaksOff };
   }
 
-  /** Sends somebody else's request; whether it came through as it should. */
-  async function probe(): Promise<Connection> {
+  /** Sends somebody else's request, which must come through as it should. Returns the connection that carried it. */
+  async function probe(port: number): Promise<Connection> {
     const request = `GET /probe-${probes++} HTTP/1.1\r\nHost: probe\r\n\r\n`;
-    const said = await ask(rig.httpPort, request);
+    const said = await ask(port, request);
     const carrier = connections.find(({ text, told }) => told < text.length);
     const { requests, breaksOff } = await heard();
     const came = requests.map(asStatedRequest);
@@ -111,13 +105,13 @@ export async function startWire(scheduling: "cookie" | "url-hash") {
     return carrier;
   }
 
-  async function treat(row: RequestRow | ResponseRow): Promise<Treatment> {
+  async function treat(port: number, row: RequestRow | ResponseRow): Promise<Treatment> {
     response = "response" in row ? row : undefined;
-    const said = await ask(rig.httpPort, row.request);
+    const said = await ask(port, row.request);
     const isReset = said.endsWith("<read ECONNRESET>");
     const { requests, breaksOff } = await heard();
     const last = connections.at(-1);
-    const carrier = await probe();
+    const carrier = await probe(port);
     const text = isReset ? said.slice(0, said.lastIndexOf("<")) : said;
     const { messages, rest } = readResponses(text, methodsIn(row.request), !isReset);
     return {
@@ -130,13 +124,43 @@ export async function startWire(scheduling: "cookie" | "url-hash") {
     };
   }
 
-  async function stop(): Promise<void> {
-    await rig.stop();
-    for (const { socket } of connections) socket.destroy();
+  const close = (): void => connections.forEach(({ socket }) => socket.destroy());
+  return { onConnection, treat, close };
+}
+
+const LANES = 16;
+
+/**
+ * What becomes of each row: sixteen at a time, each on a lane of its own, a vserver, pool and web server that no other row
+ * uses at that time. A row's error stands for its treatment.
+ */
+export async function treatAll<Row extends RequestRow | ResponseRow>(
+  rows: readonly Row[],
+): Promise<Map<Row, Treatment | Error>> {
+  const lanes = Array.from({ length: LANES }, createLane);
+  const servers = await Promise.all(lanes.map(async (lane) => await rawServer(lane.onConnection)));
+  const rig = await startRig({
+    serverPorts: [servers[0]!.port],
+    lanes: servers.map(({ port }) => port),
+    limits: CORPUS_LIMITS,
+    vserver: { request_id: false },
+  });
+  const treatments = new Map<Row, Treatment | Error>();
+  const waiting = rows.values();
+  const goThrough = async (lane: (typeof lanes)[number], port: number): Promise<void> => {
+    for (const row of waiting) {
+      const treatment = await lane.treat(port, row).catch((error: unknown) => error as Error);
+      treatments.set(row, treatment);
+    }
+  };
+  await Promise.all(lanes.map(async (lane, i) => await goThrough(lane, rig.lanePorts[i]!)));
+  await rig.stop();
+  for (const lane of lanes) lane.close();
+  for (const { server } of servers) {
     server.close();
     await once(server, "close");
   }
-  return { treat, stop };
+  return treatments;
 }
 
 /** Sends bytes and ends; all that comes back. */

@@ -26,6 +26,7 @@ export interface Rig {
   readonly services: Services;
   readonly httpPort: number;
   readonly httpsPort: number;
+  readonly lanePorts: readonly number[];
   readonly ca: string;
   /** Asks the worker to drain; resolves when no client connection is left. */
   readonly drain: () => Promise<void>;
@@ -70,6 +71,8 @@ export interface RigOptions {
   /** Pools beside "app". */
   readonly morePools?: readonly Readonly<Record<string, unknown>>[];
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
+  /** Ports of further web servers, each alone in a pool behind a plain vserver of its own. */
+  readonly lanes?: readonly number[];
 }
 
 /** The array key of a rig. */
@@ -84,12 +87,22 @@ export async function startRig(options: RigOptions): Promise<Rig> {
   execFileSync("openssl", ["req", "-x509", ...curve, ...subject, ...files], { stdio: "ignore" });
   const [httpPort, httpsPort] = [await freePort(), await freePort()];
   const shared = { vips: ["127.0.0.1"], pool: "app", ...options.vserver };
+  const lanes = options.lanes ?? [];
+  const lanePorts: number[] = [];
+  for (let count = 0; count < lanes.length; count++) lanePorts.push(await freePort());
   const config = configSchema.parse({
     array: { name: "rig", key_file: "unused" },
     nodes: [{ number: 1, name: "rig", address: "127.0.0.1", interface: "lo" }],
     vservers: [
       { name: "plain", ports: [httpPort], protocol: "http", ...shared },
       { name: "tls", ports: [httpsPort], protocol: "https", certificates: [certificate], ...shared },
+      ...lanePorts.map((port, i) => ({
+        name: `lane${i}`,
+        ports: [port],
+        protocol: "http",
+        ...shared,
+        pool: `lane${i}`,
+      })),
     ],
     pools: [
       {
@@ -99,6 +112,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         servers: options.serverPorts.map((port, i) => ({ id: `web${i + 1}`, address: "127.0.0.1", port })),
       },
       ...(options.morePools ?? []),
+      ...lanes.map((port, i) => ({ name: `lane${i}`, servers: [{ id: "web", address: "127.0.0.1", port }] })),
     ],
     timeouts: options.timeouts ?? {},
     limits: options.limits ?? {},
@@ -135,7 +149,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     await closeWorker(worker);
     rmSync(dir, { recursive: true });
   };
-  return { worker, services, httpPort, httpsPort, ca: certificate.certificate, drain, stop };
+  return { worker, services, httpPort, httpsPort, lanePorts, ca: certificate.certificate, drain, stop };
 }
 
 /** Waits for a condition, ten seconds at most. */

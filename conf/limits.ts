@@ -121,6 +121,8 @@ export const MAX_ERROR_PAGE_BYTES = 65_536;
 export const ACCESS_LOG_BYTES = 4 << 20;
 export const ACCESS_LOG_WRITE_MS = 100;
 export const RECEIVE_BUFFER_BYTES = 65_536;
+/** Moved from one socket to another at a time. */
+export const MOVED_BYTES = 131_072;
 export const STAGE_BUFFER_BYTES = 262_144;
 export const ACCEPTS_PER_TURN = 64;
 export const EVENTS_PER_TURN = 512;

@@ -6,7 +6,7 @@
  * The engine calls one of these for each input; session-port.ts says what it gets to hear in turn.
  */
 export { onClientBytes, onClientEnd, onClientLost, takesClientBytes } from "./session/client.ts";
-export { onServerBytes, onServerEnd } from "./session/server.ts";
+export { onBodyMoved, onServerBytes, onServerEnd, unseen_bytes } from "./session/server.ts";
 export { createSession, type Session } from "./session/state.ts";
 export { onDrain, onRetire, onTimeout } from "./session/timing.ts";
 export { onServerConnected, onServerFailed } from "./session/web-server.ts";

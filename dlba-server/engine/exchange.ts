@@ -26,7 +26,8 @@ import {
 } from "./server-connections.ts";
 import { takeFromLimit } from "./rate-limits.ts";
 import { noteRefusal } from "./refusals.ts";
-import { clearStage, drainQueue, flushStage, received, stageBytes, stageText } from "./stream.ts";
+import { mayMove, moveBytes } from "./body-mover.ts";
+import { clearStage, drainQueue, flushStage, NOT_MOVED, received, stageBytes, stageText } from "./stream.ts";
 
 /** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
 let current: Exchange;
@@ -277,6 +278,27 @@ export function serverBytesArrived(server: ServerConnection, end: number): void 
   countersOf(server).bytes_out += end;
   session.onServerBytes(owner.session, owner.client.env, port, received.bytes, 0, end);
   settle(owner);
+}
+
+/**
+ * Moves some of a response's body to the client without looking at it, if it is big and nothing is to be done to it: NOT_MOVED,
+ * or what `readStream` would return.
+ */
+export function moveBody(server: ServerConnection): number {
+  const owner = server.owner!;
+  const { client } = owner;
+  const left = session.unseen_bytes(owner.session);
+  if (!mayMove(server.stream, client.stream, left)) return NOT_MOVED;
+  const count = moveBytes(server.stream, client.stream, left, worker.now_ms);
+  if (count <= 0) return count;
+  current = owner;
+  owner.lastInput_ms = worker.now_ms;
+  owner.access.sent_bytes += count;
+  countersOf(server).bytes_out += count;
+  client.vserver.counters.bytes_out += count;
+  session.onBodyMoved(owner.session, client.env, port, count);
+  settle(owner);
+  return count;
 }
 
 export function serverEnded(server: ServerConnection): void {

@@ -72,6 +72,8 @@ export const received = {
 export const END = 0;
 export const WOULD_BLOCK = -1;
 export const FAILED = -2;
+/** Of a body: it has to be read. */
+export const NOT_MOVED = -3;
 
 /** Reads into the receive buffer from `offset` on: a count of bytes, END, WOULD_BLOCK or FAILED. */
 export function readStream(stream: Stream, offset: number): number {
@@ -238,7 +240,7 @@ function writeOrQueue(
     const write = stream.ssl === 0 ? sendPlain : writeRecords;
     written = write(stream, address + start, end - start);
   }
-  if (!stream.isBroken && written < end - start) queueRest(stream, bytes, start + written, end, now_ms);
+  if (!stream.isBroken && written < end - start) queueBytes(stream, bytes, start + written, end, now_ms);
 }
 
 function sendPlain(stream: Stream, address: number, length_bytes: number): number {
@@ -269,7 +271,7 @@ function writeRecords(stream: Stream, address: number, length_bytes: number): nu
 }
 
 /** One contiguous copy: OpenSSL wants a record that did not go out offered again from its first byte, no shorter. */
-function queueRest(stream: Stream, bytes: Buffer, start: number, end: number, now_ms: number): void {
+export function queueBytes(stream: Stream, bytes: Buffer, start: number, end: number, now_ms: number): void {
   const rest = Buffer.allocUnsafe(end - start);
   bytes.copy(rest, 0, start, end);
   if (stream.pending_bytes === 0) stream.progress_ms = now_ms;

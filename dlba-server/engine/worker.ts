@@ -41,7 +41,7 @@ import type {
 import { firstStep, HELLO_AWAITED } from "./hello.ts";
 import { createRefusals } from "./refusals.ts";
 import { closeServer } from "./server-connections.ts";
-import { createStage, createStream, END, readStream, received, WOULD_BLOCK } from "./stream.ts";
+import { createStage, createStream, END, NOT_MOVED, readStream, received, WOULD_BLOCK } from "./stream.ts";
 import { advance, arm, createTimerWheel, untilNext_ms } from "./timer-wheel.ts";
 
 const uvDefaultLoop = bind<[], number>(ownBinary(), "uintptr_t uv_default_loop()");
@@ -285,7 +285,9 @@ function readServer(worker: Worker, connection: ServerConnection): void {
   if (connection.owner === undefined) return closeServer(worker, connection);
   for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadServer(connection); reads++) {
     if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
-    const count = readStream(stream, 0);
+    const moved = exchange.moveBody(connection);
+    if (moved > 0) continue;
+    const count = moved === NOT_MOVED ? readStream(stream, 0) : moved;
     if (count > 0) exchange.serverBytesArrived(connection, count);
     else if (count === WOULD_BLOCK) return;
     else {

@@ -209,6 +209,17 @@ function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore:
   else closeConnection(s, port);
 }
 
+/** How many bytes that come next are the response's body and go to the client as they are, whatever they are. */
+export function unseen_bytes(s: Session): number {
+  return s.isAnswered && s.isConnected && s.responseFraming === FRAMING.length ? s.responseLeft : 0;
+}
+
+/** The engine has moved so many of them by itself. */
+export function onBodyMoved(s: Session, env: SessionEnv, port: SessionPort, count: number): void {
+  s.responseLeft -= count;
+  if (s.responseLeft === 0) finishResponse(s, env, port, false);
+}
+
 /** The web server has closed, or its connection has failed. */
 export function onServerEnd(s: Session, env: SessionEnv, port: SessionPort): void {
   if (!s.isConnected) return;

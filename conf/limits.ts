@@ -146,6 +146,34 @@ export const RETRY_BUDGET_MEMORY_S = 10;
 /** Tries of one request on different web servers, or anew after a reused connection had closed. */
 export const MAX_TRIES = 8;
 
+// HTTP/2.
+/** Of HPACK's dynamic tables, either way. */
+export const HPACK_TABLE_BYTES = 4096;
+/** A request's fields as they come, coded; more of them, or in more frames, ends the connection. */
+export const HTTP2_HEADER_BLOCK_BYTES = 65_536;
+export const HTTP2_CONTINUATIONS = 16;
+/** What a client may send ahead of what its web server has taken: on one stream, and on all of a connection. */
+export const HTTP2_STREAM_WINDOW_BYTES = 65_535;
+export const HTTP2_CONNECTION_WINDOW_BYTES = 1_048_576;
+/** Streams that were reset or ended lately, and whose late frames are told from nonsense. */
+export const HTTP2_CLOSED_STREAMS = 256;
+/**
+ * Frames that do no work (pings, settings, empty data, window updates) are taken on credit: so many at once, and so many
+ * more a second; work adds to it. The like for streams that are reset before they are answered (CVE-2023-44487,
+ * CVE-2025-8671). Who overdraws hears ENHANCE_YOUR_CALM.
+ */
+export const HTTP2_IDLE_FRAMES = 2000;
+export const HTTP2_IDLE_FRAMES_PER_SECOND = 200;
+export const HTTP2_RESETS = 400;
+export const HTTP2_RESETS_PER_SECOND = 40;
+/** Read from a web server for a stream whose windows have less room: before its response has begun, and after. */
+export const HTTP2_FIRST_READ_BYTES = 32_768;
+export const HTTP2_LEAST_READ_BYTES = 4096;
+/** Records of exchanges that wait for another stream. */
+export const KEPT_EXCHANGES = 4096;
+/** What one connection's frames are gathered in before they are written; the largest head fits. */
+export const HTTP2_OUT_BYTES = 131_072;
+
 // Control plane.
 /** One line between a daemon and the status process: a bucket table of the largest size, in base64, fits. */
 export const PUBLISH_LINE_BYTES = 9_437_184;

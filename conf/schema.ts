@@ -112,6 +112,10 @@ const vserver = z.strictObject({
     .max(32)
     .default([])
     .describe("What clients see when the proxy answers by itself; a few words where there is no page."),
+  http2: z
+    .boolean()
+    .default(true)
+    .describe("Whether clients may speak HTTP/2: over TLS by ALPN, else by its preface."),
   access_log: z
     .boolean()
     .default(true)
@@ -370,6 +374,12 @@ const bounds = z.strictObject({
     .max(limits.RECEIVE_BUFFER_BYTES)
     .default(32_768)
     .describe("A web server whose response head is larger gets its client a 502."),
+  http2_streams: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe("Requests that one HTTP/2 connection may have under way; further ones are refused."),
   buffer_bytes: z
     .int()
     .min(16_384)

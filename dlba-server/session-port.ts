@@ -9,6 +9,7 @@
 
 import type { IpAddress } from "../conf/address.ts";
 import type { AccessEnd } from "./access-line.ts";
+import type { HeaderEdits } from "./rules/edits.ts";
 import type { Rules } from "./rules/rules.ts";
 
 /** What a session is waiting for; the engine picks the time-out of the phase and calls `onTimeout`. */
@@ -41,6 +42,11 @@ export interface SessionPort {
   /** Stages bytes for the client: text whose char codes are bytes (latin1), or a piece of a buffer. */
   clientText(text: string): void;
   clientBytes(bytes: Buffer, start: number, end: number): void;
+  /**
+   * Only for streams: the response head that was read last, which stands in `bytes`, goes to the client; `added` are whole
+   * header lines of ours, `edits` those of rules. What a stream's client gets as text is a whole answer.
+   */
+  clientHead(bytes: Buffer, edits: HeaderEdits | null, added: string): void;
   /** Stages bytes for the web server of the request under way. */
   serverText(text: string): void;
   serverBytes(bytes: Buffer, start: number, end: number): void;
@@ -59,8 +65,10 @@ export interface SessionPort {
   /** The exchange with the web server is over: its connection may serve others, or must be closed. */
   releaseServer(isReusable: boolean): void;
 
-  /** Writes what is staged, then closes; what the client still sends is read and thrown away for a while. */
+  /** Writes what is staged, then closes (a stream: ends it); what the client still sends is read and thrown away for a while. */
   closeClient(): void;
+  /** Only for streams: the request is malformed, and the stream is reset for it. */
+  refuseStream(): void;
   /** Cuts the client off, so that a truncated response can't be mistaken for a whole one. */
   abortClient(): void;
 

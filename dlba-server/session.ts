@@ -7,6 +7,7 @@
  */
 export { onClientBytes, onClientEnd, onClientLost, takesClientBytes } from "./session/client.ts";
 export { onBodyMoved, onServerBytes, onServerEnd, unseen_bytes } from "./session/server.ts";
-export { createSession, type Session } from "./session/state.ts";
+export { createSession, renewSession, type Session } from "./session/state.ts";
+export { onStreamData, onStreamEnd, onStreamRequest } from "./session/stream.ts";
 export { onDrain, onRetire, onTimeout } from "./session/timing.ts";
 export { onServerConnected, onServerFailed } from "./session/web-server.ts";

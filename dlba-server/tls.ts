@@ -90,7 +90,7 @@ export interface Tls {
 
 /** Makes the contexts of an https vserver. Throws DlbaError for a certificate or key that can't be used. */
 export function createTls(
-  { certificates }: VserverConfig,
+  { certificates, http2 }: VserverConfig,
   ticketKeys: number,
   read: (path: string) => Buffer = readGivenFile,
 ): Tls {
@@ -107,7 +107,7 @@ export function createTls(
         setTicketKeys(context, ticketKeys);
         for (const i of set) addCertificate(context, pairs[i]!);
       };
-      contexts.push(createServerContext(arrange));
+      contexts.push(createServerContext(http2, arrange));
     }
   } catch (error) {
     for (const context of contexts) freeContext(context);

@@ -183,6 +183,7 @@ function createVserver(
   return {
     name: vserver.name,
     pools: pools.map(({ runtime }) => runtime),
+    http2: vserver.http2,
     sslContext: tls?.context ?? 0,
     tickets,
     trustedProxies: blocksOf(vserver.trusted_proxies),

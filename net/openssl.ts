@@ -48,6 +48,10 @@ const setAlpnCallback = bind<[number, unknown, number], void>(
   o,
   "void SSL_CTX_set_alpn_select_cb(uintptr_t ctx, void *callback, uintptr_t arg)",
 );
+const getAlpn = bind<[number, number, number], void>(
+  o,
+  "void SSL_get0_alpn_selected(uintptr_t ssl, uintptr_t data, uintptr_t length)",
+);
 const errorGet = bind<[], number>(o, "unsigned long ERR_get_error()");
 const errorText = bind<[number, number, number], void>(
   o,
@@ -144,13 +148,19 @@ export function newContext(method: number, arrange: (context: SslContext) => voi
 const sessionId = nativeMemory(4);
 sessionId.bytes.write("dlba", "latin1");
 
-/** A server's context: stateless tickets; `arrange` gives it certificates and ticket keys. Freed by `freeContext`. */
-export function createServerContext(arrange: (context: SslContext) => void): SslContext {
+/**
+ * A server's context: stateless tickets; `arrange` gives it certificates and ticket keys. With `offersHttp2` clients are offered
+ * HTTP/2 by ALPN, before HTTP/1.1. Freed by `freeContext`.
+ */
+export function createServerContext(
+  offersHttp2: boolean,
+  arrange: (context: SslContext) => void,
+): SslContext {
   return newContext(serverMethod(), (context) => {
     setOptions(context, OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA);
     setCiphersuites(context, CIPHER_SUITES);
     setSessionIdContext(context, sessionId.address, 4);
-    setAlpnCallback(context, alpnCallback, 0);
+    setAlpnCallback(context, alpnCallback, offersHttp2 ? 1 : 0);
     arrange(context);
   });
 }
@@ -191,22 +201,50 @@ const AlpnCallback = koffi.proto(
 );
 const ServernameCallback = koffi.proto("int DlbaServername(uintptr_t ssl, uintptr_t alert, uintptr_t arg)");
 const HTTP_1_1 = "http/1.1";
+const HTTP_2 = "h2";
 const alpnCallback = koffi.register(
-  (_ssl: number, out: number, outLength: number, list: number, listLength: number): number =>
-    selectHttp1(out, outLength, list, listLength),
+  (
+    _ssl: number,
+    out: number,
+    outLength: number,
+    list: number,
+    listLength: number,
+    offersHttp2: number,
+  ): number => selectProtocol(out, outLength, list, listLength, offersHttp2 === 1),
   koffi.pointer(AlpnCallback),
 );
 
-/** Picks http/1.1 out of the client's list (RFC 7301); a client that does not offer it goes without ALPN. */
-function selectHttp1(out: number, outLength: number, list: number, listLength: number): number {
+/**
+ * Picks h2, if it is offered, or else http/1.1 out of the client's list (RFC 7301); a client that offers neither goes without
+ * ALPN.
+ */
+function selectProtocol(
+  out: number,
+  outLength: number,
+  list: number,
+  listLength: number,
+  offersHttp2: boolean,
+): number {
   const offered = Buffer.from(koffi.view(list, listLength));
+  let best = -1;
   for (let at = 0; at < offered.length; at += 1 + offered[at]!) {
-    if (offered.toString("latin1", at + 1, at + 1 + offered[at]!) !== HTTP_1_1) continue;
-    new DataView(koffi.view(out, 8)).setBigUint64(0, BigInt(list + at + 1), true);
-    new DataView(koffi.view(outLength, 1)).setUint8(0, HTTP_1_1.length);
-    return TLSEXT_ERR_OK;
+    const name = offered.toString("latin1", at + 1, at + 1 + offered[at]!);
+    if (name === HTTP_2 && offersHttp2) best = at;
+    else if (name === HTTP_1_1 && best === -1) best = at;
   }
-  return TLSEXT_ERR_NOACK;
+  if (best === -1) return TLSEXT_ERR_NOACK;
+  new DataView(koffi.view(out, 8)).setBigUint64(0, BigInt(list + best + 1), true);
+  new DataView(koffi.view(outLength, 1)).setUint8(0, offered[best]!);
+  return TLSEXT_ERR_OK;
+}
+
+const alpnPointer = nativeMemory(8);
+const alpnLength = nativeMemory(4);
+
+/** Whether a handshake that is over has ended in HTTP/2. */
+export function choseHttp2(ssl: Ssl): boolean {
+  getAlpn(ssl, alpnPointer.address, alpnLength.address);
+  return alpnLength.view.getUint32(0, true) === HTTP_2.length;
 }
 
 /** By the context that a connection began with. */

@@ -57,7 +57,8 @@ export function destroyClient(worker: Worker, connection: ClientConnection, how:
   if (stream.isClosed) return;
   stream.isClosed = true;
   disarm(worker.wheel, connection);
-  releaseServer(worker, connection.exchange, false);
+  if (connection.mux === undefined) releaseServer(worker, connection.exchange, false);
+  else for (const { user } of connection.mux.http2.streams.values()) releaseServer(worker, user, false);
   worker.connections[stream.fd] = undefined;
   worker.clients.delete(connection);
   connection.vserver.openConnections--;

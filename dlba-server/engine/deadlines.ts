@@ -1,4 +1,5 @@
 /** When who has kept the others waiting for too long: the time-outs of an exchange. */
+import type { Http2Stream } from "../http2/connection.ts";
 import { PHASE } from "../session-port.ts";
 import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
 import { arm } from "./timer-wheel.ts";
@@ -16,6 +17,31 @@ export function updateDeadline(worker: Worker, exchange: Exchange): void {
   }
   const deadline_ms = Math.min(phaseDeadline(worker, exchange), writeDeadline(worker, exchange));
   arm(worker.wheel, exchange.client, deadline_ms);
+}
+
+/** The like for a stream, whose exchange has a time-out of its own. */
+export function updateStreamDeadline(
+  worker: Worker,
+  exchange: Exchange,
+  stream: Http2Stream<Exchange>,
+): void {
+  const { phase } = exchange.session;
+  if (phase !== exchange.lastPhase) {
+    exchange.lastPhase = phase;
+    exchange.phaseStart_ms = worker.now_ms;
+  }
+  arm(worker.wheel, exchange, streamDeadline(worker, exchange, stream));
+}
+
+function streamDeadline(worker: Worker, exchange: Exchange, stream: Http2Stream<Exchange>): number {
+  const { timeouts } = worker.config;
+  const { server } = exchange;
+  // The client takes nothing: as long as it is so, nobody else is to blame.
+  if (stream.pending_bytes > 0) return worker.now_ms + timeouts.client_write_ms;
+  const phase_ms = phaseDeadline(worker, exchange);
+  if (server === undefined || server.stream.pending_bytes === 0 || server.stream.isConnecting)
+    return phase_ms;
+  return Math.min(phase_ms, server.stream.progress_ms + timeouts.response_head_ms);
 }
 
 /** Phases that end with one event count from their start, those with many from the last one. */

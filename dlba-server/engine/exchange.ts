@@ -5,14 +5,18 @@
  * Each input (bytes, an end, a connect's outcome, a time-out) goes to the session; `settle` then carries out
  * what the session asked for. Everything a session says during one input is staged and leaves in one write.
  */
+import { HTTP2_FIRST_READ_BYTES, HTTP2_LEAST_READ_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import type { AccessEnd } from "../access-line.ts";
 import { chooseServer, noteResponse } from "../choose.ts";
+import type { Http2Stream } from "../http2/connection.ts";
+import { giveBack, resetStream } from "../http2/output.ts";
+import { CODE } from "../http2/wire.ts";
 import { writeProxyHeader } from "../proxy-header.ts";
 import * as session from "../session.ts";
-import { BY, type SessionPort } from "../session-port.ts";
+import { BY, PHASE, type SessionPort } from "../session-port.ts";
 import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
-import { isFull, updateDeadline } from "./deadlines.ts";
+import { isFull, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
 import {
   closeServer,
@@ -30,7 +34,7 @@ import { mayMove, moveBytes } from "./body-mover.ts";
 import { clearStage, drainQueue, flushStage, NOT_MOVED, received, stageBytes, stageText } from "./stream.ts";
 
 /** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
-let current: Exchange;
+export let current: Exchange;
 let worker: Worker;
 let isAborting = false;
 
@@ -40,6 +44,11 @@ const poolOf = ({ client, session }: Exchange): PoolRuntime => client.vserver.po
 /** Gives the port its worker; a process has one. */
 export function bindWorker(theWorker: Worker): void {
   worker = theWorker;
+}
+
+/** An input of this exchange's session follows, then `settle`. */
+export function enter(exchange: Exchange): void {
+  current = exchange;
 }
 
 export const port: SessionPort = {
@@ -75,6 +84,8 @@ export const port: SessionPort = {
     if (current.session.tries > 1) poolOf(current).servers[server]!.counters.retries++;
   },
   releaseServer: (isReusable) => releaseServer(worker, current, isReusable),
+  clientHead: () => undefined,
+  refuseStream: () => undefined,
   closeClient: () => {
     current.client.isClosing = true;
     current.client.lingers = !current.session.isRequestDone || current.session.hasUnread;
@@ -240,7 +251,7 @@ export function connectConcluded(server: ServerConnection): void {
   current = owner;
   if (code === 0) {
     introduce(owner.client, server);
-    session.onServerConnected(owner.session, owner.client.env, port, false);
+    session.onServerConnected(owner.session, owner.client.env, owner.port, false);
   } else connectFailed(owner, server);
   settle(owner);
 }
@@ -267,7 +278,7 @@ export function connectTimedOut(server: ServerConnection): void {
 function connectFailed(owner: Exchange, server: ServerConnection): void {
   partServer(owner, server);
   closeServer(worker, server);
-  session.onServerFailed(owner.session, owner.client.env, port);
+  session.onServerFailed(owner.session, owner.client.env, owner.port);
 }
 
 /** Bytes from the web server stand in the receive buffer from 0 to `end`. */
@@ -276,7 +287,7 @@ export function serverBytesArrived(server: ServerConnection, end: number): void 
   current = owner;
   owner.lastInput_ms = worker.now_ms;
   countersOf(server).bytes_out += end;
-  session.onServerBytes(owner.session, owner.client.env, port, received.bytes, 0, end);
+  session.onServerBytes(owner.session, owner.client.env, owner.port, received.bytes, 0, end);
   settle(owner);
 }
 
@@ -287,6 +298,7 @@ export function serverBytesArrived(server: ServerConnection, end: number): void 
 export function moveBody(server: ServerConnection): number {
   const owner = server.owner!;
   const { client } = owner;
+  if (owner.stream !== undefined) return NOT_MOVED;
   const left = session.unseen_bytes(owner.session);
   if (!mayMove(server.stream, client.stream, left)) return NOT_MOVED;
   const count = moveBytes(server.stream, client.stream, left, worker.now_ms);
@@ -304,7 +316,7 @@ export function moveBody(server: ServerConnection): number {
 export function serverEnded(server: ServerConnection): void {
   const owner = server.owner!;
   current = owner;
-  session.onServerEnd(owner.session, owner.client.env, port);
+  session.onServerEnd(owner.session, owner.client.env, owner.port);
   // The session lets go of the connection as its first act; should it not, it is gone all the same.
   if (owner.server === server) releaseServer(worker, owner, false);
   settle(owner);
@@ -314,7 +326,9 @@ export function serverEnded(server: ServerConnection): void {
 export function streamDrained(connection: ClientConnection | ServerConnection): void {
   drainQueue(connection.stream, worker.now_ms);
   const exchange = connection.kind === "client" ? connection.exchange : connection.owner;
-  if (exchange !== undefined) settle(exchange);
+  if (exchange === undefined) return;
+  current = exchange;
+  settle(exchange);
 }
 
 /** The worker stops: requests under way are answered, idle connections closed. */
@@ -331,13 +345,14 @@ export function retireClient({ exchange }: ClientConnection): void {
 }
 
 /** Carries out what the session has asked for, until it waits for something from outside. */
-function settle(exchange: Exchange): void {
+export function settle(exchange: Exchange): void {
   const { client } = exchange;
   while (exchange.wantedServer !== -1 || mayOfferHeld(exchange)) {
     if (isAborting) break;
     if (exchange.wantedServer !== -1) startConnect(exchange);
     else if (!offerHeld(exchange)) break;
   }
+  if (exchange.stream !== undefined) return settleStream(exchange, exchange.stream);
   if (isAborting) {
     isAborting = false;
     clearStage(worker.clientStage);
@@ -352,17 +367,38 @@ function settle(exchange: Exchange): void {
   else afterSettle(exchange);
 }
 
+/** What the web server gets leaves; what the client gets waits for the turn's end. */
+function settleStream(exchange: Exchange, stream: Http2Stream<Exchange>): void {
+  const { server } = exchange;
+  if (server === undefined) clearStage(worker.serverStage);
+  else flushStage(worker.serverStage, server.stream, worker.now_ms);
+  if (!stream.isOpen) return;
+  if (server !== undefined && server.stream.isReadable && !server.isQueuedAgain && mayReadServer(server)) {
+    queueAgain(server);
+  }
+  updateStreamDeadline(worker, exchange, stream);
+}
+
 function mayOfferHeld(exchange: Exchange): boolean {
-  return exchange.held !== undefined && !exchange.client.isClosing && mayReadClient(exchange.client);
+  if (exchange.held === undefined) return false;
+  if (exchange.stream !== undefined) return mayTakeBody(exchange);
+  return !exchange.client.isClosing && mayReadClient(exchange.client);
+}
+
+/** Whether the session takes more of a body, and what it took last is not stuck at the web server. */
+export function mayTakeBody({ server, session: state }: Exchange): boolean {
+  if (server !== undefined && isFull(worker, server.stream.pending_bytes)) return false;
+  return session.takesClientBytes(state);
 }
 
 /** Offers held bytes again; false when the session took none of them. */
 function offerHeld(exchange: Exchange): boolean {
   const held = exchange.held!;
   const { env } = exchange.client;
-  const consumed = session.onClientBytes(exchange.session, env, port, held, 0, held.length);
+  const consumed = session.onClientBytes(exchange.session, env, exchange.port, held, 0, held.length);
   if (consumed === 0) return exchange.wantedServer !== -1;
   exchange.held = consumed < held.length ? held.subarray(consumed) : undefined;
+  if (exchange.stream !== undefined) giveBack(exchange.client.mux!.http2, exchange.stream, consumed);
   return true;
 }
 
@@ -376,11 +412,12 @@ function startConnect(exchange: Exchange): void {
   const kept = exchange.wantsReuse ? takeIdle(worker, pool.servers[index]!) : undefined;
   const server = kept ?? openServer(worker, pool, index);
   if (server === undefined) {
-    session.onServerFailed(exchange.session, exchange.client.env, port);
+    session.onServerFailed(exchange.session, exchange.client.env, exchange.port);
     return;
   }
   joinServer(exchange, server);
-  if (kept !== undefined) session.onServerConnected(exchange.session, exchange.client.env, port, true);
+  if (kept === undefined) return;
+  session.onServerConnected(exchange.session, exchange.client.env, exchange.port, true);
 }
 
 /** Whether the client may be read: the session takes bytes, and what it took last is not stuck at the web server. */
@@ -395,7 +432,16 @@ export function mayReadClient({
 
 /** Whether the web server may be read: the client has taken enough of what was read before. */
 export function mayReadServer({ owner }: ServerConnection): boolean {
-  return owner !== undefined && !isFull(worker, owner.client.stream.pending_bytes);
+  if (owner === undefined || isFull(worker, owner.client.stream.pending_bytes)) return false;
+  return owner.stream === undefined || owner.stream.pending_bytes === 0;
+}
+
+/** Up to where the receive buffer may be filled from a web server: little more than a stream's windows have room for. */
+export function serverRoom({ owner }: ServerConnection): number {
+  if (owner?.stream === undefined) return RECEIVE_BUFFER_BYTES;
+  if (!owner.session.isAnswered) return HTTP2_FIRST_READ_BYTES;
+  const window = Math.min(owner.stream.sendWindow, owner.client.mux!.http2.sendWindow);
+  return Math.min(RECEIVE_BUFFER_BYTES, Math.max(HTTP2_LEAST_READ_BYTES, window));
 }
 
 /** Who was held back goes on when it may; the deadline follows the phase. */
@@ -415,6 +461,27 @@ export function queueAgain(connection: ClientConnection | ServerConnection): voi
   worker.again.push(connection);
 }
 
+/** The wheel says that a stream's deadline has passed. */
+export function exchangeTimedOut(exchange: Exchange): void {
+  const { stream, server, client } = exchange;
+  if (stream === undefined || !stream.isOpen) return;
+  current = exchange;
+  // What it was sent waits for its window, and all else is done: nobody is going to read it.
+  if (exchange.session.phase === PHASE.closed) resetStream(client.mux!.http2, stream, CODE.cancel);
+  else if (isServerStuck(server)) {
+    serverEnded(server!);
+    return;
+  } else session.onTimeout(exchange.session, client.env, exchange.port);
+  settle(exchange);
+}
+
+/** A web server that takes nothing of a request. */
+const isServerStuck = (server: ServerConnection | undefined): boolean =>
+  server !== undefined &&
+  server.stream.pending_bytes > 0 &&
+  !server.stream.isConnecting &&
+  server.stream.progress_ms + worker.config.timeouts.response_head_ms <= worker.now_ms;
+
 /** The wheel says that a client connection's deadline has passed. */
 export function clientTimedOut(connection: ClientConnection): void {
   const { stream, exchange } = connection;
@@ -425,12 +492,32 @@ export function clientTimedOut(connection: ClientConnection): void {
   if (isStuck) return clientLost(connection);
   if (connection.isClosing) return updateClosingDeadline(worker, connection);
   const { server } = exchange;
-  const isServerStuck =
-    server !== undefined && server.stream.pending_bytes > 0 && !server.stream.isConnecting;
-  if (isServerStuck && server.stream.progress_ms + timeouts.response_head_ms <= worker.now_ms) {
-    return serverEnded(server);
-  }
+  if (isServerStuck(server)) return serverEnded(server!);
   current = exchange;
   session.onTimeout(exchange.session, connection.env, port);
   settle(exchange);
+}
+
+/** An exchange of a client's, which waits for a request. */
+export function createExchange(client: ClientConnection, sessionPort: SessionPort, now_ms: number): Exchange {
+  return {
+    kind: "exchange",
+    client,
+    stream: undefined,
+    session: session.createSession(sessionPort !== port),
+    port: sessionPort,
+    server: undefined,
+    held: undefined,
+    wantedServer: -1,
+    wantsReuse: false,
+    lastPhase: PHASE.requestHead,
+    phaseStart_ms: now_ms,
+    lastInput_ms: now_ms,
+    requestStart_ms: -1,
+    access: { began_ms: now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
+    deadline_ms: Infinity,
+    slotTick: -1,
+    wheelNext: undefined,
+    wheelPrevious: undefined,
+  };
 }

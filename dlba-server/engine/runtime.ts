@@ -5,12 +5,14 @@ import type { Logger } from "../../status/log.ts";
 import type { PoolState } from "../choose.ts";
 import type { ProxyVersion } from "../proxy-header.ts";
 import type { Session } from "../session.ts";
-import type { Phase, SessionEnv } from "../session-port.ts";
+import type { Http2Stream } from "../http2/connection.ts";
+import type { Phase, SessionEnv, SessionPort } from "../session-port.ts";
 import type { RateTable } from "../rules/rate-table.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { ServerCounters, VserverCounters } from "./counters.ts";
+import type { Mux } from "./mux.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
@@ -36,6 +38,8 @@ export interface VserverRuntime {
   readonly name: string;
   /** Where its requests may go, in the order of the environment's pools: to the first one unless a rule says otherwise. */
   readonly pools: readonly PoolRuntime[];
+  /** Whether clients may speak HTTP/2. */
+  readonly http2: boolean;
   /** Of new connections; 0 for http. */
   sslContext: SslContext;
   readonly tickets: TicketRing;
@@ -91,9 +95,14 @@ export interface AccessSoFar {
  * A request at a time, its session and its web server. An HTTP/1.1 connection has one for life, since its requests come one
  * after the other; an HTTP/2 connection one for each stream.
  */
-export interface Exchange {
+export interface Exchange extends Timed<Waiting> {
+  readonly kind: "exchange";
   client: ClientConnection;
+  /** The HTTP/2 stream that it is on. */
+  stream: Http2Stream<Exchange> | undefined;
   readonly session: Session;
+  /** What the session speaks to. */
+  readonly port: SessionPort;
   server: ServerConnection | undefined;
   /** What the session has not consumed yet. */
   held: Buffer | undefined;
@@ -110,12 +119,16 @@ export interface Exchange {
 }
 
 /** A client's socket: accepted, its TLS and its end. What is said on it is its exchange's. */
-export interface ClientConnection extends Timed<Connection> {
+export interface ClientConnection extends Timed<Waiting> {
   readonly kind: "client";
   readonly stream: Stream;
   readonly vserver: VserverRuntime;
   env: SessionEnv;
   readonly exchange: Exchange;
+  /** It speaks HTTP/2: each stream has an exchange of its own. */
+  mux: Mux | undefined;
+  /** Its first bytes tell whether it speaks HTTP/2. */
+  mayBeHttp2: boolean;
   /** A PROXY header has to come first. */
   awaitsProxy: boolean;
   /** Its ClientHello has not come yet. */
@@ -131,7 +144,7 @@ export interface ClientConnection extends Timed<Connection> {
   isQueuedAgain: boolean;
 }
 
-export interface ServerConnection extends Timed<Connection> {
+export interface ServerConnection extends Timed<Waiting> {
   readonly kind: "server";
   readonly stream: Stream;
   readonly pool: PoolRuntime;
@@ -144,11 +157,14 @@ export interface ServerConnection extends Timed<Connection> {
 
 export type Connection = ClientConnection | ServerConnection;
 
+/** Who may have a deadline. */
+export type Waiting = Connection | Exchange;
+
 export interface Worker {
   readonly config: Config;
   readonly log: Logger;
   readonly epoll: number;
-  readonly wheel: TimerWheel<Connection>;
+  readonly wheel: TimerWheel<Waiting>;
   readonly listeners: Map<number, Listener>;
   /** By descriptor. */
   readonly connections: (Connection | undefined)[];

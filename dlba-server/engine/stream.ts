@@ -17,7 +17,7 @@ import {
   SSL_ERROR_WANT_READ,
   SSL_ERROR_WANT_WRITE,
 } from "../../net/openssl.ts";
-import { RECEIVE_BUFFER_BYTES, STAGE_BUFFER_BYTES } from "../../conf/limits.ts";
+import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 
 export interface Stream {
   readonly fd: number;
@@ -75,9 +75,9 @@ export const FAILED = -2;
 /** Of a body: it has to be read. */
 export const NOT_MOVED = -3;
 
-/** Reads into the receive buffer from `offset` on: a count of bytes, END, WOULD_BLOCK or FAILED. */
-export function readStream(stream: Stream, offset: number): number {
-  const room = RECEIVE_BUFFER_BYTES - offset;
+/** Reads into the receive buffer from `offset` on, as far as `end`: a count of bytes, END, WOULD_BLOCK or FAILED. */
+export function readStream(stream: Stream, offset: number, end = RECEIVE_BUFFER_BYTES): number {
+  const room = end - offset;
   return stream.ssl === 0 ? readPlain(stream, offset, room) : readTls(stream, offset, room);
 }
 
@@ -131,14 +131,14 @@ export interface Stage {
   tailEnd: number;
 }
 
-export function createStage(): Stage {
-  const { bytes, address } = nativeMemory(STAGE_BUFFER_BYTES);
+export function createStage(room_bytes: number): Stage {
+  const { bytes, address } = nativeMemory(room_bytes);
   return { bytes, address, length: 0, text: "", tailStart: 0, tailEnd: 0 };
 }
 
 /** Stages text whose char codes are bytes. */
 export function stageText(stage: Stage, stream: Stream, text: string, now_ms: number): void {
-  const isFull = stage.length + stage.text.length + text.length > STAGE_BUFFER_BYTES;
+  const isFull = stage.length + stage.text.length + text.length > stage.bytes.length;
   if (isFull || stage.tailStart !== stage.tailEnd) {
     makeRoom(stage, stream, text.length, now_ms);
   }
@@ -173,7 +173,7 @@ const staged_bytes = ({ length, text, tailStart, tailEnd }: Stage): number =>
 
 /** Settles all that is staged into the stage's bytes, or writes it out when there is no room left. */
 function makeRoom(stage: Stage, stream: Stream, wanted_bytes: number, now_ms: number): void {
-  if (staged_bytes(stage) + wanted_bytes > STAGE_BUFFER_BYTES) flushStage(stage, stream, now_ms);
+  if (staged_bytes(stage) + wanted_bytes > stage.bytes.length) flushStage(stage, stream, now_ms);
   else settleAll(stage);
 }
 
@@ -193,7 +193,7 @@ export function flushStage(stage: Stage, stream: Stream, now_ms: number): void {
   const isInFront = stage.length === 0 && stage.text.length <= HEADROOM_BYTES + stage.tailStart;
   if (isInFront && stage.tailStart !== stage.tailEnd) writeInPlace(stage, stream, now_ms);
   else {
-    const mayOverflow = staged_bytes(stage) > STAGE_BUFFER_BYTES;
+    const mayOverflow = staged_bytes(stage) > stage.bytes.length;
     if (mayOverflow) writeInParts(stage, stream, now_ms);
     else {
       settleAll(stage);

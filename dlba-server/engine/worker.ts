@@ -13,6 +13,7 @@ import type { Logger } from "../../status/log.ts";
 import { bind, errno, nativeMemory, ownBinary, SysError } from "../../net/ffi.ts";
 import {
   acceptSsl,
+  choseHttp2,
   clearSslErrors,
   sslError,
   sslHandshake,
@@ -24,10 +25,11 @@ import {
 import * as sockets from "../../net/sockets.ts";
 import { openAccessLog } from "./access-log.ts";
 import { MOST_PROXY_HEADER_BYTES, readProxyHeader } from "../proxy-header.ts";
-import { createSession } from "../session.ts";
-import { PHASE, type SessionEnv } from "../session-port.ts";
+import type { SessionEnv } from "../session-port.ts";
+import { PREFACE } from "../http2/wire.ts";
 import { destroyClient, readLingering, startLinger } from "./closing.ts";
 import * as exchange from "./exchange.ts";
+import * as mux from "./mux.ts";
 import type {
   ClientConnection,
   Connection,
@@ -35,6 +37,7 @@ import type {
   Listener,
   PoolRuntime,
   ServerConnection,
+  Waiting,
   VserverRuntime,
   Worker,
 } from "./runtime.ts";
@@ -92,8 +95,8 @@ export function createWorker(
     refusals: createRefusals(),
     rateTable: undefined,
     requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
-    clientStage: createStage(),
-    serverStage: createStage(),
+    clientStage: createStage(limits.STAGE_BUFFER_BYTES),
+    serverStage: createStage(limits.STAGE_BUFFER_BYTES),
     again: [],
     generation: 0,
     now_ms,
@@ -101,6 +104,7 @@ export function createWorker(
     isDraining: false,
   };
   exchange.bindWorker(worker);
+  mux.bindMuxes(worker);
   return worker;
 }
 
@@ -151,7 +155,8 @@ function turn(worker: Worker, uvFd: number): boolean {
     else acceptClients(worker, fd);
   }
   readAgain(worker);
-  advance(worker.wheel, worker.now_ms, (connection) => fire(worker, connection));
+  advance(worker.wheel, worker.now_ms, (waiting) => fire(worker, waiting));
+  mux.flushMuxes();
   return isUvReady;
 }
 
@@ -173,14 +178,15 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
   }
   if ((flags & (sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0) stream.hasPeerEnded = true;
   if ((flags & sockets.EPOLLOUT) !== 0 && stream.pending_bytes > 0) {
-    exchange.streamDrained(connection);
+    if (connection.kind === "client" && connection.mux !== undefined) mux.muxDrained(connection);
+    else exchange.streamDrained(connection);
     if (stream.isClosed) return;
   }
   if ((flags & (sockets.EPOLLIN | sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) === 0) return;
   stream.isReadable = true;
   stream.isFresh = true;
   const isGone = connection.kind === "client" && (flags & (sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0;
-  if (isGone) exchange.clientLost(connection);
+  if (isGone) loseClient(connection);
   else readConnection(worker, connection);
 }
 
@@ -189,7 +195,13 @@ function readConnection(worker: Worker, connection: Connection): void {
   else if (connection.awaitsProxy) readProxy(worker, connection);
   else if (connection.isLingering) readLingering(worker, connection);
   else if (connection.isHandshaking) handshake(worker, connection);
+  else if (connection.mux !== undefined) readMux(connection);
   else readClient(connection);
+}
+
+function loseClient(connection: ClientConnection): void {
+  if (connection.mux === undefined) exchange.clientLost(connection);
+  else mux.muxEnded(connection);
 }
 
 /**
@@ -237,6 +249,10 @@ function handshake(worker: Worker, connection: ClientConnection): void {
   if (sslSessionReused(stream.ssl) === 1) worker.counters.tls_resumed++;
   connection.exchange.phaseStart_ms = worker.now_ms;
   arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.request_head_ms);
+  if (connection.vserver.http2 && choseHttp2(stream.ssl)) {
+    mux.startMux(connection);
+    return readMux(connection);
+  }
   // The first request may already stand in OpenSSL's buffer, where no event tells of it.
   readClient(connection);
 }
@@ -270,12 +286,52 @@ function readClient(connection: ClientConnection): void {
     const count = readStream(stream, held_bytes);
     if (count > 0) {
       connection.vserver.counters.bytes_in += count;
+      if (connection.mayBeHttp2 && beginsHttp2(connection, held_bytes + count)) return readMux(connection);
       exchange.clientBytesArrived(connection, held_bytes + count);
     } else if (count === WOULD_BLOCK) return;
     else {
       stream.isReadable = false;
       if (count === END) exchange.clientEnded(connection);
       else exchange.clientLost(connection);
+    }
+  }
+}
+
+/**
+ * Whether a connection begins as HTTP/2 does; then its bytes are taken. A beginning that may still become one waits for
+ * more: no request begins with PRI.
+ */
+function beginsHttp2(connection: ClientConnection, end: number): boolean {
+  const length = Math.min(end, PREFACE.length);
+  const isSame = PREFACE.compare(received.bytes, 0, length, 0, length) === 0;
+  if (isSame && length < PREFACE.length) {
+    connection.exchange.held = Buffer.from(received.bytes.subarray(0, end));
+    return true;
+  }
+  connection.mayBeHttp2 = false;
+  if (!isSame) return false;
+  mux.startMux(connection);
+  mux.muxBytesArrived(connection, end);
+  return true;
+}
+
+/** Reads frames; before the whole preface is there, as bytes that may begin anything. */
+function readMux(connection: ClientConnection): void {
+  if (connection.mux === undefined) return readClient(connection);
+  const { stream } = connection;
+  for (let reads = 0; stream.isReadable && !stream.isClosed && mux.mayReadMux(connection); reads++) {
+    if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
+    const { held } = connection.exchange;
+    const held_bytes = held?.length ?? 0;
+    held?.copy(received.bytes, 0);
+    const count = readStream(stream, held_bytes);
+    if (count > 0) {
+      connection.vserver.counters.bytes_in += count;
+      mux.muxBytesArrived(connection, held_bytes + count);
+    } else if (count === WOULD_BLOCK) return;
+    else {
+      stream.isReadable = false;
+      mux.muxEnded(connection);
     }
   }
 }
@@ -287,7 +343,7 @@ function readServer(worker: Worker, connection: ServerConnection): void {
     if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
     const moved = exchange.moveBody(connection);
     if (moved > 0) continue;
-    const count = moved === NOT_MOVED ? readStream(stream, 0) : moved;
+    const count = moved === NOT_MOVED ? readStream(stream, 0, exchange.serverRoom(connection)) : moved;
     if (count > 0) exchange.serverBytesArrived(connection, count);
     else if (count === WOULD_BLOCK) return;
     else {
@@ -322,13 +378,14 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   const { vserver } = listener;
   const generation = ++worker.generation | 0;
   const ssl = vserver.sslContext === 0 ? 0 : acceptSsl(vserver.sslContext, fd);
-  const exchange = createExchange(worker.now_ms);
-  const connection: ClientConnection = {
+  const incomplete: Omit<ClientConnection, "exchange"> & { exchange: Exchange | undefined } = {
     kind: "client",
     stream: createStream(fd, generation, ssl, false),
     vserver,
     env: environment(listener),
-    exchange,
+    exchange: undefined,
+    mux: undefined,
+    mayBeHttp2: vserver.http2 && ssl === 0,
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
     awaitsHello: ssl !== 0,
     isHandshaking: ssl !== 0,
@@ -342,7 +399,9 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     wheelNext: undefined,
     wheelPrevious: undefined,
   };
-  exchange.client = connection;
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- connection and exchange know each other: one comes first
+  const connection = incomplete as ClientConnection;
+  incomplete.exchange = exchange.createExchange(connection, exchange.port, worker.now_ms);
   worker.connections[fd] = connection;
   worker.clients.add(connection);
   countAccepted(vserver);
@@ -359,25 +418,6 @@ function countAccepted(vserver: VserverRuntime): void {
   if (++vserver.openConnections > counters.most_open_connections) {
     counters.most_open_connections = vserver.openConnections;
   }
-}
-
-/** An exchange whose client is still to be set. */
-function createExchange(now_ms: number): Exchange {
-  const exchange: Omit<Exchange, "client"> & { client: ClientConnection | undefined } = {
-    client: undefined,
-    session: createSession(),
-    server: undefined,
-    held: undefined,
-    wantedServer: -1,
-    wantsReuse: false,
-    lastPhase: PHASE.requestHead,
-    phaseStart_ms: now_ms,
-    lastInput_ms: now_ms,
-    requestStart_ms: -1,
-    access: { began_ms: now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
-  };
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- client and exchange know each other: one comes first
-  return exchange as Exchange;
 }
 
 function environment(listener: Listener): SessionEnv {
@@ -420,10 +460,14 @@ function pauseAccepting(worker: Worker): void {
   setTimeout(resume, ACCEPT_PAUSE_MS);
 }
 
-function fire(worker: Worker, connection: Connection): void {
-  if (connection.kind === "client") exchange.clientTimedOut(connection);
-  else if (connection.stream.isConnecting) exchange.connectTimedOut(connection);
-  else closeServer(worker, connection);
+function fire(worker: Worker, waiting: Waiting): void {
+  if (waiting.kind === "exchange") exchange.exchangeTimedOut(waiting);
+  else if (waiting.kind === "client") {
+    const isMux = waiting.mux !== undefined && !waiting.isClosing;
+    if (isMux) mux.muxTimedOut(waiting);
+    else exchange.clientTimedOut(waiting);
+  } else if (waiting.stream.isConnecting) exchange.connectTimedOut(waiting);
+  else closeServer(worker, waiting);
 }
 
 /**
@@ -432,7 +476,11 @@ function fire(worker: Worker, connection: Connection): void {
  */
 export function drainWorker(worker: Worker): void {
   stopListening(worker, new Set(worker.listeners.keys()));
-  for (const client of worker.clients) exchange.drainClient(client);
+  for (const client of worker.clients) {
+    if (client.mux === undefined) exchange.drainClient(client);
+    else mux.drainMux(client);
+  }
+  mux.flushMuxes();
 }
 
 /**
@@ -441,7 +489,11 @@ export function drainWorker(worker: Worker): void {
  */
 export function retireWorker(worker: Worker, ended: ReadonlySet<number>): void {
   stopListening(worker, ended);
-  for (const client of worker.clients) exchange.retireClient(client);
+  for (const client of worker.clients) {
+    if (client.mux === undefined) exchange.retireClient(client);
+    else mux.drainMux(client);
+  }
+  mux.flushMuxes();
 }
 
 function stopListening(worker: Worker, ended: ReadonlySet<number>): void {

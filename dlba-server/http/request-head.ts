@@ -144,7 +144,7 @@ function hopFields(env: SessionEnv, pool: PoolEnv): string {
   } else if (!pool.serverKeepAlive) {
     text += "Connection: close\r\n";
   }
-  return `${text}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
+  return `${text}Via: ${request.isStream ? "2.0" : `1.${head.minor}`} ${env.via}\r\n\r\n`;
 }
 
 /** The line that names the request to the web server, if there is to be one: a trusted proxy's name for it, or a new one. */

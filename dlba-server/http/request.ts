@@ -23,6 +23,8 @@ export const request = {
   takesTrailers: false,
   /** Host and port as the client wrote them, in its target or else in Host. */
   authority: "",
+  /** It came on an HTTP/2 stream. */
+  isStream: false,
   /** The target is a whole URL: Host is rewritten from it (RFC 9112 3.2.2). */
   isAbsolute: false,
   /** Path and query (or "*") in the buffer; `impliedPath` stands before them when the URL has no path. */
@@ -182,6 +184,7 @@ function checkServed(env: SessionEnv): number {
 
 /** Fills `request` from the scanned head in `bytes`. Returns 0, or the status to refuse the request with. */
 export function readRequest(bytes: Buffer, env: SessionEnv): number {
+  request.isStream = false;
   readText(bytes);
   return (
     checkVersion() ||
@@ -194,4 +197,41 @@ export function readRequest(bytes: Buffer, env: SessionEnv): number {
     (request.length > env.limits.request_body_bytes ? 413 : 0) ||
     checkServed(env)
   );
+}
+
+/** What stands for a status when a stream's request is malformed: its stream is reset (RFC 9113 8.1.1). */
+export const MALFORMED = 2;
+
+/**
+ * The like for a request of an HTTP/2 stream, whose head lies in the scanner's record with its text. With `isEnded` no body
+ * follows. MALFORMED when that and its length don't agree.
+ */
+export function readStreamRequest(bytes: Buffer, env: SessionEnv, isEnded: boolean): number {
+  request.isStream = true;
+  return (
+    readMethod(bytes) ||
+    readFields(bytes) ||
+    checkHost(bytes) ||
+    readTarget(bytes, env) ||
+    readStreamFraming(env, isEnded) ||
+    seen.expectStatus ||
+    (request.length > env.limits.request_body_bytes ? 413 : 0) ||
+    checkServed(env)
+  );
+}
+
+/** A body without a length goes on in chunks; `length` is then the most that it may have. */
+function readStreamFraming(env: SessionEnv, isEnded: boolean): number {
+  request.isKept = true;
+  if (isEnded) {
+    request.framing = FRAMING.none;
+    return request.length > 0 ? MALFORMED : 0;
+  }
+  if (seen.lengths > 0) {
+    request.framing = request.length > 0 ? FRAMING.length : FRAMING.none;
+  } else {
+    request.framing = FRAMING.chunked;
+    request.length = env.limits.request_body_bytes;
+  }
+  return 0;
 }

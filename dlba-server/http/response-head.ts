@@ -9,7 +9,7 @@ import { fieldEnds, fieldStarts, head, idOf, nameText } from "./head.ts";
 import { response } from "./response.ts";
 
 /** Whether a field stays behind. `isUnchunked`: the client gets no Transfer-Encoding (it speaks HTTP/1.0). */
-function isLeftOut(field: number, isUnchunked: boolean): boolean {
+export function isLeftOut(field: number, isUnchunked: boolean): boolean {
   switch (idOf(field)) {
     case FIELD.connection:
     case FIELD.keepAlive:
@@ -27,7 +27,7 @@ function isLeftOut(field: number, isUnchunked: boolean): boolean {
 }
 
 /** Whether rules take a field out. */
-const isEditedOut = (field: number, edits: HeaderEdits | null): boolean =>
+export const isEditedOut = (field: number, edits: HeaderEdits | null): boolean =>
   edits !== null && edits.removed.length > 0 && edits.removed.includes(editedName(nameText(field)));
 
 /** The head's text; `edits` are those of rules, `added` are whole header lines of ours. */

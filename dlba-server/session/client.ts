@@ -20,6 +20,7 @@ import {
 } from "./ending.ts";
 import { changes, passRules } from "./rules.ts";
 import { awaitsHead, clearRequest, poolOf, type Session } from "./state.ts";
+import { endStreamBody, takeStreamBody } from "./stream-body.ts";
 import { connectNext } from "./web-server.ts";
 
 /**
@@ -81,7 +82,7 @@ function scanHead(s: Session, env: SessionEnv, bytes: Buffer, start: number, end
 }
 
 /** Whether a head that may be no good begins with HEAD: answers to that have no body. */
-function asksForHead(bytes: Buffer, start: number, end: number): boolean {
+export function asksForHead(bytes: Buffer, start: number, end: number): boolean {
   return bytes.latin1Slice(start, Math.min(end, start + 5)) === "HEAD ";
 }
 
@@ -121,8 +122,8 @@ function takeHead(
   return after;
 }
 
-/** A request that is clear up to its framing has an end, so that another may follow. */
-function refuseRead(s: Session, port: SessionPort, status: number, isHead: boolean): void {
+/** Answers a request that could be read: one that is clear up to its framing has an end, so that another may follow. */
+export function refuseRead(s: Session, port: SessionPort, status: number, isHead: boolean): void {
   if (status !== 404 && status !== 417) {
     refuse(s, port, status, isHead);
     return;
@@ -135,7 +136,8 @@ function refuseRead(s: Session, port: SessionPort, status: number, isHead: boole
   answer(s, port, status);
 }
 
-function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
+/** A request that is to be served: its head as it goes on, and the search for a web server. */
+export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
   clearRequest(s);
   s.clientMinor = head.minor;
   s.isHead = request.isHead;
@@ -144,7 +146,7 @@ function beginRequest(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   s.expectsContinue = request.expectsContinue;
   s.requestFraming = request.framing;
   s.requestLeft = request.length;
-  s.requestChunks = request.framing === FRAMING.chunked ? startChunks() : null;
+  s.requestChunks = request.framing === FRAMING.chunked && !s.isStream ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
   const { rules } = env;
   if (rules !== null && !passRules(s, env, rules, port, bytes)) return;
@@ -173,6 +175,7 @@ function takeBody(
 ): number {
   s.isBodyBegun = true;
   if (s.phase === PHASE.responseHead) s.phase = PHASE.requestBody;
+  if (s.isStream) return takeStreamBody(s, port, bytes, start, end);
   const stop = s.requestChunks === null ? takeLength(s, start, end) : takeChunks(s, env, bytes, start, end);
   if (stop > start) port.serverBytes(bytes, start, stop);
   const step = s.requestChunks?.step;
@@ -207,7 +210,8 @@ export function onClientEnd(s: Session, _env: SessionEnv, port: SessionPort): vo
 /** Ends what can't go on without more from a client that has ended. */
 function settleEnd(s: Session, port: SessionPort): void {
   if (s.phase === PHASE.closed) return;
-  if (s.requestProgress.scanned > 0) refuse(s, port, 400, false);
+  if (s.isStream) endStreamBody(s, port);
+  else if (s.requestProgress.scanned > 0) refuse(s, port, 400, false);
   else if (s.hasUnread) return;
   else if (awaitsHead(s)) closeConnection(s, port);
   else if (!s.isRequestDone) failExchange(s, port, 400);

@@ -67,7 +67,7 @@ export function answer(
 ): void {
   s.ownAnswers++;
   const mayKeep = s.isKept && s.isRequestDone && !s.isDraining && mayKeepAfter(status);
-  const isKept = mayKeep && s.ownAnswers < MAX_OWN_ANSWERS;
+  const isKept = mayKeep && s.ownAnswers < MAX_OWN_ANSWERS && !s.isStream;
   const connection = isKept ? (s.clientMinor === 0 ? "keep-alive" : "") : "close";
   port.clientText(ownAnswer(status, connection, s.isHead, fields, page, s.responseEdits));
   port.countOwnAnswer(status);
@@ -98,4 +98,14 @@ export function failExchange(s: Session, port: SessionPort, status: number): voi
 export function failServer(s: Session, port: SessionPort, status: number): void {
   port.countServerFailure(s.server);
   failExchange(s, port, status);
+}
+
+/** A stream's request turns out to be malformed: nobody answers it. */
+export function failStream(s: Session, port: SessionPort): void {
+  letGoOfServer(s, port, false);
+  s.phase = PHASE.closed;
+  s.requestHead = "";
+  s.responsePart = "";
+  endRequest(s, port, "cut");
+  port.refuseStream();
 }

@@ -90,17 +90,18 @@ function takeVerdict(
   if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) {
     port.noteRefused("response", 502, bytes, span.start, span.end, verdict === COMPLETE);
     failServer(s, port, 502);
-  } else if (response.status < 200) relayInterim(s, env, port);
-  else relayFinal(s, env, port, hasMore);
+  } else if (response.status < 200) relayInterim(s, env, port, bytes);
+  else relayFinal(s, env, port, bytes, hasMore);
 }
 
 /** 100, 103 and the like go on to clients that know them (RFC 9110 15.2); nobody asked for an upgrade. */
-function relayInterim(s: Session, env: SessionEnv, port: SessionPort): void {
+function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
   if (response.status === 101 || ++s.interims > MAX_INTERIM_RESPONSES) {
     failServer(s, port, 502);
     return;
   }
-  if (s.clientMinor > 0) port.clientText(rewriteResponseHead(false, env.via, null, ""));
+  if (s.isStream) port.clientHead(bytes, null, "");
+  else if (s.clientMinor > 0) port.clientText(rewriteResponseHead(false, env.via, null, ""));
   if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
 }
 
@@ -113,6 +114,7 @@ function addedFields(s: Session, env: SessionEnv): string {
   const needsCookie = scheduling === "cookie" && !isNamed(s, env);
   const named = needsCookie ? setCookie[s.server]! : "";
   const cookie = named !== "" && !isForOne() ? `${named}Cache-Control: private\r\n` : named;
+  if (s.isStream) return cookie;
   if (!s.isKept) return `${cookie}Connection: close\r\n`;
   return s.clientMinor === 0 ? `${cookie}Connection: keep-alive\r\n` : cookie;
 }
@@ -121,8 +123,8 @@ function addedFields(s: Session, env: SessionEnv): string {
  * The connection can't be kept when the request's body is still on its way (what is left of it can't be told
  * from a next request), or when the response's end is its close.
  */
-function relayFinal(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
-  s.isDecoded = response.framing === FRAMING.chunked && s.clientMinor === 0;
+function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer, hasMore: boolean): void {
+  s.isDecoded = response.framing === FRAMING.chunked && (s.clientMinor === 0 || s.isStream);
   const isDelimited = response.framing !== FRAMING.close && !s.isDecoded;
   s.isKept = s.isKept && s.isRequestDone && !s.isDraining && isDelimited;
   s.isServerKept = response.isKept && response.framing !== FRAMING.close;
@@ -133,7 +135,9 @@ function relayFinal(s: Session, env: SessionEnv, port: SessionPort, hasMore: boo
   s.requestHead = "";
   s.phase = PHASE.responseBody;
   port.countResponse(s.server, response.status);
-  port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, s.responseEdits, addedFields(s, env)));
+  const added = addedFields(s, env);
+  if (s.isStream) port.clientHead(bytes, s.responseEdits, added);
+  else port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, s.responseEdits, added));
   if (response.framing === FRAMING.none) finishResponse(s, env, port, hasMore);
 }
 
@@ -184,7 +188,7 @@ function takeChunks(
   return stop;
 }
 
-/** Chunked data without its framing, for a client of HTTP/1.0. Returns the index after what was taken. */
+/** Chunked data without its framing, for a stream or a client of HTTP/1.0. Returns the index after what was taken. */
 function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: number, end: number): number {
   const chunks = s.responseChunks!;
   let at = start;
@@ -194,7 +198,10 @@ function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: numbe
       port.clientBytes(bytes, at, stop);
       at = stop;
     } else {
+      const before = chunks.trailerBytes;
       at = scanFraming(chunks, bytes, at, end, Number.MAX_SAFE_INTEGER);
+      const trailerBytes = chunks.trailerBytes - before;
+      if (s.isStream && trailerBytes > 0) s.responseTrailers += bytes.latin1Slice(at - trailerBytes, at);
     }
   }
   return at;
@@ -205,7 +212,7 @@ function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore:
   const isReusable = s.isServerKept && s.isRequestDone && !hasMore && poolOf(s, env).serverKeepAlive;
   letGoOfServer(s, port, isReusable);
   endRequest(s, port, "done");
-  if (s.isKept && !s.isDraining) awaitRequest(s, port);
+  if (s.isKept && !s.isDraining && !s.isStream) awaitRequest(s, port);
   else closeConnection(s, port);
 }
 

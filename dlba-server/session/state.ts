@@ -12,6 +12,9 @@ import { PHASE, type Phase, type PoolEnv, type SessionEnv } from "../session-por
 export interface Session {
   phase: Phase;
 
+  /** The one request of an HTTP/2 stream; else one after the other on a connection. */
+  readonly isStream: boolean;
+
   // The client's connection.
   /** The client has said its last byte (it may still read). */
   isClientEnded: boolean;
@@ -44,6 +47,9 @@ export interface Session {
   requestFraming: Framing;
   requestLeft: number;
   requestChunks: ChunkState | null;
+  /** Whole lines that follow the body of a stream's request, and of its response. */
+  requestTrailers: string;
+  responseTrailers: string;
   /** Bytes of the body have gone to the web server. */
   isBodyBegun: boolean;
   /** The whole request has been taken, or none has begun. */
@@ -80,9 +86,10 @@ export interface Session {
   isServerKept: boolean;
 }
 
-/** A session for a connection that has just been accepted. */
-export function createSession(): Session {
+/** A session for a connection that has just been accepted, or for a stream. */
+export function createSession(isStream = false): Session {
   return {
+    isStream,
     phase: PHASE.requestHead,
     isClientEnded: false,
     hasUnread: false,
@@ -104,6 +111,8 @@ export function createSession(): Session {
     requestFraming: FRAMING.none,
     requestLeft: 0,
     requestChunks: null,
+    requestTrailers: "",
+    responseTrailers: "",
     isBodyBegun: false,
     isRequestDone: true,
     pool: 0,
@@ -153,6 +162,22 @@ export function clearRequest(s: Session): void {
   s.countedServer = -1;
   s.responseEdits = null;
   clearResponse(s);
+}
+
+/** Makes a stream's session what it was when it was new, for another stream. */
+export function renewSession(s: Session): void {
+  clearRequest(s);
+  s.phase = PHASE.requestHead;
+  s.isClientEnded = false;
+  s.hasUnread = false;
+  s.isDraining = false;
+  s.ownAnswers = 0;
+  s.isRequest = false;
+  s.logged = null;
+  s.requestId = "";
+  s.requestTrailers = "";
+  s.responseTrailers = "";
+  s.isRequestDone = true;
 }
 
 /** Forgets what a web server was and said, before another one is asked or the exchange ends. */

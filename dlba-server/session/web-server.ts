@@ -3,6 +3,7 @@ import { MAX_TRIES } from "../../conf/limits.ts";
 import { BY, PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { answer, failServer, letGoOfServer } from "./ending.ts";
 import { poolOf, type Session } from "./state.ts";
+import { endStreamBody } from "./stream-body.ts";
 
 function connect(s: Session, port: SessionPort, server: number, mayReuse: boolean): void {
   s.server = server;
@@ -38,6 +39,7 @@ export function onServerConnected(s: Session, env: SessionEnv, port: SessionPort
   port.serverText(s.requestHead);
   // A client that waits for 100 (Continue) sends nothing: it is the web server's turn.
   s.phase = s.isRequestDone || s.expectsContinue ? PHASE.responseHead : PHASE.requestBody;
+  if (s.isStream && s.isClientEnded) endStreamBody(s, port);
 }
 
 /** It can't be connected: another one gets the request at once, since nothing of it has been sent. */

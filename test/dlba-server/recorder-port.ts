@@ -134,6 +134,8 @@ export function createEngine(options: EngineOptions = {}) {
       if (current !== undefined) current.isReusable = isReusable;
       current = undefined;
     },
+    clientHead: () => assert.fail("there is no stream"),
+    refuseStream: () => assert.fail("there is no stream"),
     closeClient: () => {
       assert.equal(record.end, "");
       record.end = "closed";

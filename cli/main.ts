@@ -8,6 +8,7 @@ import { productVersion } from "../conf/version.ts";
 import { registerCheck } from "./check.ts";
 import { registerDoctor } from "./doctor.ts";
 import { registerDrain } from "./drain.ts";
+import { registerEvents } from "./events.ts";
 import { EXIT } from "./exit-codes.ts";
 import { registerHandover } from "./handover.ts";
 import { registerLab } from "./lab.ts";
@@ -31,6 +32,7 @@ async function main(argv: readonly string[]): Promise<void> {
   registerShow(program);
   registerDoctor(program);
   registerDrain(program);
+  registerEvents(program);
   registerHandover(program);
   registerRun(program);
   registerReload(program);

@@ -12,6 +12,7 @@ import { isRunning, processIdentity, type ProcessIdentity } from "../net/process
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
 import { createLogger, type Logger } from "../status/log.ts";
+import { publish } from "../status/publish.ts";
 import { look, startWatch } from "./certificate-watch.ts";
 import { readText, withFiles } from "./generation.ts";
 import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
@@ -44,6 +45,7 @@ export async function runNode(options: RunOptions): Promise<void> {
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
   await prepareHost(interfaces, vipsOf(config), hostRecord(runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
+  const events = tellEvents(runDir, log);
   const places = { configFile: options.config, node: node.name, pinDir: options.pinDir, runDir, stateDir };
   const running = startNode(places, generation, hostRecord(runDir), log);
   void running.ready.then(() => log.info("ready"));
@@ -57,6 +59,7 @@ export async function runNode(options: RunOptions): Promise<void> {
   clearInterval(watching);
   await admin.close();
   await running.stop();
+  events.close();
   log.info("stopped; the data plane stays attached (dlba detach removes it)");
 }
 
@@ -91,6 +94,18 @@ export function runningSupervisor(runDir: string): ProcessIdentity | undefined {
   } catch {
     return undefined; // None was started here, or it died while it wrote the file.
   }
+}
+
+/** What happens to the node's processes and configuration stands among its events, too. */
+function tellEvents(runDir: string, log: Logger): { close: () => void } {
+  return publish({
+    path: join(runDir, "publish.sock"),
+    hello: { process: "supervisor", worker: 0, pid: process.pid },
+    answer: (topic) => {
+      throw new DlbaError("TOPIC_UNKNOWN", `a supervisor has no ${topic}`);
+    },
+    log,
+  });
 }
 
 /** What an operator says to a supervisor. */

@@ -185,6 +185,11 @@ export const PUBLISH_RETRY_MAX_MS = 1000;
 export const PUBLISHERS = 1024;
 export const MONITOR_COMMAND_BYTES = 4096;
 export const MONITOR_CONNECTIONS = 64;
+/** Events that are kept of a node, of a process while the status process is away, and what one may hold. */
+export const EVENTS_KEPT = 1000;
+export const EVENTS_WAITING = 64;
+export const EVENT_FACTS = 12;
+export const EVENT_TEXT_CHARACTERS = 500;
 /** Client connections that a worker tells of at once. */
 export const SESSIONS_PER_WORKER = 500;
 /** A monitoring connection that says nothing for this long is closed. */

@@ -5,7 +5,7 @@
  */
 
 /** The names of a node's processes. */
-export const PROCESS_NAMES = ["scheduler", "failover", "dlba-server", "status"] as const;
+export const PROCESS_NAMES = ["scheduler", "failover", "dlba-server", "status", "supervisor"] as const;
 export type ProcessName = (typeof PROCESS_NAMES)[number];
 
 /** First line from a publisher. `worker` counts from 0; it is 0 for the processes that exist once. */
@@ -26,6 +26,27 @@ export interface Answer {
   readonly id: number;
   readonly body: PublishedBody;
 }
+/** What a publisher says unasked: something has happened. */
+export interface EventMessage {
+  readonly event: NodeEvent;
+}
+
+export const EVENT_SEVERITIES = ["info", "warning", "error"] as const;
+export type EventSeverity = (typeof EVENT_SEVERITIES)[number];
+
+/** Something that happened on a node, as `status/event-kinds.ts` makes it of a log line. */
+export interface NodeEvent {
+  /** Unix time. */
+  readonly at_ms: number;
+  readonly kind: string;
+  readonly severity: EventSeverity;
+  readonly process: ProcessName;
+  readonly worker: number;
+  readonly text: string;
+  /** To whom and why: names and numbers by what they are. */
+  readonly facts: Readonly<Record<string, string | number>>;
+}
+
 export type PublishedBody =
   | WorkerReport
   | SchedulerReport

@@ -10,5 +10,6 @@ export const TOPICS = [
   "stat",
   "servers",
   "sess",
+  "events",
 ] as const;
 export type ShowTopic = (typeof TOPICS)[number];

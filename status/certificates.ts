@@ -49,3 +49,24 @@ export function certificateWatch(
     return facts;
   };
 }
+
+const DAY_MS = 86_400_000;
+const SOON_DAYS = 14;
+
+/** Tells once a day which certificates have two weeks left at most, or have ended. */
+export function endWatch(): (
+  facts: readonly CertificateFact[],
+  now_ms: number,
+) => { file: string; days_left: number }[] {
+  const told = new Map<string, number>();
+  return (facts, now_ms) => {
+    const ending = facts.flatMap(({ file, not_after_ms }) => {
+      const days_left = Math.floor((not_after_ms - now_ms) / DAY_MS);
+      return days_left < SOON_DAYS ? [{ file, days_left }] : [];
+    });
+    const fresh = ending.filter(({ file, days_left }) => told.get(file) !== days_left);
+    told.clear();
+    for (const { file, days_left } of ending) told.set(file, days_left);
+    return fresh;
+  };
+}

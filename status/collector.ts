@@ -3,7 +3,9 @@ import type { Socket } from "node:net";
 import {
   PROCESS_NAMES,
   type Answer,
+  type EventMessage,
   type Hello,
+  type NodeEvent,
   type PublishedBody,
   type Question,
   type Topic,
@@ -24,17 +26,24 @@ export interface Collector {
   readonly close: () => Promise<void>;
 }
 
+export interface CollectorHears {
+  /** Every round of rows. */
+  readonly onRows: (published: readonly Published[], absent: WorkerReport[]) => void;
+  /** What happened in a process. */
+  readonly onEvent: (event: NodeEvent) => void;
+}
+
 interface Publisher {
   readonly socket: Socket;
   hello: Hello | undefined;
   readonly waiting: Map<number, (body: PublishedBody | null) => void>;
 }
 
-/** Listens for publishers at `path`; each has `answer_ms` for an answer. `onRows` sees every round of rows. */
+/** Listens for publishers at `path`; each has `answer_ms` for an answer. `hears` is told what comes. */
 export async function collect(
   path: string,
   answer_ms: number,
-  onRows: (published: readonly Published[], absent: WorkerReport[]) => void = () => undefined,
+  hears: Partial<CollectorHears> = {},
 ): Promise<Collector> {
   const publishers = new Set<Publisher>();
   const history = workerHistory();
@@ -44,7 +53,7 @@ export async function collect(
     path,
     mode: 0o600,
     connections: PUBLISHERS,
-    onConnection: (socket) => greet(socket, publishers),
+    onConnection: (socket) => greet(socket, publishers, hears.onEvent),
   });
 
   const round = async (topic: Topic): Promise<readonly Published[]> => {
@@ -56,7 +65,7 @@ export async function collect(
       })),
     );
     for (const { hello, body } of published) if (body?.kind === "worker") history.note(hello, body);
-    if (topic === "rows") onRows(published, history.absent(published));
+    if (topic === "rows") hears.onRows?.(published, history.absent(published));
     return published;
   };
   return {
@@ -75,14 +84,20 @@ export async function collect(
 /** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
   if (topic === "errors" || topic === "connections") return hello.process === "dlba-server";
-  return topic === "rows" || hello.process === "scheduler";
+  // A supervisor tells events alone.
+  if (topic === "rows") return hello.process !== "supervisor";
+  return hello.process === "scheduler";
 }
 
-function greet(socket: Socket, publishers: Set<Publisher>): void {
+function greet(
+  socket: Socket,
+  publishers: Set<Publisher>,
+  onEvent: CollectorHears["onEvent"] = () => undefined,
+): void {
   const publisher: Publisher = { socket, hello: undefined, waiting: new Map() };
   const lines = lineReader(
     PUBLISH_LINE_BYTES,
-    (line) => takeLine(publisher, line),
+    (line) => takeLine(publisher, line, onEvent),
     () => socket.destroy(),
   );
   publishers.add(publisher);
@@ -94,7 +109,7 @@ function greet(socket: Socket, publishers: Set<Publisher>): void {
   });
 }
 
-function takeLine(publisher: Publisher, line: string): void {
+function takeLine(publisher: Publisher, line: string, onEvent: CollectorHears["onEvent"]): void {
   const message = parseJson(line);
   if (!isRecord(message)) return void publisher.socket.destroy();
   if (publisher.hello === undefined) {
@@ -102,6 +117,7 @@ function takeLine(publisher: Publisher, line: string): void {
     if (publisher.hello === undefined) publisher.socket.destroy();
     return;
   }
+  if (isEvent(message)) return onEvent(message.event);
   if (!isAnswer(message)) return void publisher.socket.destroy();
   // An answer that came too late has nobody waiting any more.
   publisher.waiting.get(message.id)?.(message.body);
@@ -111,6 +127,12 @@ function takeLine(publisher: Publisher, line: string): void {
 function isAnswer(message: object): message is Answer {
   const { id, body } = { id: undefined, body: undefined, ...message };
   return typeof id === "number" && isRecord(body) && typeof body["kind"] === "string";
+}
+
+/** As an answer. */
+function isEvent(message: object): message is EventMessage {
+  const { event } = { event: undefined, ...message };
+  return isRecord(event) && typeof event["kind"] === "string" && typeof event["at_ms"] === "number";
 }
 
 function readHello(message: Record<string | number, unknown>): Hello | undefined {

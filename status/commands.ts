@@ -4,6 +4,8 @@ import type { SchedulerReport } from "../conf/messages.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
 import { bucketsTable, readBuckets, type BucketRange } from "./buckets-table.ts";
 import type { Collector } from "./collector.ts";
+import type { EventRing } from "./event-ring.ts";
+import { eventsTable } from "./events-table.ts";
 import { errorsTable } from "./errors-table.ts";
 import { FORMATS, type Format } from "./grid.ts";
 import { serversState } from "./haproxy/servers-state.ts";
@@ -27,7 +29,7 @@ import { unknownWord } from "./unknown-word.ts";
 import { vserversTable, type TrafficView } from "./vservers-table.ts";
 
 /** Tables that are not HAProxy's. */
-type OwnTopic = Exclude<ShowTopic, "stat" | "servers" | "sess">;
+type OwnTopic = Exclude<ShowTopic, "stat" | "servers" | "sess" | "events">;
 
 export interface ShowCommand {
   readonly topic: OwnTopic;
@@ -43,13 +45,24 @@ export type Command =
   | StatCommand
   | ServersCommand
   | SessCommand
+  | EventsCommand
   | { readonly topic: "help"; readonly about?: string };
+
+export interface EventsCommand {
+  readonly topic: "events";
+  readonly format: Format;
+  /** Those after this sequence number. */
+  readonly since: number;
+}
 
 /** What an answer is made of. */
 export interface Sources {
   readonly facts: NodeFacts;
   readonly collector: Collector;
   readonly observed: Observed;
+  readonly events: EventRing;
+  /** Names this life of the status process. */
+  readonly life: string;
 }
 
 const HELP = `show nodes     DLBA Server Status Table, as the last sweep brought it
@@ -61,6 +74,7 @@ show info      versions, role, processes and counters of this node
 show stat      vservers and pools in HAProxy's columns; [name|iid type sid] [typed|json] [up] [no-maint]
 show servers   with 'state' and, if wanted, a pool: its web servers in HAProxy's form
 show sess      client connections, some hundreds of each worker
+show events    what happened last; with 'since N': after that sequence number
 show errors    the last requests and responses that were refused, with the bad byte marked
 help [word]    this text, or its lines with the word
 prompt         keeps the connection open for further commands
@@ -80,6 +94,7 @@ export function parseCommand(text: string): Command {
   if (known === "stat") return statCommand(words);
   if (known === "servers") return serversCommand(words);
   if (known === "sess") return sessCommand(words);
+  if (known === "events") return eventsCommand(words);
   const format = FORMATS.find((name) => name === words.at(-1)) ?? "text";
   const [detail, more] = words.at(-1) === format ? words.slice(0, -1) : words;
   const takesDetail = known === "buckets" || known === "vservers";
@@ -88,6 +103,16 @@ export function parseCommand(text: string): Command {
   const range = known === "buckets" && detail !== undefined ? parseRange(detail) : undefined;
   const view = known === "vservers" && detail !== undefined ? parseView(detail) : undefined;
   return { topic: known, format, range, view };
+}
+
+function eventsCommand(words: readonly string[]): EventsCommand {
+  const format = FORMATS.find((name) => name === words.at(-1)) ?? "text";
+  const [word, number = "", more] = words.at(-1) === format ? words.slice(0, -1) : words;
+  if (word === undefined) return { topic: "events", format, since: 0 };
+  if (word !== "since") throw unknownWord("word", word, ["since", ...FORMATS]);
+  if (!/^\d{1,15}$/.test(number)) throw unknownWord("number", number, ["a sequence number"]);
+  if (more !== undefined) throw unknownWord("word", more, FORMATS);
+  return { topic: "events", format, since: Number(number) };
 }
 
 function parseView(text: string): TrafficView {
@@ -116,6 +141,8 @@ export async function answerCommand(command: Command, sources: Sources): Promise
       return [await answerErrors(command.format, collector)];
     case "sess":
       return answerSessions(command.format, collector);
+    case "events":
+      return [eventsTable(sources.events.since(command.since), sources.life, command.format)];
     case "stat":
       return statPieces(statRows(await viewOf(sources)), command.filter, command.format);
     case "servers":

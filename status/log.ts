@@ -3,8 +3,25 @@
  * Key material never goes into a log; the names below are cut out should one ever slip in.
  */
 import pino from "pino";
+import { isRecord } from "../conf/record.ts";
 
 export type Logger = pino.Logger;
+
+type Listener = (sentence: string, line: Readonly<Record<string, unknown>>) => void;
+const listeners = new Set<Listener>();
+
+/** Hears every line that this process logs, until the returned function is called. */
+export function onLogLine(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
+
+function hear(args: readonly unknown[]): void {
+  if (listeners.size === 0) return;
+  const [line, sentence] = typeof args[0] === "string" ? [{}, args[0]] : args;
+  if (typeof sentence !== "string" || !isRecord(line)) return;
+  for (const listener of listeners) listener(sentence, line);
+}
 
 /** A process's logger. `bindings` stand in every line, e.g. `{ node: 2, process: "scheduler" }`. */
 export function createLogger(bindings: Readonly<Record<string, string | number>>, level = "info"): Logger {
@@ -13,6 +30,12 @@ export function createLogger(bindings: Readonly<Record<string, string | number>>
       level: process.env["DLBA_LOG_LEVEL"] ?? level,
       base: { ...bindings, pid: process.pid },
       timestamp: pino.stdTimeFunctions.isoTime,
+      hooks: {
+        logMethod(args, method) {
+          method.apply(this, args);
+          hear(args);
+        },
+      },
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: ["key", "secret", "cookie", "authorization", "*.key", "*.secret"], censor: "[cut]" },
     },

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { readArrayKey } from "../conf/keys.ts";
-import { MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
+import { EVENTS_KEPT, MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import type { Config } from "../conf/schema.ts";
 import { givenConfig } from "../conf/snapshot.ts";
@@ -11,16 +11,20 @@ import { productVersion } from "../conf/version.ts";
 import { controlServer, type ControlServer } from "../net/control-tls.ts";
 import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
-import { certificateWatch } from "./certificates.ts";
-import { answerCommand, parseCommand, viewOf } from "./commands.ts";
+import { certificateWatch, endWatch } from "./certificates.ts";
+import { answerCommand, parseCommand, viewOf, type Sources } from "./commands.ts";
 import type { NodeFacts } from "./info.ts";
-import { createLogger } from "./log.ts";
+import { eventOf } from "./event-kinds.ts";
+import { eventRing } from "./event-ring.ts";
+import { createLogger, onLogLine } from "./log.ts";
 import { metricFamilies } from "./metrics/families.ts";
 import { logFailure, metricsService } from "./metrics/service.ts";
 import { monitor } from "./monitor.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
+
+const CERTIFICATE_LOOK_MS = 3_600_000;
 
 interface Closable {
   readonly close: () => Promise<void>;
@@ -33,6 +37,8 @@ async function main(options: ProcessOptions): Promise<void> {
   const opened: Closable[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(opened.splice(0).map((each) => each.close()));
+    // The supervisor's channel, which somebody listens to, would keep the process alive.
+    process.channel?.unref();
   };
   onOrder((order) => {
     if (order.kind === "configure") facts = factsOf(options, order.config);
@@ -41,18 +47,23 @@ async function main(options: ProcessOptions): Promise<void> {
   process.once("SIGINT", () => void stop());
   try {
     const observed = observer();
-    const collector = await collect(
-      join(options.runDir, "publish.sock"),
-      PUBLISH_ANSWER_MS,
-      (published, absent) =>
+    const events = eventRing(EVENTS_KEPT);
+    onLogLine((sentence, line) => {
+      const event = eventOf(sentence, line, "status", 0, Date.now());
+      if (event !== undefined) events.add(event);
+    });
+    const collector = await collect(join(options.runDir, "publish.sock"), PUBLISH_ANSWER_MS, {
+      onRows: (published, absent) =>
         observed.note(lookAt(nodeView(current(facts), published, absent, observed, Date.now()))),
-    );
+      onEvent: events.add,
+    });
+    const life = `${process.pid}-${Math.round(performance.timeOrigin)}`;
+    const sources = (): Sources => ({ facts: current(facts), collector, observed, events, life });
     opened.push(collector);
     opened.push(
       await monitor({
         path: join(options.runDir, "monitor.sock"),
-        answer: async (command) =>
-          answerCommand(parseCommand(command), { facts: current(facts), collector, observed }),
+        answer: async (command) => answerCommand(parseCommand(command), sources()),
         idle_ms: MONITOR_IDLE_MS,
         answer_ms: MONITOR_ANSWER_MS,
         log,
@@ -61,11 +72,20 @@ async function main(options: ProcessOptions): Promise<void> {
     opened.push(await answerSweep(facts, collector));
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
-      const view = await viewOf({ facts: current(facts), collector, observed });
+      const view = await viewOf(sources());
       return metricFamilies(view, certificates(performance.now()));
     }, log);
     opened.push(metrics);
     await metrics.apply(facts.config, facts.node);
+    const ends = endWatch();
+    const lookAtEnds = (): void => {
+      for (const { file, days_left } of ends(certificates(performance.now()), Date.now())) {
+        log.warn({ file, days_left }, "a certificate ends soon");
+      }
+    };
+    lookAtEnds();
+    const looking = setInterval(lookAtEnds, CERTIFICATE_LOOK_MS).unref();
+    opened.push({ close: async () => clearInterval(looking) });
     onOrder((order) => {
       if (order.kind !== "configure") return;
       certificates = certificateWatch(facts.config);

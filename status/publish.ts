@@ -1,21 +1,29 @@
 /**
  * A daemon's side of the tables: it connects to the node's status process and answers each question with its
- * rows. Nothing is sent unasked, so an idle daemon spends nothing on it.
+ * rows. Nothing but events is sent unasked, so an idle daemon spends nothing on it.
  */
 import { createConnection, type Socket } from "node:net";
 import { describeError } from "../conf/errors.ts";
-import { PUBLISH_LINE_BYTES, PUBLISH_RETRY_MAX_MS, RESTART_BACKOFF_MIN_MS } from "../conf/limits.ts";
+import {
+  EVENTS_WAITING,
+  PUBLISH_LINE_BYTES,
+  PUBLISH_RETRY_MAX_MS,
+  RESTART_BACKOFF_MIN_MS,
+} from "../conf/limits.ts";
 import {
   QUESTION_TOPICS,
   type Answer,
+  type EventMessage,
   type Hello,
+  type NodeEvent,
   type PublishedBody,
   type Question,
   type Topic,
 } from "../conf/messages.ts";
 import { isRecord, parseJson } from "../conf/record.ts";
 import { lineReader } from "../net/lines.ts";
-import type { Logger } from "./log.ts";
+import { eventOf } from "./event-kinds.ts";
+import { onLogLine, type Logger } from "./log.ts";
 
 export interface PublishOptions {
   /** The status process' socket, `${runDir}/publish.sock`. */
@@ -32,6 +40,8 @@ interface Publisher {
   retry: NodeJS.Timeout | undefined;
   backoff_ms: number;
   isClosed: boolean;
+  /** Events from while the status process was away. */
+  waiting: NodeEvent[];
 }
 
 /** A question is far shorter than this; a longer line is not from our status process. */
@@ -48,10 +58,17 @@ export function publish(options: PublishOptions): { close: () => void } {
     retry: undefined,
     backoff_ms: RESTART_BACKOFF_MIN_MS,
     isClosed: false,
+    waiting: [],
   };
+  const { process, worker } = options.hello;
+  const deafen = onLogLine((sentence, line) => {
+    const event = eventOf(sentence, line, process, worker, Date.now());
+    if (event !== undefined) tellEvent(publisher, event);
+  });
   connect(publisher);
   return {
     close: () => {
+      deafen();
       publisher.isClosed = true;
       clearTimeout(publisher.retry);
       publisher.socket?.destroy();
@@ -72,12 +89,26 @@ function connect(publisher: Publisher): void {
   socket.on("connect", () => {
     publisher.backoff_ms = RESTART_BACKOFF_MIN_MS;
     socket.write(`${JSON.stringify(hello)}\n`);
+    for (const event of publisher.waiting.splice(0)) sendEvent(socket, event);
   });
   socket.on("data", lines.push);
   socket.on("error", (error) =>
     publisher.options.log.debug({ reason: error.message }, "the status process is away"),
   );
   socket.on("close", () => reconnectLater(publisher));
+}
+
+/** An event that the status process can't take now waits, as one of a bounded number. */
+function tellEvent(publisher: Publisher, event: NodeEvent): void {
+  const { socket, waiting } = publisher;
+  const takes = socket !== undefined && !socket.connecting && socket.writable;
+  if (takes && socket.writableLength <= PUBLISH_LINE_BYTES) sendEvent(socket, event);
+  else if (waiting.push(event) > EVENTS_WAITING) waiting.shift();
+}
+
+function sendEvent(socket: Socket, event: NodeEvent): void {
+  const message: EventMessage = { event };
+  socket.write(`${JSON.stringify(message)}\n`);
 }
 
 function reconnectLater(publisher: Publisher): void {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -140,6 +141,74 @@ describe("dlba show", () => {
     assert.equal((await dlba("show", "nodes", "--stats")).code, 2);
     assert.equal((await dlba("show", "buckets", "all", "--rate")).code, 2);
     assert.equal((await dlba("show", "vservers", "--stats", "--rate")).code, 2);
+  });
+});
+
+const toldEvents = (life: string, ...sequences: number[]): string =>
+  JSON.stringify({
+    life,
+    events: sequences.map((sequence) => ({
+      sequence,
+      time: "2026-01-02T03:04:05.000Z",
+      severity: "warning",
+      kind: `kind-${life}-${sequence}`,
+      process: "failover",
+      count: 1,
+      facts: {},
+    })),
+  });
+
+describe("dlba events", () => {
+  test("asks for those after a number, in a format", async (t) => {
+    const directory = await runDir(t);
+    const rows: [args: string[], asked: string][] = [
+      [[], "show events since 0 text\n"],
+      [["--since", "7", "--json"], "show events since 7 json\n"],
+      [["--csv"], "show events since 0 csv\n"],
+    ];
+    for (const [args, stdout] of rows) {
+      const outcome = await dlba("events", ...args, "--run-dir", directory);
+      assert.deepEqual(outcome, { code: 0, stdout, stderr: "" });
+    }
+    assert.equal((await dlba("events", "--since", "x")).code, 2);
+    assert.equal((await dlba("events", "--follow", "--run-dir", join(directory, "nowhere"))).code, 3);
+  });
+
+  test("follows them, across lives of the status process, each once", async (t) => {
+    const answers = [
+      toldEvents("a", 1, 2),
+      toldEvents("a"),
+      toldEvents("a", 3),
+      // Another life, which does not know number 3 yet.
+      toldEvents("b"),
+      toldEvents("b", 1),
+    ];
+    const asked: string[] = [];
+    const path = mkdtempSync(join(directory, "run-"));
+    const server = await monitor({
+      path: join(path, "monitor.sock"),
+      answer: async (command) => {
+        asked.push(command);
+        return [`${answers.shift() ?? toldEvents("b")}\n`];
+      },
+      idle_ms: 20_000,
+      answer_ms: 20_000,
+      log: quiet,
+    });
+    t.after(() => server.close());
+    const child = spawn(join(ROOT, "bin/dlba"), ["events", "--follow", "--run-dir", path]);
+    t.after(() => child.kill("SIGKILL"));
+    let said = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (said += text));
+    while (!said.includes("kind-b-1")) await once(child.stdout, "data");
+    assert.deepEqual(
+      [...said.matchAll(/kind-\S+/g)].map(([kind]) => kind),
+      ["kind-a-1", "kind-a-2", "kind-a-3", "kind-b-1"],
+    );
+    assert.deepEqual(
+      asked.slice(0, 5).map((command) => command.split(" ")[3]),
+      ["0", "2", "2", "3", "0"],
+    );
   });
 });
 

@@ -7,6 +7,7 @@ import { isRecord } from "../../conf/record.ts";
 import type { PublishedBody, WorkerReport } from "../../conf/messages.ts";
 import { answerCommand, parseCommand, type ShowCommand } from "../../status/commands.ts";
 import type { NodeFacts, Published } from "../../status/info.ts";
+import { eventRing } from "../../status/event-ring.ts";
 import { observer } from "../../status/observed.ts";
 import { failover, scheduler, vservers, webServer, worker } from "./samples.ts";
 
@@ -26,6 +27,8 @@ test("commands are read with their format and rows", () => {
     ["show vservers", show({ topic: "vservers" })],
     ["show vservers json", show({ topic: "vservers", format: "json" })],
     ["show vservers stats", show({ topic: "vservers", view: "stats" })],
+    ["show events", { topic: "events", format: "text", since: 0 }],
+    ["show events since 12 json", { topic: "events", format: "json", since: 12 }],
     ["show vservers rate csv", show({ topic: "vservers", format: "csv", view: "rate" })],
   ];
   for (const [text, command] of rows) assert.deepEqual(parseCommand(text), command, text);
@@ -37,7 +40,7 @@ test("what is not a command is told with what may be meant", () => {
     ["set weight", "unknown command 'set'; expected show, help, prompt, quit or set timeout cli"],
     [
       "show",
-      "missing table; expected nodes, buckets, vservers, web, summary, info, errors, stat, servers or sess",
+      "missing table; expected nodes, buckets, vservers, web, summary, info, errors, stat, servers, sess or events",
     ],
     ["show node", "unknown table 'node'; did you mean 'nodes'?"],
     ["show nodes jsn", "unknown word 'jsn'; did you mean 'json'?"],
@@ -47,6 +50,9 @@ test("what is not a command is told with what may be meant", () => {
     ["show vservers all", "unknown word 'all'; expected stats, rate, text, json or csv"],
     ["show vservers rate stats", "unknown word 'stats'; expected text, json or csv"],
     ["show nodes stats", "unknown word 'stats'; expected text, json or csv"],
+    ["show events sinc 1", "unknown word 'sinc'; did you mean 'since'?"],
+    ["show events since x", "unknown number 'x'; expected a sequence number"],
+    ["show events since 1 2", "unknown word '2'; expected text, json or csv"],
     ["show buckets 1 2", "unknown word '2'; expected text, json or csv"],
   ];
   for (const [text, message] of rows) {
@@ -79,7 +85,7 @@ async function answerOf(
     return { hello: { process, worker, pid: 100 + worker }, body };
   });
   const collector = { ask: async () => published, absent: () => absent, close: async () => undefined };
-  const sources = { facts, collector, observed: observer() };
+  const sources = { facts, collector, observed: observer(), events: eventRing(10), life: "1" };
   return [...(await answerCommand(parseCommand(text), sources))].join("");
 }
 
@@ -172,6 +178,7 @@ test("help names every command", async () => {
     "stat",
     "servers",
     "sess",
+    "events",
     "prompt",
     "quit",
   ])

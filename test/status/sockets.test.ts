@@ -8,12 +8,13 @@ import { join } from "node:path";
 import { after, describe, test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DlbaError } from "../../conf/errors.ts";
-import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS } from "../../conf/limits.ts";
-import type { PublishedBody, Topic } from "../../conf/messages.ts";
+import { EVENTS_WAITING, MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS } from "../../conf/limits.ts";
+import type { NodeEvent, PublishedBody, Topic } from "../../conf/messages.ts";
 import { collect } from "../../status/collector.ts";
 import { monitor } from "../../status/monitor.ts";
 import { publish } from "../../status/publish.ts";
 import { listenUnix } from "../../net/unix-server.ts";
+import { createLogger } from "../../status/log.ts";
 import { quiet, scheduler, worker } from "./samples.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "dlba-status-"));
@@ -224,6 +225,38 @@ async function dialogue(socket: Socket, text: string): Promise<string> {
   await new Promise((resolve) => socket.once("close", resolve));
   return said;
 }
+
+describe("events", () => {
+  test("what a process logs reaches the status process, and waits while that is away", async (t) => {
+    const path = socketPath();
+    // Standard error belongs to the test's report.
+    const log = createLogger({ process: "test" }, "silent");
+    const hello = { process: "failover", worker: 0, pid: 1 } as const;
+    const published = publish({ path, hello, answer: () => worker(), log: quiet });
+    t.after(published.close);
+    log.level = "info";
+    for (let i = 0; i < EVENTS_WAITING + 5; i++) log.info({ number: i }, "follows a scheduler");
+    log.info("nothing of interest");
+    const heard: NodeEvent[] = [];
+    const collector = await collect(path, 5000, { onEvent: (event) => heard.push(event) });
+    t.after(() => collector.close());
+    await until("those that waited", () => heard.length === EVENTS_WAITING);
+    assert.deepEqual([heard[0]?.facts["number"], heard.at(-1)?.facts["number"]], [5, EVENTS_WAITING + 4]);
+    log.warn({ reason: "carrier" }, "this node would not take over");
+    await until("the next one", () => heard.length > EVENTS_WAITING);
+    const { at_ms, ...event } = heard.at(-1)!;
+    assert.ok(Math.abs(at_ms - Date.now()) < 60_000);
+    assert.deepEqual(event, {
+      kind: "stands-not",
+      severity: "warning",
+      process: "failover",
+      worker: 0,
+      text: "this node would not take over",
+      facts: { reason: "carrier" },
+    });
+    assert.equal((await collector.ask("rows")).length, 1, "and it still answers");
+  });
+});
 
 describe("the monitoring socket", () => {
   test("answers the commands of one line, each answer ended by an empty line, and closes", async (t) => {

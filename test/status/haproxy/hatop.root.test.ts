@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { after, test, type TestContext } from "node:test";
 import { promisify } from "node:util";
 import { answerCommand, parseCommand } from "../../../status/commands.ts";
+import { eventRing } from "../../../status/event-ring.ts";
 import { monitor } from "../../../status/monitor.ts";
 import { quiet } from "../samples.ts";
 import { facts, servedNode } from "./node.ts";
@@ -19,10 +20,12 @@ after(() => rmSync(directory, { recursive: true }));
 async function monitorSocket(t: TestContext): Promise<string> {
   const { published, observed } = servedNode();
   const collector = { ask: async () => published, absent: () => [], close: async () => undefined };
+  const events = eventRing(10);
   const path = join(directory, `${t.name.replaceAll(/\W+/g, "-").slice(0, 20)}.sock`);
   const server = await monitor({
     path,
-    answer: async (command) => answerCommand(parseCommand(command), { facts, collector, observed }),
+    answer: async (command) =>
+      answerCommand(parseCommand(command), { facts, collector, observed, events, life: "1" }),
     idle_ms: 20_000,
     answer_ms: 20_000,
     log: quiet,

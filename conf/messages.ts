@@ -173,6 +173,9 @@ export interface WorkerReport {
   /** Client-side answers by status class and those that the proxy made itself, by status. */
   readonly responses: Readonly<Record<string, number>>;
   readonly own_answers: Readonly<Record<string, number>>;
+  /** Upgrades that were granted (WebSockets), and how many of them go on. */
+  readonly tunnels: number;
+  readonly open_tunnels: number;
   readonly tls_handshakes: number;
   readonly tls_resumed: number;
   readonly tls_failures: number;

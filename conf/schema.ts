@@ -120,6 +120,10 @@ const vserver = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether its requests stand in the access log, if there is one."),
+  websockets: z
+    .boolean()
+    .default(true)
+    .describe("Whether WebSockets go to the web servers; without, requests for one go on as plain requests."),
   request_id: z
     .boolean()
     .default(false)
@@ -322,6 +326,9 @@ const timeouts = z.strictObject({
     "From the request's end to the response's head.",
   ),
   response_body_ms: milliseconds(100, 3_600_000, 60_000).describe("Between two pieces of a response body."),
+  tunnel_ms: milliseconds(1000, 604_800_000, 3_600_000).describe(
+    "A WebSocket on which nothing goes either way for this long is closed.",
+  ),
   client_write_ms: milliseconds(100, 3_600_000, 60_000).describe(
     "A client that takes no byte of its response for this long is dropped.",
   ),

@@ -19,6 +19,8 @@ export interface Access {
   readonly status: number;
   /** All that was sent to the client, heads included. */
   readonly sent_bytes: number;
+  /** Of the request's body, or what went into a tunnel. */
+  readonly received_bytes: number;
   /** The web server that it was given to last, or "" for none. */
   readonly webServer: string;
   /** To the head of the web server's response; undefined without one. */
@@ -72,7 +74,7 @@ const rounded = (value_ms: number): number => Math.round(value_ms * 10) / 10;
 
 function json(access: Access): string {
   const { at_ms, node, vserver, client, clientPort, request, requestId, status } = access;
-  const { sent_bytes, webServer, response_ms, total_ms, end } = access;
+  const { sent_bytes, received_bytes, webServer, response_ms, total_ms, end } = access;
   const record = {
     time: new Date(at_ms).toISOString(),
     node,
@@ -86,6 +88,7 @@ function json(access: Access): string {
     request_id: requestId === "" ? undefined : requestId,
     status,
     sent_bytes,
+    received_bytes: received_bytes === 0 ? undefined : received_bytes,
     web_server: webServer === "" ? undefined : webServer,
     response_ms: response_ms === undefined ? undefined : rounded(response_ms),
     total_ms: rounded(total_ms),

@@ -16,6 +16,8 @@ export function workerReport(worker: Worker): WorkerReport {
     requests: counters.requests,
     responses: Object.fromEntries(counters.responses.map((count, index) => [`${index}xx`, count]).slice(1)),
     own_answers: Object.fromEntries(counters.own_answers),
+    tunnels: counters.tunnels,
+    open_tunnels: counters.open_tunnels,
     tls_handshakes: counters.tls_handshakes,
     tls_resumed: counters.tls_resumed,
     tls_failures: counters.tls_failures,

@@ -28,6 +28,8 @@ export const PHASE = {
   responseBody: 5,
   /** Nothing more will be said: the engine closes when all is written. */
   closed: 6,
+  /** A WebSocket, or what else was upgraded to: bytes go both ways as they come. */
+  tunnel: 7,
 } as const;
 export type Phase = (typeof PHASE)[keyof typeof PHASE];
 
@@ -62,6 +64,11 @@ export interface SessionPort {
    * one of `onServerConnected` and `onServerFailed` follows, as a later input.
    */
   connect(server: number, mayReuse: boolean): void;
+  /** From here on bytes go both ways as they come, until `requestEnds`. */
+  tunnelBegins(): void;
+  /** One side of a tunnel has said its last byte: the other hears of it when all is written, and may go on. */
+  endClient(): void;
+  endServer(): void;
   /** The exchange with the web server is over: its connection may serve others, or must be closed. */
   releaseServer(isReusable: boolean): void;
 
@@ -136,6 +143,8 @@ export interface SessionEnv {
   readonly rules: Rules | null;
   /** Pseudonym in Via. */
   readonly via: string;
+  /** Whether requests for an upgrade to the WebSocket protocol go on as such. */
+  readonly takesWebsockets: boolean;
   /** Whether web servers are told an X-Request-Id, and whether requests are logged. */
   readonly addsRequestId: boolean;
   readonly isLogged: boolean;

@@ -202,6 +202,7 @@ function createVserver(
         readPage: errorPage,
       }),
       via: node.name,
+      takesWebsockets: vserver.websockets,
       addsRequestId: vserver.request_id,
       isLogged: config.access_log !== undefined && vserver.access_log,
     },

@@ -39,9 +39,10 @@ export function reportReady(): void {
   process.send?.("ready");
 }
 
-/** Calls back for each order of the supervisor. Whoever has none to wait for serves at once. */
+/** Calls back for each order of the supervisor. That orders may come does not keep a process alive. */
 export function onOrder(take: (order: Order) => void): void {
   process.on("message", (order: Order) => take(order));
+  process.channel?.unref();
 }
 
 export const hasSupervisor = (): boolean => process.send !== undefined;

@@ -166,6 +166,8 @@ function trafficLines(workers: readonly WorkerReport[], absent: readonly WorkerR
     ["Requests", sumOf(all, "requests")],
     ...prefixed("Responses", sumRecords(all.map((worker) => worker.responses))),
     ...prefixed("Own_answers", sumRecords(all.map((worker) => worker.own_answers))),
+    ["Tunnels_open", sumOf(workers, "open_tunnels")],
+    ["Tunnels", sumOf(all, "tunnels")],
     ["Tls_handshakes", sumOf(all, "tls_handshakes")],
     ["Tls_resumed", sumOf(all, "tls_resumed")],
     ["Tls_failures", sumOf(all, "tls_failures")],

@@ -1,9 +1,10 @@
 /**
  * What workers had counted that answer no more: they ended, or are silent just now. Without it the sums of a node
  * would fall whenever a worker is started again, and a balance by hits would see fewer hits than before. Bounded:
- * two reports for each worker number (two generations live while one hands over to the other) and one sum of all
+ * some reports for each worker number (after reloads several generations live for a while) and one sum of all
  * older ones.
  */
+import { MAX_RETIRING } from "../conf/limits.ts";
 import type { Hello, WebServerCounters, WorkerReport } from "../conf/messages.ts";
 import type { Published } from "./info.ts";
 import { sumOf, sumRecords, sumVservers, sumWebServers } from "./sum.ts";
@@ -20,7 +21,7 @@ interface Generation {
   /** Without its gauges. */
   readonly counted: WorkerReport;
 }
-const GENERATIONS = 2;
+const GENERATIONS = MAX_RETIRING + 2;
 
 /** A history that knows of nobody yet. */
 export function workerHistory(): WorkerHistory {
@@ -52,6 +53,7 @@ function withoutGauges(report: WorkerReport): WorkerReport {
     vservers: report.vservers.map((row) => Object.assign({}, row, { open_connections: 0 })),
     is_accepting: false,
     open_connections: 0,
+    open_tunnels: 0,
     open_by_vserver: {},
     memory_bytes: 0,
   };
@@ -76,6 +78,7 @@ function addOlder(
     log_lines_dropped: sumOf(both, "log_lines_dropped"),
     responses: Object.fromEntries(sumRecords(both.map(({ responses }) => responses))),
     own_answers: Object.fromEntries(sumRecords(both.map(({ own_answers }) => own_answers))),
+    tunnels: sumOf(both, "tunnels"),
     tls_handshakes: sumOf(both, "tls_handshakes"),
     tls_resumed: sumOf(both, "tls_resumed"),
     tls_failures: sumOf(both, "tls_failures"),

@@ -59,10 +59,19 @@ function phaseDeadline(worker: Worker, exchange: Exchange): number {
       return since + timeouts.response_head_ms;
     case PHASE.responseBody:
       return bodyDeadline(worker, exchange, timeouts.response_body_ms, exchange.client);
+    case PHASE.tunnel:
+      return tunnelDeadline(worker, exchange);
     case PHASE.connect: // The connection to the web server has its own deadline.
     case PHASE.closed:
       return Infinity;
   }
+}
+
+/** Nothing has gone either way; where one side has said its last, the other is expected to come to an end, too. */
+function tunnelDeadline(worker: Worker, { session, lastInput_ms, phaseStart_ms }: Exchange): number {
+  const { tunnel_ms, request_body_ms } = worker.config.timeouts;
+  const isHalf = session.isClientEnded || session.isServerEnded;
+  return Math.max(lastInput_ms, phaseStart_ms) + (isHalf ? Math.min(tunnel_ms, request_body_ms) : tunnel_ms);
 }
 
 /** While the receiver holds things up, the sender is not to blame. */

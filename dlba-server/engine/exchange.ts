@@ -31,7 +31,16 @@ import {
 import { takeFromLimit } from "./rate-limits.ts";
 import { noteRefusal } from "./refusals.ts";
 import { mayMove, moveBytes } from "./body-mover.ts";
-import { clearStage, drainQueue, flushStage, NOT_MOVED, received, stageBytes, stageText } from "./stream.ts";
+import {
+  clearStage,
+  drainQueue,
+  endStream,
+  flushStage,
+  NOT_MOVED,
+  received,
+  stageBytes,
+  stageText,
+} from "./stream.ts";
 
 /** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
 export let current: Exchange;
@@ -70,6 +79,7 @@ export const port: SessionPort = {
   serverBytes: (bytes, start, end) => {
     if (current.server === undefined) return;
     countersOf(current.server).bytes_in += end - start;
+    current.access.received_bytes += end - start;
     stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
   },
   choose: (token, hash, tried) => {
@@ -86,6 +96,20 @@ export const port: SessionPort = {
   releaseServer: (isReusable) => releaseServer(worker, current, isReusable),
   clientHead: () => undefined,
   refuseStream: () => undefined,
+  tunnelBegins: () => {
+    current.access.isTunnel = true;
+    worker.counters.tunnels++;
+    worker.counters.open_tunnels++;
+  },
+  endClient: () => {
+    flushStage(worker.clientStage, current.client.stream, worker.now_ms);
+    endStream(current.client.stream);
+  },
+  endServer: () => {
+    if (current.server === undefined) return;
+    flushStage(worker.serverStage, current.server.stream, worker.now_ms);
+    endStream(current.server.stream);
+  },
   closeClient: () => {
     current.client.isClosing = true;
     current.client.lingers = !current.session.isRequestDone || current.session.hasUnread;
@@ -103,6 +127,7 @@ export const port: SessionPort = {
     const { access } = current;
     access.began_ms = worker.now_ms;
     access.sent_bytes = 0;
+    access.received_bytes = 0;
     access.status = 0;
     access.server = -1;
     access.response_ms = -1;
@@ -111,6 +136,9 @@ export const port: SessionPort = {
   requestEnds: (end) => {
     if (end !== "done") countAborted(end);
     logAccess(end);
+    if (!current.access.isTunnel) return;
+    current.access.isTunnel = false;
+    worker.counters.open_tunnels--;
   },
   noteRefused,
   countRequest,
@@ -197,7 +225,7 @@ function logAccess(end: AccessEnd): void {
   } = current;
   if (accessLog === undefined || !env.isLogged) return;
   const { logged, requestId } = current.session;
-  const { began_ms, status, sent_bytes, server, response_ms } = access;
+  const { began_ms, status, sent_bytes, received_bytes, server, response_ms } = access;
   accessLog.note({
     at_ms: performance.timeOrigin + began_ms,
     node: nodeName,
@@ -208,6 +236,7 @@ function logAccess(end: AccessEnd): void {
     requestId,
     status,
     sent_bytes,
+    received_bytes,
     webServer: poolOf(current).servers[server]?.id ?? "",
     response_ms: response_ms < 0 ? undefined : response_ms,
     total_ms: now_ms - began_ms,
@@ -318,6 +347,15 @@ export function serverEnded(server: ServerConnection): void {
   current = owner;
   session.onServerEnd(owner.session, owner.client.env, owner.port);
   // The session lets go of the connection as its first act; should it not, it is gone all the same.
+  if (owner.server === server && owner.session.phase !== PHASE.tunnel) releaseServer(worker, owner, false);
+  settle(owner);
+}
+
+/** The connection to a web server has failed. */
+export function serverLost(server: ServerConnection): void {
+  const owner = server.owner!;
+  current = owner;
+  session.onServerLost(owner.session, owner.client.env, owner.port);
   if (owner.server === server) releaseServer(worker, owner, false);
   settle(owner);
 }
@@ -337,6 +375,13 @@ export function drainClient(connection: ClientConnection): void {
   current = connection.exchange;
   session.onDrain(current.session, connection.env, port);
   settle(current);
+}
+
+/** The worker ends now: what is under way is over. */
+export function stopClient(connection: ClientConnection): void {
+  current = connection.exchange;
+  session.onStop(current.session, connection.env, port);
+  destroyClient(worker, connection, "close");
 }
 
 /** Another worker takes over: the next response on the connection is its last. */
@@ -492,7 +537,7 @@ export function clientTimedOut(connection: ClientConnection): void {
   if (isStuck) return clientLost(connection);
   if (connection.isClosing) return updateClosingDeadline(worker, connection);
   const { server } = exchange;
-  if (isServerStuck(server)) return serverEnded(server!);
+  if (isServerStuck(server)) return serverLost(server!);
   current = exchange;
   session.onTimeout(exchange.session, connection.env, port);
   settle(exchange);
@@ -514,7 +559,15 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
     phaseStart_ms: now_ms,
     lastInput_ms: now_ms,
     requestStart_ms: -1,
-    access: { began_ms: now_ms, sent_bytes: 0, status: 0, server: -1, response_ms: -1 },
+    access: {
+      began_ms: now_ms,
+      sent_bytes: 0,
+      received_bytes: 0,
+      isTunnel: false,
+      status: 0,
+      server: -1,
+      response_ms: -1,
+    },
     deadline_ms: Infinity,
     slotTick: -1,
     wheelNext: undefined,

@@ -68,6 +68,9 @@ export interface Listener {
 export interface WorkerCounters {
   accepted: number;
   requests: number;
+  /** Upgrades that were granted, and how many of them go on. */
+  tunnels: number;
+  open_tunnels: number;
   tls_handshakes: number;
   tls_resumed: number;
   tls_failures: number;
@@ -84,6 +87,9 @@ export interface WorkerCounters {
 export interface AccessSoFar {
   began_ms: number;
   sent_bytes: number;
+  /** Of the request's body, or into a tunnel. */
+  received_bytes: number;
+  isTunnel: boolean;
   status: number;
   /** The web server that it was given to last; -1: none. */
   server: number;

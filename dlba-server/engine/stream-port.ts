@@ -43,6 +43,10 @@ export const streamPort: SessionPort = {
     if (stream === undefined || !stream.isOpen) return;
     countSent(sendResponseHead(client.mux!.http2, stream, bytes, client.env.via, edits, added));
   },
+  endClient: () => {
+    const { client, stream } = current;
+    if (stream !== undefined) endStream(client.mux!.http2, stream, "");
+  },
   closeClient: () => {
     const { client, stream, session } = current;
     // Trailers end with an empty line of theirs.

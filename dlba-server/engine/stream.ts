@@ -6,13 +6,23 @@
  * received, and the head that goes with it is written in front of it there. Only what the kernel does not take is copied
  * and queued.
  */
-import { EAGAIN, EINTR, recv, send, MSG_DONTWAIT, MSG_NOSIGNAL } from "../../net/sockets.ts";
+import {
+  EAGAIN,
+  EINTR,
+  recv,
+  send,
+  shutdown,
+  SHUT_WR,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+} from "../../net/sockets.ts";
 import { addressOf, errno, nativeMemory } from "../../net/ffi.ts";
 import {
   clearSslErrors,
   sslError,
   sslHasPending,
   sslRead,
+  sslShutdown,
   sslWrite,
   SSL_ERROR_WANT_READ,
   SSL_ERROR_WANT_WRITE,
@@ -36,6 +46,10 @@ export interface Stream {
   /** Writing failed: what is still written is thrown away, the end shows when reading. */
   isBroken: boolean;
   isClosed: boolean;
+  /** Nothing more is written behind what is queued: then the peer is told so. */
+  endsWhenDrained: boolean;
+  /** It has been told. */
+  isEnded: boolean;
   /** What the kernel did not take yet. */
   readonly queue: Buffer[];
   pending_bytes: number;
@@ -54,6 +68,8 @@ export function createStream(fd: number, generation: number, ssl: number, isConn
     hasPeerEnded: false,
     isBroken: false,
     isClosed: false,
+    endsWhenDrained: false,
+    isEnded: false,
     queue: [],
     pending_bytes: 0,
     progress_ms: 0,
@@ -295,6 +311,7 @@ export function drainQueue(stream: Stream, now_ms: number): void {
     stream.queue.shift();
   }
   if (stream.isBroken) dropQueue(stream);
+  if (stream.endsWhenDrained) endStream(stream);
 }
 
 function writeQueued(stream: Stream, bytes: Buffer): number {
@@ -302,6 +319,18 @@ function writeQueued(stream: Stream, bytes: Buffer): number {
   return stream.ssl === 0
     ? sendPlain(stream, address, bytes.length)
     : writeRecords(stream, address, bytes.length);
+}
+
+/** The peer hears that nothing more comes, when all that is queued has left; it may go on sending. */
+export function endStream(stream: Stream): void {
+  stream.endsWhenDrained = true;
+  if (stream.pending_bytes > 0 || stream.isEnded || stream.isConnecting) return;
+  stream.isEnded = true;
+  if (stream.ssl !== 0) {
+    sslShutdown(stream.ssl);
+    clearSslErrors();
+  }
+  shutdown(stream.fd, SHUT_WR);
 }
 
 export function dropQueue(stream: Stream): void {

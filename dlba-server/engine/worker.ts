@@ -81,6 +81,8 @@ export function createWorker(
     counters: {
       accepted: 0,
       requests: 0,
+      tunnels: 0,
+      open_tunnels: 0,
       tls_handshakes: 0,
       tls_resumed: 0,
       tls_failures: 0,
@@ -185,7 +187,9 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
   if ((flags & (sockets.EPOLLIN | sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) === 0) return;
   stream.isReadable = true;
   stream.isFresh = true;
-  const isGone = connection.kind === "client" && (flags & (sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0;
+  // Both sides have ended when the kernel says HUP; after our own end it only tells of the peer's, and what came before is read.
+  const goneFlags = stream.isEnded ? sockets.EPOLLERR : sockets.EPOLLHUP | sockets.EPOLLERR;
+  const isGone = connection.kind === "client" && (flags & goneFlags) !== 0;
   if (isGone) loseClient(connection);
   else readConnection(worker, connection);
 }
@@ -348,7 +352,8 @@ function readServer(worker: Worker, connection: ServerConnection): void {
     else if (count === WOULD_BLOCK) return;
     else {
       stream.isReadable = false;
-      exchange.serverEnded(connection);
+      if (count === END) exchange.serverEnded(connection);
+      else exchange.serverLost(connection);
     }
   }
 }
@@ -513,7 +518,7 @@ function stopListening(worker: Worker, ended: ReadonlySet<number>): void {
 
 /** Ends what is left without waiting; resolves when the log is written. */
 export async function closeWorker(worker: Worker): Promise<void> {
-  for (const client of worker.clients) destroyClient(worker, client, "close");
+  for (const client of worker.clients) exchange.stopClient(client);
   sockets.close(worker.epoll);
   await worker.accessLog?.close();
 }

@@ -11,6 +11,7 @@ import { FIELD, FIELD_COUNT } from "./fields.ts";
 import { FRAMING } from "./framing.ts";
 import { fieldEnds, fieldStarts, hasField, head, idOf, joinedValue, nameText, valueText } from "./head.ts";
 import { request } from "./request.ts";
+import { UPGRADE_LINES } from "./websocket.ts";
 
 /** The fields that a client's head never hands on as they are. */
 const REPLACED = new Uint8Array(FIELD_COUNT);
@@ -136,6 +137,7 @@ function forwardingFields(env: SessionEnv): string {
 
 /** What this hop says of itself: framing, trailers, the connection, Via. */
 function hopFields(env: SessionEnv, pool: PoolEnv): string {
+  if (request.websocketKey !== "") return `${UPGRADE_LINES}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
   let text = request.framing === FRAMING.chunked ? "Transfer-Encoding: chunked\r\n" : "";
   if (request.takesTrailers) {
     text += pool.serverKeepAlive

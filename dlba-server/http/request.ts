@@ -9,6 +9,7 @@ import { FIELD } from "./fields.ts";
 import { checkTransferEncoding, FRAMING, type Framing, readContentLength } from "./framing.ts";
 import { head, idOf, readText, valueEnds, valueStarts, valueText } from "./head.ts";
 import { hostEnd, isServed } from "./host.ts";
+import { websocketKey } from "./websocket.ts";
 
 /** What is known of the request whose head was scanned last; one record for all, as with `head`. */
 export const request = {
@@ -21,6 +22,8 @@ export const request = {
   isKept: false,
   expectsContinue: false,
   takesTrailers: false,
+  /** The key of a request for an upgrade to the WebSocket protocol; "" for any other request. */
+  websocketKey: "",
   /** Host and port as the client wrote them, in its target or else in Host. */
   authority: "",
   /** It came on an HTTP/2 stream. */
@@ -34,7 +37,15 @@ export const request = {
 };
 
 /** What the passes before have counted. */
-const seen = { hosts: 0, hostField: 0, lengths: 0, codings: 0, codingStatus: 0, expectStatus: 0 };
+const seen = {
+  upgrades: 0,
+  hosts: 0,
+  hostField: 0,
+  lengths: 0,
+  codings: 0,
+  codingStatus: 0,
+  expectStatus: 0,
+};
 
 function isMethod(bytes: Uint8Array, method: string): boolean {
   if (head.methodEnd - head.start !== method.length) return false;
@@ -70,6 +81,7 @@ function clearFields(): void {
   seen.codings = 0;
   seen.codingStatus = 0;
   seen.expectStatus = 0;
+  seen.upgrades = 0;
 }
 
 function readFields(bytes: Buffer): number {
@@ -103,6 +115,9 @@ function readField(bytes: Buffer, field: number): number {
       return 0;
     case FIELD.expect:
       readExpect(bytes, start, end);
+      return 0;
+    case FIELD.upgrade:
+      seen.upgrades++;
       return 0;
     case FIELD.lookalike:
       return 400;
@@ -182,6 +197,19 @@ function checkServed(env: SessionEnv): number {
   return isServed(env.hosts, port === -1 ? authority : authority.slice(0, port)) ? 0 : 404;
 }
 
+/**
+ * Whether the request asks for a WebSocket, in full (RFC 6455 4.1): an upgrade that is asked for in another way, or to another
+ * protocol, is passed over, and the request goes on without it.
+ */
+function readUpgrade(bytes: Buffer, env: SessionEnv): number {
+  request.websocketKey = "";
+  if (seen.upgrades !== 1 || !env.takesWebsockets || head.minor === 0) return 0;
+  const isAsked = isMethod(bytes, "GET") && options.named.includes("upgrade");
+  if (!isAsked || request.framing !== FRAMING.none || request.expectsContinue) return 0;
+  request.websocketKey = websocketKey();
+  return 0;
+}
+
 /** Fills `request` from the scanned head in `bytes`. Returns 0, or the status to refuse the request with. */
 export function readRequest(bytes: Buffer, env: SessionEnv): number {
   request.isStream = false;
@@ -195,7 +223,8 @@ export function readRequest(bytes: Buffer, env: SessionEnv): number {
     readFraming() ||
     seen.expectStatus ||
     (request.length > env.limits.request_body_bytes ? 413 : 0) ||
-    checkServed(env)
+    checkServed(env) ||
+    readUpgrade(bytes, env)
   );
 }
 

@@ -21,6 +21,7 @@ import {
 import { changes, passRules } from "./rules.ts";
 import { awaitsHead, clearRequest, poolOf, type Session } from "./state.ts";
 import { endStreamBody, takeStreamBody } from "./stream-body.ts";
+import { endTunnelClient, tunnelClientBytes } from "./tunnel.ts";
 import { connectNext } from "./web-server.ts";
 
 /**
@@ -48,7 +49,9 @@ export function onClientBytes(
   while (at < end && takesClientBytes(s)) {
     const next = awaitsHead(s)
       ? takeHead(s, env, port, bytes, at, end)
-      : takeBody(s, env, port, bytes, at, end);
+      : s.phase === PHASE.tunnel
+        ? tunnelClientBytes(port, bytes, at, end)
+        : takeBody(s, env, port, bytes, at, end);
     if (next === at) break;
     at = next;
   }
@@ -144,6 +147,7 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   s.isIdempotent = request.isIdempotent;
   s.isKept = request.isKept;
   s.expectsContinue = request.expectsContinue;
+  s.websocketKey = request.websocketKey;
   s.requestFraming = request.framing;
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked && !s.isStream ? startChunks() : null;
@@ -210,7 +214,8 @@ export function onClientEnd(s: Session, _env: SessionEnv, port: SessionPort): vo
 /** Ends what can't go on without more from a client that has ended. */
 function settleEnd(s: Session, port: SessionPort): void {
   if (s.phase === PHASE.closed) return;
-  if (s.isStream) endStreamBody(s, port);
+  if (s.phase === PHASE.tunnel) endTunnelClient(s, port);
+  else if (s.isStream) endStreamBody(s, port);
   else if (s.requestProgress.scanned > 0) refuse(s, port, 400, false);
   else if (s.hasUnread) return;
   else if (awaitsHead(s)) closeConnection(s, port);

@@ -9,6 +9,7 @@ import { isForOne, readResponse, response } from "../http/response.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import { poolOf, type Session } from "./state.ts";
+import { endTunnelServer, switchProtocols } from "./tunnel.ts";
 import { askAgain, isNamed } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
@@ -94,9 +95,13 @@ function takeVerdict(
   else relayFinal(s, env, port, bytes, hasMore);
 }
 
-/** 100, 103 and the like go on to clients that know them (RFC 9110 15.2); nobody asked for an upgrade. */
+/** 100, 103 and the like go on to clients that know them (RFC 9110 15.2). */
 function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
-  if (response.status === 101 || ++s.interims > MAX_INTERIM_RESPONSES) {
+  if (response.status === 101) {
+    switchProtocols(s, env, port);
+    return;
+  }
+  if (++s.interims > MAX_INTERIM_RESPONSES) {
     failServer(s, port, 502);
     return;
   }
@@ -227,10 +232,17 @@ export function onBodyMoved(s: Session, env: SessionEnv, port: SessionPort, coun
   if (s.responseLeft === 0) finishResponse(s, env, port, false);
 }
 
-/** The web server has closed, or its connection has failed. */
+/** The web server's connection has failed: what it would have said is lost. */
+export function onServerLost(s: Session, env: SessionEnv, port: SessionPort): void {
+  if (s.phase === PHASE.tunnel) failServer(s, port, 502);
+  else onServerEnd(s, env, port);
+}
+
+/** The web server has closed its connection. */
 export function onServerEnd(s: Session, env: SessionEnv, port: SessionPort): void {
   if (!s.isConnected) return;
-  if (!s.isAnswered) askAgain(s, env, port);
+  if (s.phase === PHASE.tunnel) endTunnelServer(s, port);
+  else if (!s.isAnswered) askAgain(s, env, port);
   else if (s.responseFraming === FRAMING.close) finishResponse(s, env, port, false);
   else failServer(s, port, 502);
 }

@@ -44,6 +44,8 @@ export interface Session {
   token: string;
   hash: number;
   expectsContinue: boolean;
+  /** The Sec-WebSocket-Key of a request for an upgrade, "" for any other; its answer has to fit. */
+  websocketKey: string;
   requestFraming: Framing;
   requestLeft: number;
   requestChunks: ChunkState | null;
@@ -84,6 +86,8 @@ export interface Session {
   /** Chunks are taken off for a client of HTTP/1.0. */
   isDecoded: boolean;
   isServerKept: boolean;
+  /** Of a tunnel: the web server has said its last byte. */
+  isServerEnded: boolean;
 }
 
 /** A session for a connection that has just been accepted, or for a stream. */
@@ -108,6 +112,7 @@ export function createSession(isStream = false): Session {
     token: "",
     hash: 0,
     expectsContinue: false,
+    websocketKey: "",
     requestFraming: FRAMING.none,
     requestLeft: 0,
     requestChunks: null,
@@ -133,6 +138,7 @@ export function createSession(isStream = false): Session {
     responseChunks: null,
     isDecoded: false,
     isServerKept: false,
+    isServerEnded: false,
   };
 }
 
@@ -151,6 +157,7 @@ export function clearRequest(s: Session): void {
   s.token = "";
   s.hash = 0;
   s.expectsContinue = false;
+  s.websocketKey = "";
   s.requestFraming = FRAMING.none;
   s.requestLeft = 0;
   s.requestChunks = null;
@@ -195,4 +202,5 @@ export function clearResponse(s: Session): void {
   s.responseChunks = null;
   s.isDecoded = false;
   s.isServerKept = false;
+  s.isServerEnded = false;
 }

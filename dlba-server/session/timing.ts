@@ -2,6 +2,7 @@
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { closeConnection, failExchange, failServer, refuse } from "./ending.ts";
 import type { Session } from "./state.ts";
+import { endTunnel } from "./tunnel.ts";
 import { onServerFailed } from "./web-server.ts";
 
 /** The time-out of the session's phase has passed. */
@@ -26,6 +27,9 @@ export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void 
     case PHASE.responseBody:
       failServer(s, port, 504);
       return;
+    case PHASE.tunnel:
+      endTunnel(s, port, "cut");
+      return;
     case PHASE.closed:
   }
 }
@@ -34,6 +38,11 @@ export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void 
 export function onDrain(s: Session, _env: SessionEnv, port: SessionPort): void {
   s.isDraining = true;
   if (s.phase === PHASE.idle) closeConnection(s, port);
+}
+
+/** The worker ends: who still has a request under way, or a WebSocket, loses it. */
+export function onStop(s: Session, _env: SessionEnv, port: SessionPort): void {
+  if (s.isRequest) endTunnel(s, port, "cut");
 }
 
 /**

@@ -20,6 +20,7 @@ const access = (change: Partial<Access> = {}): Access => ({
   requestId: "",
   status: 200,
   sent_bytes: 512,
+  received_bytes: 0,
   webServer: "web1",
   response_ms: 3.1234,
   total_ms: 7.5,

@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import * as session from "../../dlba-server/session.ts";
-import type { PoolEnv, SessionEnv, SessionPort } from "../../dlba-server/session-port.ts";
+import { PHASE, type PoolEnv, type SessionEnv, type SessionPort } from "../../dlba-server/session-port.ts";
 
 export const TOKENS = ["t0", "t1", "t2"];
 
@@ -35,6 +35,7 @@ export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
     pools: [testPool()],
     rules: null,
     via: "array",
+    takesWebsockets: true,
     addsRequestId: false,
     isLogged: true,
     clientAddress: "192.0.2.1",
@@ -95,6 +96,8 @@ export function createEngine(options: EngineOptions = {}) {
     exchanges: [] as Exchange[],
     end: "" as "" | "closed" | "aborted",
     counts: [] as string[],
+    /** Who of a tunnel has been told that the other side has ended. */
+    halves: [] as string[],
     refused: [] as [kind: string, status: number, text: string, isWhole: boolean][],
     isRequest: false,
     /** How requests have ended, and what the log has of them. */
@@ -136,6 +139,9 @@ export function createEngine(options: EngineOptions = {}) {
     },
     clientHead: () => assert.fail("there is no stream"),
     refuseStream: () => assert.fail("there is no stream"),
+    tunnelBegins: () => record.counts.push("tunnel"),
+    endClient: () => record.halves.push("client"),
+    endServer: () => record.halves.push("server"),
     closeClient: () => {
       assert.equal(record.end, "");
       record.end = "closed";
@@ -263,7 +269,13 @@ export function createEngine(options: EngineOptions = {}) {
       const ending = current;
       input((s) => session.onServerEnd(s, env, port));
       assert.notEqual(ending?.isReusable, true, "an ended connection is not reused");
-      assert.ok(ending === undefined || current !== ending, "an ended connection is let go of");
+      const isTunnel = state.phase === PHASE.tunnel;
+      assert.ok(ending === undefined || current !== ending || isTunnel, "an ended connection is let go of");
+      settle();
+    },
+    serverLost(): void {
+      input((s) => session.onServerLost(s, env, port));
+      assert.equal(current, undefined, "a lost connection is let go of");
       settle();
     },
     connected(isReused = false): void {

@@ -74,6 +74,8 @@ export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
     requests: 100,
     responses: { "2xx": 98, "5xx": 2 },
     own_answers: { "502": 2 },
+    tunnels: 0,
+    open_tunnels: 0,
     tls_handshakes: 4,
     tls_resumed: 1,
     tls_failures: 0,

@@ -134,6 +134,7 @@ const LINE = {
   requestId: "",
   status: 400,
   sent_bytes: 1,
+  received_bytes: 0,
   webServer: "",
   response_ms: undefined,
   total_ms: 1,

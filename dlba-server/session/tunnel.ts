@@ -1,0 +1,65 @@
+/**
+ * A WebSocket's way through the session: after the web server has granted the upgrade, bytes go both ways as they come, each side
+ * may end before the other, and the connection to the web server serves nobody else.
+ *
+ * Nothing of what the client sends goes on before the web server has said 101 with the answer to the client's own key. So whatever
+ * a client says it wants, what follows a refused upgrade is read as the next request.
+ */
+import type { AccessEnd } from "../access-line.ts";
+import { FRAMING } from "../http/framing.ts";
+import { rewriteResponseHead } from "../http/response-head.ts";
+import { isWebsocketGranted, UPGRADE_LINES } from "../http/websocket.ts";
+import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import { closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
+import { poolOf, type Session } from "./state.ts";
+import { isNamed } from "./web-server.ts";
+
+/** 101 (Switching Protocols): the answer to a request for it, or the web server's fault. */
+export function switchProtocols(s: Session, env: SessionEnv, port: SessionPort): void {
+  if (s.websocketKey === "" || !isWebsocketGranted(s.websocketKey)) {
+    failServer(s, port, 502);
+    return;
+  }
+  s.isKept = false;
+  s.isServerKept = false;
+  s.isAnswered = true;
+  s.requestHead = "";
+  s.websocketKey = "";
+  // All that comes from here on is taken, both ways, up to the end of the connections.
+  s.isRequestDone = false;
+  s.responseFraming = FRAMING.close;
+  s.phase = PHASE.tunnel;
+  port.countResponse(s.server, 101);
+  port.clientText(rewriteResponseHead(false, env.via, null, cookieLine(s, env) + UPGRADE_LINES));
+  port.tunnelBegins();
+}
+
+function cookieLine(s: Session, env: SessionEnv): string {
+  const pool = poolOf(s, env);
+  return pool.scheduling === "cookie" && !isNamed(s, env) ? pool.setCookie[s.server]! : "";
+}
+
+export function tunnelClientBytes(port: SessionPort, bytes: Buffer, start: number, end: number): number {
+  port.serverBytes(bytes, start, end);
+  return end;
+}
+
+/** The client has said its last byte. */
+export function endTunnelClient(s: Session, port: SessionPort): void {
+  if (s.isServerEnded) endTunnel(s, port, "done");
+  else port.endServer();
+}
+
+/** The web server has said its last byte. */
+export function endTunnelServer(s: Session, port: SessionPort): void {
+  s.isServerEnded = true;
+  if (s.isClientEnded) endTunnel(s, port, "done");
+  else port.endClient();
+}
+
+/** Both have, or it has been silent for too long. */
+export function endTunnel(s: Session, port: SessionPort, end: AccessEnd): void {
+  letGoOfServer(s, port, false);
+  endRequest(s, port, end);
+  closeConnection(s, port);
+}

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { ADDRESS, inside, LOAD_CPU, output, type Proxy } from "./proxy-peers.ts";
 
 export const CONNECTIONS = 64;
+const H2_CONNECTIONS = 16;
+const H2_STREAMS = 10;
 
 /** What a browser sends beside Host, abridged in nothing. */
 const BROWSER_FIELDS = [
@@ -52,6 +54,19 @@ const handshakes =
     return count;
   };
 
+async function h2Load(proxy: Proxy, seconds: number): Promise<number> {
+  const how = [`-c${H2_CONNECTIONS}`, `-m${H2_STREAMS}`, `-D${Math.ceil(seconds)}`];
+  const url = `https://${ADDRESS}:${proxy.tlsPort}/100`;
+  const text = await output(inside("h2load", [...how, url], LOAD_CPU));
+  const [, done, failed, errored] =
+    /(\d+) succeeded, (\d+) failed, (\d+) errored/.exec(text)?.map(Number) ?? [];
+  const isH2 = text.includes("Application protocol: h2");
+  if (!isH2 || !done || failed !== 0 || errored !== 0) {
+    throw new Error(`${proxy.name} failed requests of h2load:\n${text.slice(-900)}`);
+  }
+  return done;
+}
+
 export const CASES: readonly Case[] = [
   { name: "plain_100b", load: wrkLoad("http", "100"), without: [] },
   { name: "plain_10kb", load: wrkLoad("http", "10k"), without: [] },
@@ -60,6 +75,7 @@ export const CASES: readonly Case[] = [
   { name: "tls_100b", load: wrkLoad("https", "100"), without: [] },
   { name: "full_handshakes", load: handshakes("-new"), without: ["http_proxy"] },
   { name: "resumed_handshakes", load: handshakes("-reuse"), without: ["http_proxy"] },
+  { name: "h2_100b", load: h2Load, without: ["http_proxy"] },
 ];
 
 /**

@@ -29,7 +29,7 @@ export interface Proxy {
 /** Runs a program in the benchmark's network namespace, on the processors named. */
 export const inside = (program: string, args: readonly string[], cpu: string): ChildProcess =>
   spawn("nsenter", [`--net=/run/netns/${netns}`, "taskset", "-c", cpu, program, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
   });
 
 export async function output(child: ChildProcess): Promise<string> {

@@ -1,7 +1,7 @@
 /** `dlba check FILE`: every error of a configuration, or one line on what it holds. */
 import type { Command } from "commander";
 import { readFileSync } from "node:fs";
-import { formatConfigErrors } from "../conf/config-error.ts";
+import { formatConfigErrors, type ConfigError } from "../conf/config-error.ts";
 import { checkCertificateFiles } from "../conf/certificates.ts";
 import { listOf } from "../conf/suggest.ts";
 import type { Config } from "../conf/schema.ts";
@@ -13,8 +13,9 @@ export function registerCheck(program: Command): void {
     .command("check")
     .description("check a configuration file; prints every error as file:line:column, and exits 1 if any")
     .argument("<file>", "the array's configuration file")
-    .action(async (file: string) => {
-      process.exitCode = await check(file);
+    .option("--json", "as one JSON object: the file, its errors, or what it holds")
+    .action(async (file: string, { json = false }: { readonly json?: boolean }) => {
+      process.exitCode = await check(file, json);
     });
 }
 
@@ -22,26 +23,27 @@ export function registerCheck(program: Command): void {
  * Certificates and keys are looked at, too, as far as they are on this machine and may be read. Throws DlbaError
  * CONFIG_UNREADABLE.
  */
-async function check(file: string): Promise<number> {
+async function check(file: string, json: boolean): Promise<number> {
   const { locateFindings, parseConfig, readConfigFile } = await import("../conf/load.ts");
   const text = readConfigFile(file);
   const parsed = parseConfig(text, file);
-  if ("errors" in parsed) {
-    process.stderr.write(`${formatConfigErrors(parsed.errors)}\n`);
-    return EXIT.found;
-  }
+  if ("errors" in parsed) return tellErrors(file, parsed.errors, json);
   const findings = checkCertificateFiles(parsed.config, readFileSync, Date.now());
   const wrong = findings.filter(({ kind }) => kind !== "unreadable");
-  if (wrong.length > 0) {
-    process.stderr.write(`${formatConfigErrors(locateFindings(text, file, wrong))}\n`);
-    return EXIT.found;
-  }
+  if (wrong.length > 0) return tellErrors(file, locateFindings(text, file, wrong), json);
   if (findings.length > 0) {
     const missing = `${count(findings.length, "certificate file")} can't be read on this machine, and could not be checked`;
     process.stderr.write(`${file}: ${missing}\n`);
   }
-  process.stdout.write(`${file}: ${summarize(parsed.config)}\n`);
+  const holds = summarize(parsed.config);
+  process.stdout.write(json ? `${JSON.stringify({ file, errors: [], holds })}\n` : `${file}: ${holds}\n`);
   return EXIT.ok;
+}
+
+function tellErrors(file: string, errors: readonly ConfigError[], json: boolean): number {
+  if (json) process.stdout.write(`${JSON.stringify({ file, errors })}\n`);
+  else process.stderr.write(`${formatConfigErrors(errors)}\n`);
+  return EXIT.found;
 }
 
 /** `array shop: 3 nodes, 2 vservers on 1 VIP, 1 pool with 3 web servers` */

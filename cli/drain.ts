@@ -15,6 +15,7 @@ interface Place {
 interface DrainOptions extends Place {
   readonly wait?: boolean;
   readonly timeout?: number;
+  readonly json?: boolean;
 }
 
 const POLL_MS = 1000;
@@ -32,6 +33,7 @@ export function registerDrain(program: Command): void {
   )
     .option("--wait", "until the node has no connection left; tells once a second how many there are")
     .option("--timeout <seconds>", "wait no longer than this, and exit 1 then", seconds)
+    .option("--json", "what is left in the end, as one JSON object")
     .action(async (node: string, options: DrainOptions) => drain(node, options));
   withPlace(
     program.command("undrain").description("take a drained node back into service (ask the scheduler)"),
@@ -53,10 +55,18 @@ function seconds(text: string): number {
 
 async function drain(node: string, options: DrainOptions): Promise<void> {
   const answer = await ask(options, "drain", node);
-  if (options.wait !== true && options.timeout === undefined) return say(node, answer, "draining");
+  if (options.wait !== true && options.timeout === undefined) {
+    if (options.json === true) return sayJson(await status(options, node));
+    return say(node, answer, "draining");
+  }
   const timeout_ms = (options.timeout ?? Infinity) * 1000;
   const last = await waitUntilDrained(() => status(options, node), timeout_ms);
-  say(last.node, "", last.state);
+  if (options.json === true) sayJson(last);
+  else say(last.node, "", last.state);
+}
+
+function sayJson(status: DrainStatus): void {
+  process.stdout.write(`${JSON.stringify(status)}\n`);
 }
 
 function say(node: string, answer: string, otherwise: string): void {

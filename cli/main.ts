@@ -1,43 +1,11 @@
-/**
- * The command line of `dlba`. Each command loads what it needs when it runs, so that `dlba check` works without
- * root, without libbpf, on any Linux machine.
- */
-import { Command, CommanderError } from "commander";
+/** The entry of `dlba`: runs a command, and tells what failed. */
+import { CommanderError } from "commander";
 import { DlbaError, describeError } from "../conf/errors.ts";
-import { productVersion } from "../conf/version.ts";
-import { registerCheck } from "./check.ts";
-import { registerDoctor } from "./doctor.ts";
-import { registerDrain } from "./drain.ts";
-import { registerEvents } from "./events.ts";
 import { EXIT } from "./exit-codes.ts";
-import { registerHandover } from "./handover.ts";
-import { registerLab } from "./lab.ts";
-import { registerReload } from "./reload.ts";
-import { registerRun } from "./run.ts";
-import { registerShow } from "./show.ts";
+import { createProgram } from "./program.ts";
 
 async function main(argv: readonly string[]): Promise<void> {
-  const program = new Command("dlba")
-    .description(
-      "A decrypting load-balancing array: N machines share one virtual IP, end TLS and proxy HTTP.",
-    )
-    .version(productVersion())
-    .showSuggestionAfterError()
-    .exitOverride()
-    .addHelpText(
-      "after",
-      "\nExit codes: 0 good, 1 errors found or not drained in time, 2 wrong usage, 3 wrong surroundings.",
-    );
-  registerCheck(program);
-  registerShow(program);
-  registerDoctor(program);
-  registerDrain(program);
-  registerEvents(program);
-  registerHandover(program);
-  registerRun(program);
-  registerReload(program);
-  registerLab(program);
-  await program.parseAsync(argv);
+  await createProgram().parseAsync(argv);
 }
 
 /** What was asked about is not as it should be; the command itself has worked. */

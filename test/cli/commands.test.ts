@@ -58,6 +58,17 @@ describe("dlba check", () => {
     });
   });
 
+  test("both as JSON", async () => {
+    write("good.yaml", GOOD);
+    const good = await dlba("check", "good.yaml", "--json");
+    assert.deepEqual([good.code, JSON.parse(good.stdout).errors], [0, []]);
+    write("bad.yaml", GOOD.replace("weight: 2", "wieght: 2"));
+    const bad = await dlba("check", "bad.yaml", "--json");
+    assert.deepEqual([bad.code, bad.stderr], [1, ""]);
+    const [error, ...more] = JSON.parse(bad.stdout).errors;
+    assert.deepEqual([error.line, error.column, error.hint, more], [9, 5, "did you mean 'weight'?", []]);
+  });
+
   test("a file that can't be read is 3, a wrong command line 2", async () => {
     const { code, stderr } = await dlba("check", "none.yaml");
     assert.equal(code, 3);

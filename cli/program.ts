@@ -1,0 +1,45 @@
+/**
+ * The command line of `dlba`. Each command loads what it needs when it runs, so that `dlba check` works without
+ * root, without libbpf, on any Linux machine.
+ */
+import { Command } from "commander";
+import { productVersion } from "../conf/version.ts";
+import { EXIT_MEANINGS } from "./exit-codes.ts";
+import { registerCheck } from "./check.ts";
+import { registerDoctor } from "./doctor.ts";
+import { registerDrain } from "./drain.ts";
+import { registerEvents } from "./events.ts";
+import { registerHandover } from "./handover.ts";
+import { registerLab } from "./lab.ts";
+import { registerReference } from "./reference.ts";
+import { registerReload } from "./reload.ts";
+import { registerRun } from "./run.ts";
+import { registerShow } from "./show.ts";
+import { registerTop } from "./top.ts";
+
+const exitText = (): string =>
+  Object.entries(EXIT_MEANINGS)
+    .map(([code, meaning]) => `${code} ${meaning}`)
+    .join("; ");
+
+/** All commands. */
+export function createProgram(): Command {
+  const program = new Command("dlba")
+    .description("a decrypting load-balancing array: N machines share one virtual IP, end TLS and proxy HTTP")
+    .version(productVersion())
+    .showSuggestionAfterError()
+    .exitOverride()
+    .addHelpText("after", `\nExit codes: ${exitText()}.`);
+  registerCheck(program);
+  registerDoctor(program);
+  registerRun(program);
+  registerReload(program);
+  registerShow(program);
+  registerTop(program);
+  registerEvents(program);
+  registerDrain(program);
+  registerHandover(program);
+  registerLab(program);
+  registerReference(program);
+  return program;
+}

@@ -15,6 +15,11 @@ const POLICY_FILE = "/usr/sbin/policy-rc.d";
 
 const BUILD_PACKAGES = ["clang", "llvm", "libbpf-dev", "bpftool"];
 const LAB_PACKAGES = ["libbpf1", "iproute2", "nftables", "nginx-light", "curl", "wrk", "openssl"];
+const GO_LIBRARIES = [
+  "golang-golang-x-net-dev",
+  "golang-github-spf13-cobra-dev",
+  "golang-github-fatih-color-dev",
+];
 /** Debian packages that an entry needs, by the start of its path. */
 const PACKAGES_BY_ENTRY = [
   ["conf/", []],
@@ -23,6 +28,7 @@ const PACKAGES_BY_ENTRY = [
   ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "keepalived", "nghttp2-client"]],
   ["test/sim/", []],
   ["test/chaos/", [...LAB_PACKAGES, "stress-ng"]],
+  ["test/h2spec/", ["git", "openssl", "golang-go", ...GO_LIBRARIES]],
   ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps", "hatop", "bsdutils"]],
 ];
 /** Packages whose system service would take port 80 at the next start of the machine. */

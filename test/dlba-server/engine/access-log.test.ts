@@ -154,6 +154,7 @@ test("a log that is moved away goes on in a new file, and one that can't be writ
   mkdirSync(join(dir, "sub"));
   log.note({ ...LINE, status: 401 });
   assert.equal((await linesOf(file, 1))[0]?.["status"], 401);
+  await until(() => said.length === 2, "that it goes on is said after the line has been written");
   assert.deepEqual(said, [
     "the access log can't be written: lines are lost",
     "the access log is written again",

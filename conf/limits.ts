@@ -100,6 +100,9 @@ export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 /** The same after a conflict between two nodes has ended. */
 export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000, 1050, 3000];
 
+/** Responses that one worker compresses at once: each takes up to 800 KB. */
+export const MAX_CODERS = 256;
+
 // Rules of a vserver.
 export const MAX_RULES_PER_VSERVER = 256;
 export const MAX_RULE_CONDITIONS = 16;

@@ -122,6 +122,48 @@ export const rules = z
     "For http and https: looked at in order for each request; the first that holds and has deny, redirect or pool decides, the changes of those before it add up.",
   );
 
+export const compression = z
+  .strictObject({
+    algorithms: z
+      .array(z.enum(["zstd", "br", "gzip"]))
+      .min(1)
+      .max(3)
+      .default(["zstd", "br", "gzip"])
+      .describe("Which ones; of those that a client likes alike the first one here is taken."),
+    types: z
+      .array(
+        patternText(
+          /^[a-z0-9.+-]{1,64}\/(\*|[a-z0-9.+-]{1,64})$/,
+          "a media type such as text/html or text/*",
+        ),
+      )
+      .min(1)
+      .max(256)
+      .default([
+        "text/*",
+        "application/javascript",
+        "application/json",
+        "application/manifest+json",
+        "application/wasm",
+        "application/xml",
+        "application/xhtml+xml",
+        "application/rss+xml",
+        "application/atom+xml",
+        "image/svg+xml",
+      ])
+      .describe("Media types that are worth it; text/* is all of a kind."),
+    min_bytes: z
+      .int()
+      .min(0)
+      .max(1_048_576)
+      .default(1024)
+      .describe("Responses that say that they are shorter go as they are."),
+  })
+  .optional()
+  .describe(
+    "Only http and https: responses are compressed for clients that accept it, if web servers haven't done so. Left out: never.",
+  );
+
 export type RuleConfig = z.output<typeof rules>[number];
 export type ConditionConfig = RuleConfig["when"][number];
 export type HeaderEditsConfig = NonNullable<RuleConfig["request_headers"]>;

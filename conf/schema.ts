@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import * as limits from "./limits.ts";
-import { rules } from "./schema-rules.ts";
+import { compression, rules } from "./schema-rules.ts";
 import { cidr, ip, mac, name, path, patternText, textOf } from "./schema-text.ts";
 
 const interfaceName = patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0");
@@ -65,6 +65,22 @@ const errorPage = z.strictObject({
     .describe("The status that the proxy answers with by itself."),
   file: path.describe("HTML in UTF-8, 64 KiB at most."),
 });
+
+const headBytes = z.int().min(1024).max(limits.RECEIVE_BUFFER_BYTES);
+const targetBytes = z.int().min(256).max(limits.RECEIVE_BUFFER_BYTES);
+const bodyBytes = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+/** What a vserver may bound otherwise. */
+const ownBounds = z
+  .strictObject({
+    request_head_bytes: headBytes.optional().describe("A larger request head gets 431."),
+    request_target_bytes: targetBytes.optional().describe("A longer request target gets 414."),
+    request_body_bytes: bodyBytes.optional().describe("A larger request body gets 413."),
+    response_head_bytes: headBytes
+      .optional()
+      .describe("A web server whose response head is larger gets its client a 502."),
+  })
+  .optional()
+  .describe("Only http and https: bounds of its own, instead of those under limits.");
 
 const vserver = z.strictObject({
   name: name.describe("The virtual server's name, in logs and tables."),
@@ -131,6 +147,22 @@ const vserver = z.strictObject({
       "Whether web servers are told an X-Request-Id, which the JSON log has, too; a trusted proxy's is kept.",
     ),
   rules,
+  compression,
+  traceparent: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Whether requests without a valid traceparent (W3C Trace Context) get a new one, and the JSON log has it. A valid one goes on untouched, with or without this.",
+    ),
+  max_connections_per_client: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe(
+      "How many connections one client (an IPv4 address, a /64 of IPv6) may have to one worker. Those beyond are answered 429 and closed; beyond twice as many they are closed at once. Left out: any.",
+    ),
+  limits: ownBounds,
   pool: name
     .optional()
     .describe(
@@ -357,28 +389,10 @@ const bounds = z.strictObject({
     .max(1_000_000)
     .default(20_000)
     .describe("Client connections of one worker; more wait in the listen queue."),
-  request_head_bytes: z
-    .int()
-    .min(1024)
-    .max(limits.RECEIVE_BUFFER_BYTES)
-    .default(32_768)
-    .describe("A larger request head gets 431."),
-  request_target_bytes: z
-    .int()
-    .min(256)
-    .max(limits.RECEIVE_BUFFER_BYTES)
-    .default(8192)
-    .describe("A longer request target gets 414."),
-  request_body_bytes: z
-    .int()
-    .min(0)
-    .max(Number.MAX_SAFE_INTEGER)
-    .default(1_073_741_824)
-    .describe("A larger request body gets 413."),
-  response_head_bytes: z
-    .int()
-    .min(1024)
-    .max(limits.RECEIVE_BUFFER_BYTES)
+  request_head_bytes: headBytes.default(32_768).describe("A larger request head gets 431."),
+  request_target_bytes: targetBytes.default(8192).describe("A longer request target gets 414."),
+  request_body_bytes: bodyBytes.default(1_073_741_824).describe("A larger request body gets 413."),
+  response_head_bytes: headBytes
     .default(32_768)
     .describe("A web server whose response head is larger gets its client a 502."),
   http2_streams: z

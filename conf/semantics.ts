@@ -85,6 +85,10 @@ function checkUnproxied(vserver: VserverDraft, at: ConfigPath): Finding[] {
   if ((vserver.proxy_protocol_from?.length ?? 0) > 0) refuse("proxy_protocol_from");
   if ((vserver.error_pages?.length ?? 0) > 0) refuse("error_pages");
   if ((vserver.rules?.length ?? 0) > 0) refuse("rules");
+  if (vserver.compression !== undefined) refuse("compression");
+  if (vserver.traceparent === true) refuse("traceparent");
+  if (vserver.max_connections_per_client !== undefined) refuse("max_connections_per_client");
+  if (vserver.limits !== undefined) refuse("limits");
   return found;
 }
 

@@ -15,6 +15,8 @@ export interface Access {
   /** Undefined for what could not be read as a request. */
   readonly request: LoggedRequest | undefined;
   readonly requestId: string;
+  /** The W3C Trace Context's; "" for none. */
+  readonly traceparent: string;
   /** 0: it has not been answered. */
   readonly status: number;
   /** All that was sent to the client, heads included. */
@@ -73,7 +75,7 @@ const BEYOND_ASCII = /[\u007f-\uffff]/g;
 const rounded = (value_ms: number): number => Math.round(value_ms * 10) / 10;
 
 function json(access: Access): string {
-  const { at_ms, node, vserver, client, clientPort, request, requestId, status } = access;
+  const { at_ms, node, vserver, client, clientPort, request, requestId, traceparent, status } = access;
   const { sent_bytes, received_bytes, webServer, response_ms, total_ms, end } = access;
   const record = {
     time: new Date(at_ms).toISOString(),
@@ -86,6 +88,7 @@ function json(access: Access): string {
     referer: request?.referer === "" ? undefined : request?.referer,
     user_agent: request?.userAgent === "" ? undefined : request?.userAgent,
     request_id: requestId === "" ? undefined : requestId,
+    traceparent: traceparent === "" ? undefined : traceparent,
     status,
     sent_bytes,
     received_bytes: received_bytes === 0 ? undefined : received_bytes,

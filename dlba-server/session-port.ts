@@ -9,6 +9,7 @@
 
 import type { IpAddress } from "../conf/address.ts";
 import type { AccessEnd } from "./access-line.ts";
+import type { Coding, Compression, Step } from "./http/content-coding.ts";
 import type { HeaderEdits } from "./rules/edits.ts";
 import type { Rules } from "./rules/rules.ts";
 
@@ -49,6 +50,10 @@ export interface SessionPort {
    * header lines of ours, `edits` those of rules. What a stream's client gets as text is a whole answer.
    */
   clientHead(bytes: Buffer, edits: HeaderEdits | null, added: string): void;
+  /** Gets ready to compress this response; false: there are too many already, and it goes as it is. */
+  beginCoding(coding: Coding): boolean;
+  /** Stages what comes of compressing a piece of content, each piece of it as a chunk. What was begun is over with the request. */
+  clientCoded(bytes: Buffer, start: number, end: number, step: Step): void;
   /** Stages bytes for the web server of the request under way. */
   serverText(text: string): void;
   serverBytes(bytes: Buffer, start: number, end: number): void;
@@ -86,6 +91,8 @@ export interface SessionPort {
    * may ask again.
    */
   readonly takeFromLimit: (rule: number) => number;
+  /** 24 random bytes in hexadecimal digits, for a trace. */
+  readonly newTraceId: () => string;
   /** A name for a request, different from all others. */
   newRequestId(): string;
   /** A request begins; it is over: answered in full, with a response that broke off, or because the client is gone. */
@@ -141,12 +148,16 @@ export interface SessionEnv {
   readonly pools: readonly PoolEnv[];
   /** What is decided by the request; null when there are no rules. */
   readonly rules: Rules | null;
+  /** Which responses are compressed; null: none are. */
+  readonly compression: Compression | null;
   /** Pseudonym in Via. */
   readonly via: string;
   /** Whether requests for an upgrade to the WebSocket protocol go on as such. */
   readonly takesWebsockets: boolean;
   /** Whether web servers are told an X-Request-Id, and whether requests are logged. */
   readonly addsRequestId: boolean;
+  /** Whether requests without a valid traceparent get one. */
+  readonly addsTraceparent: boolean;
   readonly isLogged: boolean;
   /** The client's address, where there are rules. */
   readonly clientIp: IpAddress | undefined;

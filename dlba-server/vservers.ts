@@ -12,9 +12,11 @@ import { setTicketKeys } from "../net/openssl.ts";
 import { newServerState } from "./choose.ts";
 import { hashBytes } from "./hash.ts";
 import { createServerCounters, createVserverCounters } from "./engine/counters.ts";
+import { createClientConnections } from "./rules/client-connections.ts";
+import type { Compression } from "./http/content-coding.ts";
 import { compileRules } from "./rules/rules.ts";
 import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
-import type { PoolEnv } from "./session-port.ts";
+import type { PoolEnv, SessionEnv } from "./session-port.ts";
 import { createTicketRing, turnTicketRing, type TicketRing } from "./ticket-keys.ts";
 import { createTls, freeTls, type Tls } from "./tls.ts";
 
@@ -170,6 +172,22 @@ function errorPage(file: string): string {
   return page.toString("latin1");
 }
 
+/** A vserver's own bounds go before those of all. */
+function limitsOf({ limits }: Config, { limits: own }: VserverConfig): SessionEnv["limits"] {
+  return {
+    request_head_bytes: own?.request_head_bytes ?? limits.request_head_bytes,
+    request_target_bytes: own?.request_target_bytes ?? limits.request_target_bytes,
+    request_body_bytes: own?.request_body_bytes ?? limits.request_body_bytes,
+    response_head_bytes: own?.response_head_bytes ?? limits.response_head_bytes,
+  };
+}
+
+function compressionOf({ compression }: VserverConfig): Compression | null {
+  if (compression === undefined) return null;
+  const { algorithms, types, min_bytes } = compression;
+  return { codings: algorithms, types: new Set(types), least_bytes: min_bytes };
+}
+
 const blocksOf = (texts: readonly string[]): Cidr[] => texts.flatMap((text) => parseCidr(text) ?? []);
 
 function createVserver(
@@ -190,9 +208,13 @@ function createVserver(
     proxyProtocolFrom: blocksOf(vserver.proxy_protocol_from),
     errorPages: new Map(vserver.error_pages.map(({ status, file }) => [status, errorPage(file)])),
     openConnections: 0,
+    clientConnections:
+      vserver.max_connections_per_client === undefined
+        ? undefined
+        : createClientConnections(vserver.max_connections_per_client),
     counters: createVserverCounters(),
     env: {
-      limits: config.limits,
+      limits: limitsOf(config, vserver),
       scheme: vserver.protocol === "https" ? "https" : "http",
       hosts: vserver.hosts.map((host) => host.toLowerCase()),
       pools: pools.map((pool) => poolEnv(pool, pools)),
@@ -201,9 +223,11 @@ function createVserver(
         poolIndex: (name) => pools.findIndex(({ runtime }) => runtime.name === name),
         readPage: errorPage,
       }),
+      compression: compressionOf(vserver),
       via: node.name,
       takesWebsockets: vserver.websockets,
       addsRequestId: vserver.request_id,
+      addsTraceparent: vserver.traceparent,
       isLogged: config.access_log !== undefined && vserver.access_log,
     },
   };

@@ -5,6 +5,7 @@ import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "..
 import type { ClientConnection, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
 import { dropQueue, received } from "./stream.ts";
+import { dropConnection } from "../rules/client-connections.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 
 /** All has been said: what is queued still leaves, then the connection closes. */
@@ -61,7 +62,9 @@ export function destroyClient(worker: Worker, connection: ClientConnection, how:
   else for (const { user } of connection.mux.http2.streams.values()) releaseServer(worker, user, false);
   worker.connections[stream.fd] = undefined;
   worker.clients.delete(connection);
-  connection.vserver.openConnections--;
+  const { vserver, countedFor } = connection;
+  vserver.openConnections--;
+  if (countedFor !== "") dropConnection(vserver.clientConnections!, countedFor);
   dropQueue(stream);
   if (stream.ssl !== 0) sslFree(stream.ssl);
   if (how === "reset") closeWithReset(stream.fd);

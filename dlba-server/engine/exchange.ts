@@ -12,6 +12,8 @@ import type { Http2Stream } from "../http2/connection.ts";
 import { giveBack, resetStream } from "../http2/output.ts";
 import { CODE } from "../http2/wire.ts";
 import { writeProxyHeader } from "../proxy-header.ts";
+import { randomBytes } from "node:crypto";
+import { MAX_CODERS } from "../../conf/limits.ts";
 import * as session from "../session.ts";
 import { BY, PHASE, type SessionPort } from "../session-port.ts";
 import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
@@ -29,6 +31,7 @@ import {
   takeIdle,
 } from "./server-connections.ts";
 import { takeFromLimit } from "./rate-limits.ts";
+import { closeCoder, code, createCoder } from "./coder.ts";
 import { noteRefusal } from "./refusals.ts";
 import { mayMove, moveBytes } from "./body-mover.ts";
 import {
@@ -70,6 +73,15 @@ export const port: SessionPort = {
     current.access.sent_bytes += end - start;
     current.client.vserver.counters.bytes_out += end - start;
     stageBytes(worker.clientStage, current.client.stream, bytes, start, end, worker.now_ms);
+  },
+  beginCoding: (coding) => {
+    if (worker.coders >= MAX_CODERS) return false;
+    worker.coders++;
+    current.coder = createCoder(coding);
+    return true;
+  },
+  clientCoded: (bytes, start, end, step) => {
+    if (current.coder !== undefined) code(current.coder, bytes, start, end, step, sayChunk);
   },
   serverText: (text) => {
     if (current.server === undefined) return;
@@ -118,6 +130,7 @@ export const port: SessionPort = {
     isAborting = true;
   },
   errorPage: (status) => current.client.vserver.errorPages.get(status),
+  newTraceId: () => randomBytes(24).toString("hex"),
   takeFromLimit: (rule) => takeFromLimit(worker, current, rule),
   newRequestId: () => {
     const { requestIds } = worker;
@@ -134,6 +147,7 @@ export const port: SessionPort = {
     current.client.vserver.counters.requests++;
   },
   requestEnds: (end) => {
+    endCoding(current);
     if (end !== "done") countAborted(end);
     logAccess(end);
     if (!current.access.isTunnel) return;
@@ -162,6 +176,21 @@ const countersOf = ({ pool, index }: ServerConnection): ServerCounters => pool.s
 function countAborted(end: Exclude<AccessEnd, "done">): void {
   const { access, client } = current;
   countAbort(client.vserver.counters, poolOf(current).servers[access.server]?.counters, end);
+}
+
+/** A piece of a compressed response. */
+function sayChunk(bytes: Buffer, start: number, end: number): void {
+  port.clientText(`${(end - start).toString(16)}\r\n`);
+  port.clientBytes(bytes, start, end);
+  port.clientText("\r\n");
+}
+
+/** Frees what compressed an exchange's response. */
+function endCoding(exchange: Exchange): void {
+  if (exchange.coder === undefined) return;
+  closeCoder(exchange.coder);
+  exchange.coder = undefined;
+  worker.coders--;
 }
 
 function countRequest(server: number, by: number): void {
@@ -224,7 +253,7 @@ function logAccess(end: AccessEnd): void {
     client: { env, vserver },
   } = current;
   if (accessLog === undefined || !env.isLogged) return;
-  const { logged, requestId } = current.session;
+  const { logged, requestId, traceparent } = current.session;
   const { began_ms, status, sent_bytes, received_bytes, server, response_ms } = access;
   accessLog.note({
     at_ms: performance.timeOrigin + began_ms,
@@ -234,6 +263,7 @@ function logAccess(end: AccessEnd): void {
     clientPort: env.clientPort,
     request: logged ?? undefined,
     requestId,
+    traceparent,
     status,
     sent_bytes,
     received_bytes,
@@ -568,6 +598,7 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
       server: -1,
       response_ms: -1,
     },
+    coder: undefined,
     deadline_ms: Infinity,
     slotTick: -1,
     wheelNext: undefined,

@@ -7,12 +7,14 @@ import type { ProxyVersion } from "../proxy-header.ts";
 import type { Session } from "../session.ts";
 import type { Http2Stream } from "../http2/connection.ts";
 import type { Phase, SessionEnv, SessionPort } from "../session-port.ts";
+import type { ClientConnections } from "../rules/client-connections.ts";
 import type { RateTable } from "../rules/rate-table.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
 import type { ServerCounters, VserverCounters } from "./counters.ts";
 import type { Mux } from "./mux.ts";
+import type { Coder } from "./coder.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
@@ -50,6 +52,8 @@ export interface VserverRuntime {
   readonly errorPages: ReadonlyMap<number, string>;
   /** Its client connections on this worker. */
   openConnections: number;
+  /** Undefined when a client may have any number of connections. */
+  readonly clientConnections: ClientConnections | undefined;
   readonly counters: VserverCounters;
   /** What every session's environment has in common. */
   readonly env: Omit<
@@ -122,6 +126,8 @@ export interface Exchange extends Timed<Waiting> {
   requestStart_ms: number;
   /** Of the request under way, for the log. */
   readonly access: AccessSoFar;
+  /** What compresses its response. */
+  coder: Coder | undefined;
 }
 
 /** A client's socket: accepted, its TLS and its end. What is said on it is its exchange's. */
@@ -135,6 +141,8 @@ export interface ClientConnection extends Timed<Waiting> {
   mux: Mux | undefined;
   /** Its first bytes tell whether it speaks HTTP/2. */
   mayBeHttp2: boolean;
+  /** Whom it is counted for, where connections of one client are limited; "" for nobody. */
+  countedFor: string;
   /** A PROXY header has to come first. */
   awaitsProxy: boolean;
   /** Its ClientHello has not come yet. */
@@ -185,6 +193,8 @@ export interface Worker {
   readonly refusals: Refusals;
   /** Undefined when no rule limits rates. */
   rateTable: RateTable | undefined;
+  /** Responses that are being compressed. */
+  coders: number;
   /** Names requests: a prefix of this worker's own, and a count. */
   readonly requestIds: { readonly prefix: string; count: number };
   readonly clientStage: Stage;

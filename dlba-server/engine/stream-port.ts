@@ -6,6 +6,7 @@ import { endStream, resetStream, sendData } from "../http2/output.ts";
 import { sendResponseHead } from "../http2/response-fields.ts";
 import { CODE } from "../http2/wire.ts";
 import type { SessionPort } from "../session-port.ts";
+import { code } from "./coder.ts";
 import { current, port } from "./exchange.ts";
 
 /** A whole answer of the proxy's own, to be taken apart. */
@@ -38,6 +39,9 @@ export const streamPort: SessionPort = {
   ...port,
   clientText: sayAnswer,
   clientBytes: sayBytes,
+  clientCoded: (bytes, start, end, step) => {
+    if (current.coder !== undefined) code(current.coder, bytes, start, end, step, sayBytes);
+  },
   clientHead: (bytes, edits, added) => {
     const { client, stream } = current;
     if (stream === undefined || !stream.isOpen) return;

@@ -42,6 +42,8 @@ import type {
   Worker,
 } from "./runtime.ts";
 import { firstStep, HELLO_AWAITED } from "./hello.ts";
+import { addConnection, clientKey } from "../rules/client-connections.ts";
+import { TOO_MANY_CONNECTIONS } from "../rules/rules.ts";
 import { createRefusals } from "./refusals.ts";
 import { closeServer } from "./server-connections.ts";
 import { createStage, createStream, END, NOT_MOVED, readStream, received, WOULD_BLOCK } from "./stream.ts";
@@ -96,6 +98,7 @@ export function createWorker(
     nodeName,
     refusals: createRefusals(),
     rateTable: undefined,
+    coders: 0,
     requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
     clientStage: createStage(limits.STAGE_BUFFER_BYTES),
     serverStage: createStage(limits.STAGE_BUFFER_BYTES),
@@ -234,7 +237,8 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
     const { address, port } = source;
     connection.env = { ...env, clientAddress: address, clientIp, clientPort: port, isTrustedProxy };
   }
-  readConnection(worker, connection);
+  admit(worker, connection);
+  if (!stream.isClosed) readConnection(worker, connection);
 }
 
 function handshake(worker: Worker, connection: ClientConnection): void {
@@ -344,7 +348,9 @@ function readServer(worker: Worker, connection: ServerConnection): void {
   const { stream } = connection;
   if (connection.owner === undefined) return closeServer(worker, connection);
   for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadServer(connection); reads++) {
-    if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
+    // Compressing takes a few milliseconds a read: others have a turn in between.
+    const isSlow = reads > 0 && connection.owner?.coder !== undefined;
+    if (reads === READS_PER_TURN || isSlow) return exchange.queueAgain(connection);
     const moved = exchange.moveBody(connection);
     if (moved > 0) continue;
     const count = moved === NOT_MOVED ? readStream(stream, 0, exchange.serverRoom(connection)) : moved;
@@ -391,6 +397,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     exchange: undefined,
     mux: undefined,
     mayBeHttp2: vserver.http2 && ssl === 0,
+    countedFor: "",
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
     awaitsHello: ssl !== 0,
     isHandshaking: ssl !== 0,
@@ -415,6 +422,18 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;
   arm(worker.wheel, connection, worker.now_ms + first_ms);
   sockets.watchStream(worker.epoll, fd, generation);
+  if (vserver.clientConnections !== undefined && !connection.awaitsProxy) admit(worker, connection);
+}
+
+/** Counts a connection for its client, where that is limited, and turns it away if there are too many. */
+function admit(worker: Worker, connection: ClientConnection): void {
+  const { vserver, env } = connection;
+  const counts = vserver.clientConnections;
+  if (counts === undefined) return;
+  connection.countedFor = clientKey(env.clientAddress);
+  const verdict = addConnection(counts, connection.countedFor);
+  if (verdict === "refused") destroyClient(worker, connection, "close");
+  else if (verdict === "answered") connection.env = { ...env, rules: TOO_MANY_CONNECTIONS };
 }
 
 function countAccepted(vserver: VserverRuntime): void {

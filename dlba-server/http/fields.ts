@@ -25,8 +25,10 @@ export const FIELD = {
   userAgent: 19,
   xRequestId: 20,
   cacheControl: 21,
+  traceparent: 22,
+  tracestate: 23,
 } as const;
-export const FIELD_COUNT = 22;
+export const FIELD_COUNT = 24;
 
 const NAMES: readonly (readonly [string, number])[] = [
   ["host", FIELD.host],
@@ -48,6 +50,8 @@ const NAMES: readonly (readonly [string, number])[] = [
   ["user-agent", FIELD.userAgent],
   ["x-request-id", FIELD.xRequestId],
   ["cache-control", FIELD.cacheControl],
+  ["traceparent", FIELD.traceparent],
+  ["tracestate", FIELD.tracestate],
 ];
 const X_FORWARDED = "x-forwarded-";
 

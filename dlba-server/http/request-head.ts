@@ -11,6 +11,7 @@ import { FIELD, FIELD_COUNT } from "./fields.ts";
 import { FRAMING } from "./framing.ts";
 import { fieldEnds, fieldStarts, hasField, head, idOf, joinedValue, nameText, valueText } from "./head.ts";
 import { request } from "./request.ts";
+import { newTraceparent, validTraceparent } from "./traceparent.ts";
 import { UPGRADE_LINES } from "./websocket.ts";
 
 /** The fields that a client's head never hands on as they are. */
@@ -38,7 +39,7 @@ export interface RequestChanges {
 }
 
 /** The head's text and the injected cookie that was in it; one record for all. */
-export const outgoing = { text: "", token: "", requestId: "" };
+export const outgoing = { text: "", token: "", requestId: "", traceparent: "", isNewTrace: false };
 
 /** A trusted proxy's request id is kept up to this length. */
 const MAX_REQUEST_ID = 128;
@@ -60,6 +61,9 @@ function isLeftOut(field: number, env: SessionEnv): boolean {
       return request.isAbsolute;
     case FIELD.expect:
       return head.minor === 0;
+    case FIELD.traceparent:
+    case FIELD.tracestate:
+      return outgoing.isNewTrace;
     case FIELD.xRequestId:
       return env.addsRequestId;
     case FIELD.xForwardedProto:
@@ -156,11 +160,24 @@ function requestIdField(env: SessionEnv, newId: string): string {
   return `X-Request-Id: ${outgoing.requestId}\r\n`;
 }
 
+/** The line that begins a trace, if there is to be one: what the client says of an invalid one goes (W3C Trace Context 4.3). */
+function traceField(env: SessionEnv, newTraceId: () => string): string {
+  outgoing.isNewTrace = false;
+  outgoing.traceparent = "";
+  if (!env.addsTraceparent) return "";
+  outgoing.traceparent = validTraceparent();
+  if (outgoing.traceparent !== "") return "";
+  outgoing.isNewTrace = true;
+  outgoing.traceparent = newTraceparent(newTraceId());
+  return `traceparent: ${outgoing.traceparent}\r\n`;
+}
+
 /** Fills `outgoing`. `newId` names the request if nobody has yet; `changes` are those of rules. */
 export function rewriteRequestHead(
   env: SessionEnv,
   pool: PoolEnv,
   newId: string,
+  newTraceId: () => string,
   changes: RequestChanges | null,
 ): void {
   const { start } = head;
@@ -168,6 +185,7 @@ export function rewriteRequestHead(
   let from = 0;
   outgoing.token = "";
   outgoing.requestId = "";
+  const traceLine = traceField(env, newTraceId);
   const host = changes?.host;
   if (request.isAbsolute || head.minor === 0 || host !== undefined || changes?.path !== undefined) {
     text = requestLine(changes);
@@ -181,7 +199,7 @@ export function rewriteRequestHead(
     text += head.text.slice(from, fieldStarts[field]! - start) + instead;
     from = fieldEnds[field]! - start;
   }
-  const ownFields = (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
+  const ownFields = traceLine + (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
   const added = changes?.edits === undefined ? "" : changes.edits.text;
   outgoing.text = text + head.text.slice(from) + added + ownFields + hopFields(env, pool);
 }

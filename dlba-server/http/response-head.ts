@@ -3,13 +3,18 @@
  * on the head that was scanned and read last.
  */
 import { editedName, type HeaderEdits } from "../rules/edits.ts";
+import { isOfPlainContent } from "./content-coding.ts";
 import { options } from "./connection-options.ts";
 import { FIELD } from "./fields.ts";
 import { fieldEnds, fieldStarts, head, idOf, nameText } from "./head.ts";
 import { response } from "./response.ts";
 
+/** Whether the response that was read last is being compressed: what its head says of the plain content stays behind. */
+export const coding = { isOn: false };
+
 /** Whether a field stays behind. `isUnchunked`: the client gets no Transfer-Encoding (it speaks HTTP/1.0). */
 export function isLeftOut(field: number, isUnchunked: boolean): boolean {
+  if (coding.isOn && isOfPlainContent(field)) return true;
   switch (idOf(field)) {
     case FIELD.connection:
     case FIELD.keepAlive:
@@ -25,6 +30,10 @@ export function isLeftOut(field: number, isUnchunked: boolean): boolean {
       return options.named.length > 0 && options.named.includes(nameText(field));
   }
 }
+
+/** Whether a field goes on as it is, which most do: nothing more is to be asked of it. */
+export const isPlain = (field: number, edits: HeaderEdits | null): boolean =>
+  idOf(field) === FIELD.other && options.named.length === 0 && edits === null && !coding.isOn;
 
 /** Whether rules take a field out. */
 export const isEditedOut = (field: number, edits: HeaderEdits | null): boolean =>
@@ -45,7 +54,7 @@ export function rewriteResponseHead(
     from = head.statusStart - start;
   }
   for (let field = 0; field < head.fields; field++) {
-    if (idOf(field) === FIELD.other && options.named.length === 0 && edits === null) continue;
+    if (isPlain(field, edits)) continue;
     if (!isLeftOut(field, isUnchunked) && !isEditedOut(field, edits)) continue;
     text += head.text.slice(from, fieldStarts[field]! - start);
     from = fieldEnds[field]! - start;

@@ -1,8 +1,6 @@
 /** The head that a stream's client gets: the web server's, field by field from the bytes that it sent, by http/'s rules. */
-import { options } from "../http/connection-options.ts";
-import { FIELD } from "../http/fields.ts";
-import { fieldStarts, head, idOf, nameEnds, valueEnds, valueStarts } from "../http/head.ts";
-import { isEditedOut, isLeftOut } from "../http/response-head.ts";
+import { fieldStarts, head, nameEnds, valueEnds, valueStarts } from "../http/head.ts";
+import { isEditedOut, isLeftOut, isPlain } from "../http/response-head.ts";
 import { response } from "../http/response.ts";
 import type { HeaderEdits } from "../rules/edits.ts";
 import type { Http2Connection, Http2Stream } from "./connection.ts";
@@ -42,8 +40,7 @@ export function sendResponseHead<O, X>(
   const start = out.length;
   out.length = encodeStatus(out.bytes, out.length, response.status);
   for (let field = 0; field < head.fields; field++) {
-    const isPlain = idOf(field) === FIELD.other && options.named.length === 0 && edits === null;
-    if (!isPlain && (isLeftOut(field, true) || isEditedOut(field, edits))) continue;
+    if (!isPlain(field, edits) && (isLeftOut(field, true) || isEditedOut(field, edits))) continue;
     out.length = encodeField(
       c.encoder,
       out.bytes,

@@ -18,8 +18,10 @@ export interface RateLimit {
 export interface Rule {
   readonly conditions: readonly Condition[];
   readonly rateLimit: RateLimit | undefined;
-  /** `page` is HTML whose char codes are bytes. */
-  readonly deny: { readonly status: number; readonly page: string | undefined } | undefined;
+  /** `page` is HTML whose char codes are bytes; with `isLast` the connection ends. */
+  readonly deny:
+    | { readonly status: number; readonly page: string | undefined; readonly isLast: boolean }
+    | undefined;
   readonly redirect: { readonly status: number; readonly to: string } | undefined;
   /** An index into the vserver's pools; -1: not decided here. */
   readonly pool: number;
@@ -59,7 +61,11 @@ function compileRule(config: RuleConfig, index: number, { name, poolIndex, readP
   return {
     conditions: when.map(compileCondition).sort((a, b) => costOf(a) - costOf(b)),
     rateLimit: rate_limit && compileLimit(rate_limit, `${name}/${index}`),
-    deny: deny && { status: deny.status, page: deny.page === undefined ? undefined : readPage(deny.page) },
+    deny: deny && {
+      status: deny.status,
+      page: deny.page === undefined ? undefined : readPage(deny.page),
+      isLast: false,
+    },
     redirect,
     pool: pool === undefined ? -1 : poolIndex(pool),
     rewriting: rewrite && compileRewriting(rewrite),
@@ -80,6 +86,24 @@ function costOf({ of, regexes }: Condition): number {
   const looksUp = of === "header" || of === "query";
   return (looksUp ? 1 : 0) + (regexes.length > 0 ? 2 : 0);
 }
+
+/** The rules of a connection that is one too many of its client's. */
+export const TOO_MANY_CONNECTIONS: Rules = {
+  list: [
+    {
+      conditions: [],
+      rateLimit: undefined,
+      deny: { status: 429, page: undefined, isLast: true },
+      redirect: undefined,
+      pool: -1,
+      rewriting: undefined,
+      host: undefined,
+      requestEdits: undefined,
+      responseEdits: undefined,
+    },
+  ],
+  areOfPaths: false,
+};
 
 /** What the rules make of a request. */
 export interface Decision {

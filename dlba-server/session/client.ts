@@ -2,6 +2,7 @@
 import { MAX_EMPTY_LINES } from "../../conf/limits.ts";
 import { CR, LF } from "../http/characters.ts";
 import { CHUNK, scanChunks, startChunks } from "../http/chunked.ts";
+import { acceptedCoding } from "../http/content-coding.ts";
 import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanRequestHead } from "../http/head.ts";
 import { advanceRequest, resetProgress } from "../http/head-progress.ts";
@@ -152,16 +153,19 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   s.requestLeft = request.length;
   s.requestChunks = request.framing === FRAMING.chunked && !s.isStream ? startChunks() : null;
   s.isRequestDone = request.framing === FRAMING.none;
-  const { rules } = env;
+  const { rules, compression } = env;
+  if (compression !== null) s.coding = acceptedCoding(compression);
   if (rules !== null && !passRules(s, env, rules, port, bytes)) return;
   const pool = poolOf(s, env);
   rewriteRequestHead(
     env,
     pool,
     env.addsRequestId ? port.newRequestId() : "",
+    port.newTraceId,
     rules === null ? null : changes,
   );
   s.requestId = outgoing.requestId;
+  s.traceparent = outgoing.traceparent;
   s.requestHead = outgoing.text;
   s.token = outgoing.token;
   if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);

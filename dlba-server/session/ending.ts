@@ -10,6 +10,7 @@ export function openRequest(s: Session, port: SessionPort): void {
   s.isRequest = true;
   s.logged = null;
   s.requestId = "";
+  s.traceparent = "";
   port.requestBegins();
 }
 

@@ -9,6 +9,9 @@ import type { SessionEnv, SessionPort } from "../session-port.ts";
 import { answer } from "./ending.ts";
 import type { Session } from "./state.ts";
 
+/** When it may be worth while to ask again, where nothing tells. */
+const RETRY_AFTER_S = 5;
+
 /** One record for all requests, as with `head`. */
 const asked = {
   method: "",
@@ -63,8 +66,11 @@ function isAnswered(s: Session, port: SessionPort, rules: Rules, decision: Decis
     return true;
   }
   const rule = rules.list[decision.rule];
-  if (rule?.deny !== undefined) answer(s, port, rule.deny.status, "", rule.deny.page);
-  else if (rule?.redirect !== undefined) {
+  if (rule?.deny !== undefined) {
+    const { status, page, isLast } = rule.deny;
+    if (isLast) s.isKept = false;
+    answer(s, port, status, status === 429 ? `Retry-After: ${RETRY_AFTER_S}\r\n` : "", page);
+  } else if (rule?.redirect !== undefined) {
     const { status, to } = rule.redirect;
     answer(s, port, status, `Location: ${redirectTarget(to, target)}\r\n`);
   } else return false;

@@ -4,9 +4,11 @@ import { CHUNK, scanChunks, scanFraming, startChunks, takeData } from "../http/c
 import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanResponseHead } from "../http/head.ts";
 import { advanceResponse, resetProgress } from "../http/head-progress.ts";
-import { rewriteResponseHead } from "../http/response-head.ts";
+import { coding, rewriteResponseHead } from "../http/response-head.ts";
 import { isForOne, readResponse, response } from "../http/response.ts";
+import { STEP } from "../http/content-coding.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import { beginCoding, endCoding, flushCoding } from "./coding.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import { poolOf, type Session } from "./state.ts";
 import { endTunnelServer, switchProtocols } from "./tunnel.ts";
@@ -32,6 +34,7 @@ export function onServerBytes(
     s.hasResponse = true;
     at = s.isAnswered ? takeBody(s, env, port, bytes, at, end) : takeHead(s, env, port, bytes, at, end);
   }
+  if (s.isCoded) flushCoding(s, port);
 }
 
 function takeHead(
@@ -129,8 +132,12 @@ function addedFields(s: Session, env: SessionEnv): string {
  * from a next request), or when the response's end is its close.
  */
 function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer, hasMore: boolean): void {
-  s.isDecoded = response.framing === FRAMING.chunked && (s.clientMinor === 0 || s.isStream);
-  const isDelimited = response.framing !== FRAMING.close && !s.isDecoded;
+  const { compression } = env;
+  const codingLines = compression === null ? "" : beginCoding(s, compression, port);
+  const isChunked = response.framing === FRAMING.chunked;
+  const isUnchunked = isChunked && (s.clientMinor === 0 || s.isStream);
+  s.isDecoded = isUnchunked || (s.isCoded && isChunked);
+  const isDelimited = s.isCoded || (response.framing !== FRAMING.close && !isUnchunked);
   s.isKept = s.isKept && s.isRequestDone && !s.isDraining && isDelimited;
   s.isServerKept = response.isKept && response.framing !== FRAMING.close;
   s.responseFraming = response.framing;
@@ -140,9 +147,11 @@ function relayFinal(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffe
   s.requestHead = "";
   s.phase = PHASE.responseBody;
   port.countResponse(s.server, response.status);
-  const added = addedFields(s, env);
+  const added = codingLines + addedFields(s, env);
+  coding.isOn = s.isCoded;
   if (s.isStream) port.clientHead(bytes, s.responseEdits, added);
   else port.clientText(rewriteResponseHead(s.clientMinor === 0, env.via, s.responseEdits, added));
+  coding.isOn = false;
   if (response.framing === FRAMING.none) finishResponse(s, env, port, hasMore);
 }
 
@@ -156,7 +165,7 @@ function takeBody(
 ): number {
   if (s.responseFraming === FRAMING.length) return takeLength(s, env, port, bytes, start, end);
   if (s.responseFraming === FRAMING.chunked) return takeChunks(s, env, port, bytes, start, end);
-  port.clientBytes(bytes, start, end);
+  relayContent(s, port, bytes, start, end);
   return end;
 }
 
@@ -170,7 +179,7 @@ function takeLength(
 ): number {
   const stop = start + Math.min(s.responseLeft, end - start);
   s.responseLeft -= stop - start;
-  port.clientBytes(bytes, start, stop);
+  relayContent(s, port, bytes, start, stop);
   if (s.responseLeft === 0) finishResponse(s, env, port, stop < end);
   return stop;
 }
@@ -200,7 +209,7 @@ function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: numbe
   while (at < end && chunks.step < CHUNK.done) {
     if (chunks.step === CHUNK.data) {
       const stop = takeData(chunks, at, end);
-      port.clientBytes(bytes, at, stop);
+      relayContent(s, port, bytes, at, stop);
       at = stop;
     } else {
       const before = chunks.trailerBytes;
@@ -212,9 +221,16 @@ function decodeChunks(s: Session, port: SessionPort, bytes: Buffer, start: numbe
   return at;
 }
 
+/** A piece of the content, without its framing. */
+function relayContent(s: Session, port: SessionPort, bytes: Buffer, start: number, end: number): void {
+  if (s.isCoded) port.clientCoded(bytes, start, end, STEP.more);
+  else port.clientBytes(bytes, start, end);
+}
+
 /** The response is whole. Bytes after it belong to no request: such a web server's connection isn't kept. */
 function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore: boolean): void {
   const isReusable = s.isServerKept && s.isRequestDone && !hasMore && poolOf(s, env).serverKeepAlive;
+  if (s.isCoded) endCoding(s, port);
   letGoOfServer(s, port, isReusable);
   endRequest(s, port, "done");
   if (s.isKept && !s.isDraining && !s.isStream) awaitRequest(s, port);
@@ -223,7 +239,8 @@ function finishResponse(s: Session, env: SessionEnv, port: SessionPort, hasMore:
 
 /** How many bytes that come next are the response's body and go to the client as they are, whatever they are. */
 export function unseen_bytes(s: Session): number {
-  return s.isAnswered && s.isConnected && s.responseFraming === FRAMING.length ? s.responseLeft : 0;
+  const isPlain = s.isAnswered && s.isConnected && s.responseFraming === FRAMING.length && !s.isCoded;
+  return isPlain ? s.responseLeft : 0;
 }
 
 /** The engine has moved so many of them by itself. */

@@ -3,6 +3,7 @@
  * elsewhere between any two inputs.
  */
 import type { ChunkState } from "../http/chunked.ts";
+import type { Coding } from "../http/content-coding.ts";
 import { FRAMING, type Framing } from "../http/framing.ts";
 import type { LoggedRequest } from "../http/logged.ts";
 import { type HeadProgress, resetProgress, startHead } from "../http/head-progress.ts";
@@ -33,6 +34,8 @@ export interface Session {
   /** What the log tells of it; null where nothing is logged, and for what could not be read. */
   logged: LoggedRequest | null;
   requestId: string;
+  /** Its traceparent, where the vserver looks after that; "" for none. */
+  traceparent: string;
   clientMinor: number;
   isHead: boolean;
   isIdempotent: boolean;
@@ -70,6 +73,9 @@ export interface Session {
   countedServer: number;
 
   // The response.
+  /** The coding that the client likes best, "" for none; its content is being compressed with that. */
+  coding: Coding | "";
+  isCoded: boolean;
   /** What rules change of its head. */
   responseEdits: HeaderEdits | null;
   /** The web server has sent something. */
@@ -104,6 +110,7 @@ export function createSession(isStream = false): Session {
     isRequest: false,
     logged: null,
     requestId: "",
+    traceparent: "",
     clientMinor: 1,
     isHead: false,
     isIdempotent: false,
@@ -127,6 +134,8 @@ export function createSession(isStream = false): Session {
     tried: [],
     tries: 0,
     countedServer: -1,
+    coding: "",
+    isCoded: false,
     responseEdits: null,
     hasResponse: false,
     responsePart: "",
@@ -167,6 +176,7 @@ export function clearRequest(s: Session): void {
   s.tried.length = 0;
   s.tries = 0;
   s.countedServer = -1;
+  s.coding = "";
   s.responseEdits = null;
   clearResponse(s);
 }
@@ -201,6 +211,7 @@ export function clearResponse(s: Session): void {
   s.responseLeft = 0;
   s.responseChunks = null;
   s.isDecoded = false;
+  s.isCoded = false;
   s.isServerKept = false;
   s.isServerEnded = false;
 }

@@ -18,6 +18,7 @@ const access = (change: Partial<Access> = {}): Access => ({
     userAgent: "curl/8",
   },
   requestId: "",
+  traceparent: "",
   status: 200,
   sent_bytes: 512,
   received_bytes: 0,

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
+import { closeCoder, code, createCoder, type Coder } from "../../dlba-server/engine/coder.ts";
 import * as session from "../../dlba-server/session.ts";
 import { PHASE, type PoolEnv, type SessionEnv, type SessionPort } from "../../dlba-server/session-port.ts";
 
@@ -34,9 +35,11 @@ export function testEnv(overrides: Partial<SessionEnv> = {}): SessionEnv {
     hosts: [],
     pools: [testPool()],
     rules: null,
+    compression: null,
     via: "array",
     takesWebsockets: true,
     addsRequestId: false,
+    addsTraceparent: false,
     isLogged: true,
     clientAddress: "192.0.2.1",
     clientIp: undefined,
@@ -72,6 +75,8 @@ export interface EngineOptions {
   /** How many web servers there are; the first ones have cookies. */
   readonly servers?: number;
   readonly pages?: ReadonlyMap<number, string>;
+  /** Too many responses are being compressed. */
+  readonly isCodingFull?: boolean;
   /** How long the client has to wait for a rule's limit. */
   readonly limits?: (rule: number) => number;
 }
@@ -91,6 +96,7 @@ export function createEngine(options: EngineOptions = {}) {
   const kernel: (Buffer | "end")[] = [];
   let wanted: { server: number; mayReuse: boolean } | undefined;
   let current: Exchange | undefined;
+  let coder: Coder | undefined;
   const record = {
     toClient: "",
     exchanges: [] as Exchange[],
@@ -118,6 +124,15 @@ export function createEngine(options: EngineOptions = {}) {
   const port: SessionPort = {
     clientText: say,
     clientBytes: (bytes, start, end) => say(bytes.latin1Slice(start, end)),
+    beginCoding: (coding) => {
+      if (options.isCodingFull === true) return false;
+      coder = createCoder(coding);
+      return true;
+    },
+    clientCoded: (bytes, start, end, step) =>
+      code(coder!, bytes, start, end, step, (piece, from, to) =>
+        say(`${(to - from).toString(16)}\r\n${piece.latin1Slice(from, to)}\r\n`),
+      ),
     serverText: send,
     serverBytes: (bytes, start, end) => send(bytes.latin1Slice(start, end)),
     choose: (token, hash, tried) => {
@@ -155,6 +170,7 @@ export function createEngine(options: EngineOptions = {}) {
       record.refused.push([kind, status, bytes.latin1Slice(start, end), isWhole]),
     errorPage: (status) => options.pages?.get(status),
     takeFromLimit: (rule) => options.limits?.(rule) ?? 0,
+    newTraceId: () => "0123456789abcdef".repeat(3),
     newRequestId: () => "made-here",
     requestBegins: () => {
       assert.equal(record.isRequest, false, "one request after the other");
@@ -163,6 +179,8 @@ export function createEngine(options: EngineOptions = {}) {
     requestEnds: (end) => {
       assert.equal(record.isRequest, true, "a request ends once");
       record.isRequest = false;
+      if (coder !== undefined) closeCoder(coder);
+      coder = undefined;
       record.ends.push({ end, line: state.logged?.line });
     },
     countRequest: (server, by) => record.counts.push(`request ${server} ${by}`),

@@ -132,6 +132,7 @@ const LINE = {
   clientPort: 1,
   request: undefined,
   requestId: "",
+  traceparent: "",
   status: 400,
   sent_bytes: 1,
   received_bytes: 0,

@@ -304,7 +304,16 @@ function writeConfig(): string {
     ],
     pools: [{ name: "web", scheduling: "cookie", servers }],
     scheduler: { xdp: "generic" },
-    timeouts: { request_body_ms: 3000, client_write_ms: 3000, server_idle_ms: 2000, linger_ms: 500 },
+    timeouts: {
+      // 2,000 clients that come at once are to be served, however long that takes a slow machine.
+      tls_handshake_ms: 60_000,
+      request_head_ms: 60_000,
+      connect_ms: 20_000,
+      request_body_ms: 3000,
+      client_write_ms: 3000,
+      server_idle_ms: 2000,
+      linger_ms: 500,
+    },
     limits: { workers: 1 },
   };
   writeFileSync(file, JSON.stringify(config, null, 2));

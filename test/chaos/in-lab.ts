@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describeError } from "../../conf/errors.ts";
+import { monotonicNow_ms } from "../../lab/flow-report.ts";
 import { downOnInterrupt } from "../../lab/interrupt.ts";
 import { labDown } from "../../lab/lab.ts";
 import { labPlaces } from "../../lab/places.ts";
@@ -49,11 +50,16 @@ async function reportOf(lab: string, dir: string, run: Run, facts: object): Prom
 const MAX_LINES = 40;
 const timeOf = (line: string): string => /"time":"([^"]*)"/.exec(line)?.[1] ?? "";
 
-/** What the nodes' failover processes have told last, in order: why somebody took over. Nothing while there is no lab. */
-export function electionLines(lab: string): string[] {
+/**
+ * What the nodes' failover processes have told last, in order: why somebody took over. Nothing while there is no lab. `until`:
+ * up to a moment of CLOCK_MONOTONIC.
+ */
+export function electionLines(lab: string, until_ms = Infinity): string[] {
+  const last = new Date(Date.now() - Math.max(0, monotonicNow_ms() - until_ms)).toISOString();
   return logsOf(lab)
     .flatMap((log) => log.split("\n"))
     .filter((line) => line.includes('"process":"failover"') && line.includes('"event":'))
+    .filter((line) => timeOf(line) <= last)
     .toSorted((a, b) => timeOf(a).localeCompare(timeOf(b)))
     .slice(-MAX_LINES);
 }

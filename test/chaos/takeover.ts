@@ -13,7 +13,7 @@ import { faultOf, figuresOf, type Flow, monotonicNow_ms } from "../../lab/flow-r
 import { startFlows } from "../../lab/flow-tools.ts";
 import type { LabState } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
-import { type ChaosReport, runInLab } from "./in-lab.ts";
+import { type ChaosReport, electionLines, runInLab } from "./in-lab.ts";
 import { allUp } from "./all-up.ts";
 import { agreement, openLeasePages, stableAgreement } from "./leases.ts";
 import { type Levels, levelsOf, risen } from "./levels.ts";
@@ -28,6 +28,8 @@ const STABLE = { within_ms: AGREE_WITHIN_MS, stable_ms: 250 };
 const LEVELS_EVERY = 50;
 const ROUND_MOST_S = 40;
 const MAX_SHOWN_ERRORS = 10;
+/** What was told so soon after an error may have led to it. */
+const AFTER_MS = 200;
 const MISSED_SHARE = 0.1;
 
 interface RoundReport extends Inflicted {
@@ -149,6 +151,11 @@ function conclude(array: ChaosArray, run: Run, flows: readonly Flow[], seed: num
   for (const [kind, figure] of Object.entries(kinds)) say(`${kind.padEnd(9)} ${JSON.stringify(figure)}`);
   say(`levels: ${JSON.stringify(levels.at(1) ?? levels[0])} → ${JSON.stringify(levels.at(-1))}`);
   for (const line of wrong) say(`  ${line}`);
+  const [first] = lost.toSorted((a, b) => a.ended_ms - b.ended_ms);
+  if (first !== undefined) {
+    say("  before the first of them:");
+    for (const line of electionLines(array.state.name, first.ended_ms + AFTER_MS)) say(`  ${line}`);
+  }
   const ok = wrong.length === 0;
   const said = `${lost.length} errors on connections whose nodes were there, ${reports.length} rounds`;
   say(`${ok ? "Good" : "NOT GOOD"}: ${said}. Seed ${seed}.`);

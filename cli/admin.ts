@@ -10,11 +10,19 @@ export function nodeName(text: string): string {
   throw new InvalidArgumentError("expected a node's name or number");
 }
 
-/** Has a node's scheduler process carry out a command. Rejects with what it refuses, or NOT_RUNNING. */
-export async function askAdminAt(runDir: string, line: string, timeout_ms: number): Promise<string> {
-  const path = join(runDir, "admin.sock");
+/** Which process is told to do what. */
+const SOCKETS = { scheduler: "admin.sock", status: "servers.sock" } as const;
+
+/** Has a process of a node carry out a command. Rejects with what it refuses, or NOT_RUNNING. */
+export async function askAdminAt(
+  runDir: string,
+  line: string,
+  timeout_ms: number,
+  process: keyof typeof SOCKETS = "scheduler",
+): Promise<string> {
+  const path = join(runDir, SOCKETS[process]);
   try {
-    return await askAdmin({ path, line, timeout_ms });
+    return await askAdmin({ path, line, timeout_ms, process });
   } catch (error) {
     throw error instanceof Error ? notReached(path, error) : error;
   }

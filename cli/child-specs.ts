@@ -1,8 +1,8 @@
 /** How the processes of a node are started. */
-import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { STOP_GRACE_MS } from "../conf/limits.ts";
 import type { Config } from "../conf/schema.ts";
+import { workersOf } from "../conf/workers.ts";
 import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { socketsOf, type Listening } from "./listening.ts";
 import { type ChildSpec, FIRST_INHERITED } from "./supervisor.ts";
@@ -10,8 +10,6 @@ import { type ChildSpec, FIRST_INHERITED } from "./supervisor.ts";
 const ROOT = join(import.meta.dirname, "..");
 export const WORKER = "dlba-server";
 export const workerName = (worker: number): string => `${WORKER} ${worker}`;
-export const workersOf = ({ limits }: Config): number =>
-  limits.workers === 0 ? availableParallelism() : limits.workers;
 
 export interface NodeOptions {
   readonly configFile: string;

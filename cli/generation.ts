@@ -9,7 +9,8 @@ import type { Config } from "../conf/schema.ts";
 import type { Snapshot } from "../conf/snapshot.ts";
 import { nativeMemory } from "../net/ffi.ts";
 import { createMemoryFile } from "../net/memory-file.ts";
-import { TICKET_KEYS_BYTES } from "../net/openssl.ts";
+import { freeContext, TICKET_KEYS_BYTES } from "../net/openssl.ts";
+import { createServerTls } from "../dlba-server/pools/server-tls.ts";
 import { createTls, freeTls } from "../dlba-server/tls.ts";
 
 export interface Generation extends Snapshot {
@@ -68,7 +69,8 @@ function readNamed(path: string, read: (path: string) => Buffer): void {
 }
 
 /** What OpenSSL itself has to say to them, before any worker hears of them. */
-function tryContexts({ vservers }: Config, read: (path: string) => Buffer): void {
+function tryContexts({ vservers, pools }: Config, read: (path: string) => Buffer): void {
+  for (const { tls } of pools) if (tls !== undefined) freeContext(createServerTls(tls, read));
   const keys = nativeMemory(TICKET_KEYS_BYTES);
   for (const vserver of vservers.filter(({ protocol }) => protocol === "https")) {
     freeTls(createTls(vserver, keys.address, read));

@@ -14,6 +14,7 @@ import { registerLab } from "./lab.ts";
 import { registerReference } from "./reference.ts";
 import { registerReload } from "./reload.ts";
 import { registerRun } from "./run.ts";
+import { registerServer } from "./server.ts";
 import { registerShow } from "./show.ts";
 import { registerTop } from "./top.ts";
 
@@ -32,6 +33,7 @@ export function createProgram(): Command {
     .addHelpText("after", `\nExit codes: ${exitText()}.`);
   registerCheck(program);
   registerDoctor(program);
+  registerServer(program);
   registerRun(program);
   registerReload(program);
   registerShow(program);

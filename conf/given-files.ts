@@ -33,5 +33,7 @@ export function pageFiles({ vservers }: Config): string[] {
 
 /** All files that the processes of a node read because the configuration names them, each once. */
 export function namedFiles(config: Config): string[] {
-  return [...new Set([config.array.key_file, ...certificateFiles(config), ...pageFiles(config)])];
+  const ofPools = config.pools.flatMap(({ tls }) => [tls?.ca, tls?.certificate, tls?.key]);
+  const files = [config.array.key_file, ...certificateFiles(config), ...pageFiles(config), ...ofPools];
+  return [...new Set(files.filter((file) => file !== undefined))];
 }

@@ -127,6 +127,8 @@ export const RECEIVE_BUFFER_BYTES = 65_536;
 /** Moved from one socket to another at a time. */
 export const MOVED_BYTES = 131_072;
 export const STAGE_BUFFER_BYTES = 262_144;
+/** Clients above a worker's bound that are told that there are too many, by 503; more wait in the listen queue. */
+export const SHED_CONNECTIONS = 128;
 export const ACCEPTS_PER_TURN = 64;
 export const EVENTS_PER_TURN = 512;
 export const LISTEN_BACKLOG = 8192;
@@ -182,6 +184,12 @@ export const HTTP2_OUT_BYTES = 131_072;
 export const PUBLISH_LINE_BYTES = 9_437_184;
 /** A publisher that has not answered by then is shown as such. */
 export const PUBLISH_ANSWER_MS = 300;
+/** What workers are told of web servers: so many in a line of at most so many bytes, and again after so long. */
+export const ORDERS_PER_LINE = 64;
+export const ORDERS_LINE_BYTES = 131_072;
+export const ORDERS_RETRY_MS = 500;
+/** Of what a health check complains of, told to workers and shown in tables. */
+export const COMPLAINT_CHARACTERS = 160;
 /** The longest pause before a daemon tries to reach the status process again. */
 export const PUBLISH_RETRY_MAX_MS = 1000;
 /** A node has no more publishers than this: the workers of two generations and the other processes. */

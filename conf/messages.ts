@@ -4,6 +4,8 @@
  * One JSON object per line both ways.
  */
 
+import type { ServerOrder } from "./server-orders.ts";
+
 /** The names of a node's processes. */
 export const PROCESS_NAMES = ["scheduler", "failover", "dlba-server", "status", "supervisor"] as const;
 export type ProcessName = (typeof PROCESS_NAMES)[number];
@@ -16,11 +18,18 @@ export interface Hello {
 }
 
 /** What can be asked of a publisher. All but rows are only asked when someone wants the table: they are large. */
-export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors", "connections"] as const;
+export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors", "connections", "orders"] as const;
 export type Topic = (typeof QUESTION_TOPICS)[number];
 export interface Question {
   readonly id: number;
   readonly topic: Topic;
+  /** With "orders": web servers that stand otherwise than configured. With the last part they take effect, and all others stand as configured. */
+  readonly orders?: readonly ServerOrder[];
+  readonly is_last?: boolean;
+}
+/** From a worker that was told something. */
+export interface Taken {
+  readonly kind: "taken";
 }
 export interface Answer {
   readonly id: number;
@@ -54,7 +63,8 @@ export type PublishedBody =
   | BucketsReport
   | VserversReport
   | ErrorsReport
-  | ConnectionsReport;
+  | ConnectionsReport
+  | Taken;
 
 /** A client connection of a worker. Times are of the worker's last turn. */
 export interface ConnectionRow {
@@ -103,6 +113,13 @@ export interface ErrorsReport {
   readonly refusals: readonly Refusal[];
 }
 
+/**
+ * How a web server stands with a worker. up; drain: it gets no new sessions; maint: an operator has taken it out; down: the
+ * node's checks say so; ejected: it has answered badly; passed over: it could not be connected.
+ */
+export const WEB_SERVER_STATES = ["up", "drain", "maint", "down", "ejected", "passed over"] as const;
+export type WebServerState = (typeof WEB_SERVER_STATES)[number];
+
 /** Counters of one web server as one worker sees it. Times in microseconds. */
 export interface WebServerCounters {
   readonly pool: string;
@@ -134,7 +151,13 @@ export interface WebServerCounters {
   readonly server_aborts: number;
   /** By status class, 1xx to 5xx at index 1 to 5. */
   readonly responses: readonly number[];
-  /** False while it is passed over because it could not be connected. */
+  /** Requests that wait for it. */
+  readonly waiting: number;
+  readonly weight: number;
+  /** See `WEB_SERVER_STATES`, and why; empty when there is nothing to tell. */
+  readonly state: WebServerState;
+  readonly reason: string;
+  /** Whether it gets requests, be it only those of its sessions. */
   readonly is_up: boolean;
 }
 
@@ -170,6 +193,8 @@ export interface WorkerReport {
   readonly open_by_vserver: Readonly<Record<string, number>>;
   readonly accepted: number;
   readonly requests: number;
+  /** Requests that wait for a web server to have room. */
+  readonly requests_waiting: number;
   /** Client-side answers by status class and those that the proxy made itself, by status. */
   readonly responses: Readonly<Record<string, number>>;
   readonly own_answers: Readonly<Record<string, number>>;

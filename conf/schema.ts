@@ -170,6 +170,11 @@ const vserver = z.strictObject({
     ),
 });
 
+const serverName = patternText(
+  /^(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?)*$/,
+  "a host name such as web.example.org",
+);
+
 const webServer = z.strictObject({
   id: name.describe("The web server's identity: cookies and the URL hash stick to it. Unique in the pool."),
   number: z
@@ -192,18 +197,35 @@ const webServer = z.strictObject({
     .boolean()
     .default(false)
     .describe("Gets requests only while no web server that is none can be had; not in a direct pool."),
+  state: z
+    .enum(["ready", "drain", "maint"])
+    .optional()
+    .describe(
+      "drain: it gets no new sessions, and those it has go on; maint: it gets nothing; left out: ready. 'dlba server' changes it while the array runs; not in a direct pool.",
+    ),
+  max_connections: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe(
+      "Requests under way at it from one node, shared out to the node's workers (one each at least); more wait. Left out: no bound; not in a direct pool.",
+    ),
+  server_name: serverName
+    .optional()
+    .describe("For a pool with tls: the name in its certificate, instead of the pool's."),
 });
 
 const check = z.strictObject({
   type: z
     .enum(["tcp", "http", "icmp"])
     .describe(
-      "tcp: the port can be connected; http: a GET gets a good status; icmp: the host answers an echo request.",
+      "tcp: the port can be connected; http: a GET gets a good status; icmp (direct pools alone): the host answers an echo request. Over TLS where the pool has tls.",
     ),
   path: textOf(isRequestPath, "a path such as /health").default("/").describe("For http: what is asked for."),
   host: patternText(/^[!-~]{1,253}$/, "a host name")
     .optional()
-    .describe("For http: the Host header; else the address."),
+    .describe("For http: the Host header; else the server name of tls, or the address."),
   statuses: z
     .array(z.int().min(100).max(599))
     .min(1)
@@ -223,6 +245,87 @@ const check = z.strictObject({
   fall: z.int().min(1).max(100).default(3).describe("Failed checks in a row after which a host has failed."),
 });
 
+const percent = (least: number, most: number, standard: number) =>
+  z.int().min(least).max(most).default(standard);
+
+const poolTls = z.strictObject({
+  verify: z
+    .boolean()
+    .default(true)
+    .describe(
+      "Whether a web server has to prove who it is. false: any certificate will do, so anyone in between can read and change everything.",
+    ),
+  ca: path
+    .optional()
+    .describe("PEM file: the authorities that may have signed the certificates. Left out: the system's."),
+  server_name: serverName
+    .optional()
+    .describe(
+      "The name that the certificates are for, which is told to the web servers, too (SNI). Left out: their addresses.",
+    ),
+  certificate: path
+    .optional()
+    .describe("PEM file: the certificate, with its chain, that is shown to web servers that ask for one."),
+  key: path.optional().describe("PEM file: its private key."),
+});
+
+const retries = z.strictObject({
+  most: z
+    .int()
+    .min(0)
+    .max(limits.MAX_TRIES - 1)
+    .default(2)
+    .describe("How often one request is given to another web server; 0: never."),
+  on: z
+    .array(z.enum(["closed", "timeout", "500", "502", "503", "504"]))
+    .max(6)
+    .default(["closed"])
+    .describe(
+      "After what: closed without an answer; no response head in time; an answer with this status. Only requests that may be sent twice (idempotent methods, nothing of a body sent, nothing answered).",
+    ),
+  budget_percent: percent(0, 100, 20).describe(
+    "Retries in percent of the pool's requests of the last ten seconds, by worker.",
+  ),
+  budget_least_per_second: z
+    .int()
+    .min(0)
+    .max(1000)
+    .default(10)
+    .describe("Retries a second that are allowed whatever there is."),
+});
+
+const outliers = z.strictObject({
+  consecutive: z
+    .int()
+    .min(0)
+    .max(1000)
+    .default(5)
+    .describe("Failures in a row (5xx, no answer, a bad one) that eject; 0: none do."),
+  percent: percent(0, 100, 0).describe("Failures in percent of a window's requests that eject; 0: none do."),
+  least_requests: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(20)
+    .describe("A window with fewer requests ejects nobody by percent."),
+  window_ms: milliseconds(100, 3_600_000, 10_000).describe("A window's length."),
+  eject_ms: milliseconds(100, 3_600_000, 10_000).describe(
+    "How long a web server is left out the first time; the next times twice, three times as long and so on. A window without ejection takes one off.",
+  ),
+  eject_most_ms: milliseconds(100, 86_400_000, 300_000).describe("The longest that it is left out."),
+  pool_percent: percent(1, 100, 50).describe("Percent of the pool's web servers that are left out at most."),
+});
+
+const queue = z.strictObject({
+  most: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(1024)
+    .describe("Requests that wait, by pool and worker; further ones get 503 at once."),
+  timeout_ms: milliseconds(10, 600_000, 5000).describe("Who has waited so long gets 503."),
+});
+
 const pool = z.strictObject({
   name: name.describe("The pool's name."),
   scheduling: z
@@ -231,7 +334,29 @@ const pool = z.strictObject({
     .describe(
       "cookie: a client stays with its web server by an injected cookie; url-hash: a URL stays with its web server; direct: for tcp and udp, the hosts hold the VIP and answer the clients themselves.",
     ),
-  check: check.optional().describe("Only in a direct pool: how its hosts are checked. Left out: not at all."),
+  check: check
+    .optional()
+    .describe(
+      "How its web servers are asked, by each node, whether they are well; one that is not gets nothing. Left out: not at all, what requests find out counts alone.",
+    ),
+  outliers: outliers
+    .optional()
+    .describe(
+      "Leaves out for a while a web server that can be connected and answers badly, as each worker sees it. Left out: never. Not in a direct pool.",
+    ),
+  retries: retries
+    .optional()
+    .describe(
+      "When a request is given to another web server after the first one had it. (Who can't be connected is always passed over at once.) Not in a direct pool.",
+    ),
+  queue: queue
+    .optional()
+    .describe(
+      "Where requests wait while web servers have as many as max_connections says, one client's after the other's. Not in a direct pool.",
+    ),
+  tls: poolTls
+    .optional()
+    .describe("TLS to the web servers ({} for the defaults). Left out: none. Not in a direct pool."),
   table_size: z
     .int()
     .min(limits.MIN_TABLE_SIZE)
@@ -352,7 +477,7 @@ const timeouts = z.strictObject({
   request_body_ms: milliseconds(100, 3_600_000, 30_000).describe("Between two pieces of a request body."),
   keep_alive_ms: milliseconds(100, 3_600_000, 60_000).describe("How long an idle client connection is kept."),
   connect_ms: milliseconds(10, 600_000, 2000).describe(
-    "For connecting to a web server; after it another one is tried.",
+    "For connecting to a web server, its TLS handshake included; after it another one is tried.",
   ),
   response_head_ms: milliseconds(10, 3_600_000, 60_000).describe(
     "From the request's end to the response's head.",
@@ -360,6 +485,9 @@ const timeouts = z.strictObject({
   response_body_ms: milliseconds(100, 3_600_000, 60_000).describe("Between two pieces of a response body."),
   tunnel_ms: milliseconds(1000, 604_800_000, 3_600_000).describe(
     "A WebSocket on which nothing goes either way for this long is closed.",
+  ),
+  request_ms: milliseconds(0, 86_400_000, 0).describe(
+    "For a whole request, from its head's end to the last byte of its response; 0: no bound.",
   ),
   client_write_ms: milliseconds(100, 3_600_000, 60_000).describe(
     "A client that takes no byte of its response for this long is dropped.",
@@ -388,7 +516,9 @@ const bounds = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(20_000)
-    .describe("Client connections of one worker; more wait in the listen queue."),
+    .describe(
+      "Client connections of one worker; a few more get 503 (see docs/operating.md), the rest waits in the listen queue.",
+    ),
   request_head_bytes: headBytes.default(32_768).describe("A larger request head gets 431."),
   request_target_bytes: targetBytes.default(8192).describe("A longer request target gets 414."),
   request_body_bytes: bodyBytes.default(1_073_741_824).describe("A larger request body gets 413."),
@@ -407,6 +537,14 @@ const bounds = z.strictObject({
     .max(16_777_216)
     .default(131_072)
     .describe("Bytes waiting for one side of a connection before the other is no longer read."),
+  memory_bytes: z
+    .int()
+    .min(1_048_576)
+    .max(1_099_511_627_776)
+    .default(268_435_456)
+    .describe(
+      "Bytes that wait in one worker for all its clients and web servers together. At the bound new requests get 503, and nothing is read that can't be handed on.",
+    ),
   idle_server_connections: z
     .int()
     .min(0)

@@ -4,6 +4,7 @@ import { pathText } from "./config-error.ts";
 import { canonicalIp, type ConfigDraft, type Draft, duplicates, entriesOf } from "./draft.ts";
 import { DIRECT_BUCKETS, MAX_DIRECT_HOSTS, MAX_DIRECT_POOLS } from "./limits.ts";
 import type { PoolConfig } from "./schema.ts";
+import { checkDirectHealth, checkProxiedHealth } from "./semantics-health.ts";
 import { listOf, suggestion } from "./suggest.ts";
 
 type PoolDraft = Draft<PoolConfig>;
@@ -18,7 +19,9 @@ export function checkPools({ pools }: ConfigDraft): Finding[] {
     const ids = entriesOf(pool?.servers, [...at, "servers"], "id", (server) => server.id);
     found.push(...duplicates("web server id", ids, "give each web server of a pool an id of its own"));
     if (pool?.scheduling === undefined) continue;
-    found.push(...(pool.scheduling === "direct" ? checkDirectPool(pool, at) : checkProxiedPool(pool, at)));
+    const isDirect = pool.scheduling === "direct";
+    found.push(...(isDirect ? checkDirectPool(pool, at) : checkProxiedPool(pool, at)));
+    found.push(...(isDirect ? checkDirectHealth(pool, at) : checkProxiedHealth(pool, at)));
     found.push(...checkBalance(pool, at));
   }
   return [...found, ...checkDirectTotals(pools)];
@@ -80,7 +83,6 @@ function checkProxiedPool(pool: PoolDraft, at: ConfigPath): Finding[] {
     const message = `only direct pools have '${path.at(-1)}', and the scheduling of ${pathText(at)} is ${pool.scheduling}`;
     found.push({ path, isAtKey: true, message, hint: "remove it, or set scheduling: direct" });
   };
-  if (pool.check !== undefined) refuse([...at, "check"]);
   for (const [i, server] of (pool.servers ?? []).entries()) {
     const where = [...at, "servers", i];
     if (server?.number !== undefined) refuse([...where, "number"]);

@@ -3,38 +3,57 @@
  * worker of every node makes the same choice for the same cookie or URL.
  */
 import { finish } from "./hash.ts";
+import { CHOICE } from "./session-port.ts";
+import { ANY, mustWaitBehind, type WaitingRoom } from "./pools/waiting-room.ts";
 
 /** How web servers are balanced: who gets a request that sticks to none yet. */
 export type Balance = "round-robin" | "least-connections" | "least-response-time" | "random-of-two" | "first";
 
 /** What a worker knows of one web server. */
 export interface ServerState {
-  readonly weight: number;
+  /** 0 while it drains. */
+  weight: number;
   /** Seed of the server's place in the URL hash; from its identity, so all nodes agree. */
   readonly seed: number;
   /** Gets requests only while no other web server is up. */
   readonly isBackup: boolean;
+  /** An operator has taken it out, or the node's checks say that it is down: it gets nothing. */
+  isAway: boolean;
   /** Passed over until then after it could not be connected; 0 when it is up. */
   downUntil_ms: number;
+  /** Left out until then because it has answered badly. */
+  ejectedUntil_ms: number;
   /** When it was back; -Infinity when it has not been away. */
   upSince_ms: number;
   /** Running value of smooth weighted round robin. */
   roundRobin: number;
-  /** Requests under way. */
+  /** Requests under way, and how many there may be. */
   load: number;
+  readonly maxLoad: number;
   /** Moving mean of the time to a response's head; 0 before there was one. */
   response_ms: number;
 }
 
+/** More than there ever are at a time, and a small integer all the same. */
+const NO_BOUND = 0x3fff_ffff;
+
 /** One that is up, with nothing to do yet. */
-export const newServerState = (weight: number, seed: number, isBackup = false): ServerState => ({
+export const newServerState = (
+  weight: number,
+  seed: number,
+  isBackup = false,
+  maxLoad = NO_BOUND,
+): ServerState => ({
   weight,
   seed,
   isBackup,
+  isAway: false,
   downUntil_ms: 0,
+  ejectedUntil_ms: 0,
   upSince_ms: -Infinity,
   roundRobin: 0,
   load: 0,
+  maxLoad,
   response_ms: 0,
 });
 
@@ -50,9 +69,15 @@ export interface PoolState {
   readonly random: () => number;
   /** Injected cookie value → web server. */
   readonly tokenIndex: ReadonlyMap<string, number>;
+  /** Requests that wait; undefined where no web server has a bound. */
+  readonly room: Pick<WaitingRoom<unknown>, "count" | "any" | "bound"> | undefined;
 }
 
-export const NONE = -1;
+export const NONE: number = CHOICE.none;
+/** The request has to wait: for the web server that `boundTo` says, or for any. */
+const FULL: number = CHOICE.full;
+/** Whom the request waits for that was last told to wait. */
+export let boundTo = ANY;
 /** Of its share that a web server gets as soon as it is back. */
 const FIRST_SHARE = 0.1;
 /** How much the latest response counts in the moving mean. */
@@ -61,7 +86,8 @@ const LATEST_SHARE = 0.1;
 /**
  * Chooses by the injected cookie when it names a web server that is up, else by the pool's scheduling. Those
  * in `tried` are left out. When all others are passed over they are tried all the same: a stale verdict must
- * not turn into a 503. Returns NONE when every web server has been tried.
+ * not turn into a 503. (That of a health check is not stale, and an operator's is none.) Returns NONE when every web
+ * server has been tried, and FULL when the request has to wait. A request whose turn has come waits for nobody.
  */
 export function chooseServer(
   pool: PoolState,
@@ -69,10 +95,17 @@ export function chooseServer(
   hash: number,
   tried: readonly number[],
   now_ms: number,
+  isTurn = false,
 ): number {
   const named = token === "" ? undefined : pool.tokenIndex.get(token);
   const isByCookie = pool.scheduling === "cookie" && named !== undefined;
-  if (isByCookie && isUsable(pool.servers[named]!, named, tried, now_ms)) return named;
+  if (isByCookie && isUsable(pool.servers[named]!, named, tried, now_ms)) {
+    return pool.room === undefined || hasRoomFor(pool.servers[named]!, pool.room, named, isTurn)
+      ? named
+      : waitFor(named);
+  }
+  if (pool.room !== undefined && !isTurn && pool.room.any.count > 0) return waitFor(ANY);
+  wish.isAnyFull = false;
   wish.hash = hash;
   wish.tried = tried;
   wish.now_ms = now_ms;
@@ -80,21 +113,40 @@ export function chooseServer(
   wish.isBackup = false;
   const best = choice(pool, wish);
   if (best !== NONE) return best;
+  // Who is busy is not gone: backups stay what they are.
+  if (wish.isAnyFull) return waitFor(ANY);
   wish.isBackup = true;
   const backup = choice(pool, wish);
-  return backup === NONE ? firstUntried(pool, tried) : backup;
+  if (backup !== NONE) return backup;
+  return wish.isAnyFull ? waitFor(ANY) : firstUntried(pool, tried);
+}
+
+function waitFor(server: number): number {
+  boundTo = server;
+  return FULL;
+}
+
+function hasRoomFor(
+  { load, maxLoad }: ServerState,
+  room: NonNullable<PoolState["room"]>,
+  server: number,
+  isTurn: boolean,
+): boolean {
+  return load < maxLoad && (isTurn || !mustWaitBehind(room, server));
 }
 
 /** What a choice is made by, among the web servers that are backups or among those that are not. */
 interface Wish {
   isBackup: boolean;
+  /** Somebody would have been chosen, had he room. */
+  isAnyFull: boolean;
   hash: number;
   tried: readonly number[];
   now_ms: number;
 }
 type Choice = (pool: PoolState, wish: Wish) => number;
 /** One record for all: a choice is made for every request. */
-const wish: Wish = { isBackup: false, hash: 0, tried: [], now_ms: 0 };
+const wish: Wish = { isBackup: false, isAnyFull: false, hash: 0, tried: [], now_ms: 0 };
 
 const noCost = (): number => 0;
 const loadCost = ({ load }: ServerState): number => load + 1;
@@ -109,12 +161,23 @@ const CHOICES: Readonly<Record<Balance | "hash", Choice>> = {
   hash: chooseByHash,
 };
 
-function isUsable(server: ServerState, index: number, tried: readonly number[], now_ms: number): boolean {
-  return server.downUntil_ms <= now_ms && !tried.includes(index);
+/** Whether a web server may be given a request, by a cookie at least. */
+export function isUsable(
+  server: ServerState,
+  index: number,
+  tried: readonly number[],
+  now_ms: number,
+): boolean {
+  if (server.isAway || server.downUntil_ms > now_ms || server.ejectedUntil_ms > now_ms) return false;
+  return !tried.includes(index);
 }
 
-function isCandidate(server: ServerState, index: number, { isBackup, tried, now_ms }: Wish): boolean {
-  return server.weight !== 0 && server.isBackup === isBackup && isUsable(server, index, tried, now_ms);
+function isCandidate(server: ServerState, index: number, wish: Wish): boolean {
+  if (server.weight === 0 || server.isBackup !== wish.isBackup) return false;
+  if (!isUsable(server, index, wish.tried, wish.now_ms)) return false;
+  if (server.load < server.maxLoad) return true;
+  wish.isAnyFull = true;
+  return false;
 }
 
 /** A web server's weight now: it grows for a while after the server is back. */
@@ -216,7 +279,7 @@ function firstUntried(pool: PoolState, tried: readonly number[]): number {
   let best = NONE;
   for (let index = 0; index < pool.servers.length; index++) {
     const server = pool.servers[index]!;
-    if (server.weight === 0 || tried.includes(index)) continue;
+    if (server.weight === 0 || server.isAway || tried.includes(index)) continue;
     if (best === NONE || isSooner(server, pool.servers[best]!)) best = index;
   }
   return best;

@@ -5,10 +5,13 @@ import { giveFiles } from "../conf/given-files.ts";
 import { readArrayKey } from "../conf/keys.ts";
 import { LISTEN_BACKLOG } from "../conf/limits.ts";
 import { listenersOf } from "../conf/listeners.ts";
+import type { Question, Taken } from "../conf/messages.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions } from "../conf/process-options.ts";
 import type { Config } from "../conf/schema.ts";
+import { readOverrides, type ServerOrder } from "../conf/server-orders.ts";
 import { givenConfig } from "../conf/snapshot.ts";
+import { workersOf } from "../conf/workers.ts";
 import { exitWithParent, hasSupervisor, onOrder, reportReady } from "../net/parent-watch.ts";
 import { listenTcp } from "../net/sockets.ts";
 import { createLogger, type Logger } from "../status/log.ts";
@@ -24,6 +27,7 @@ import {
 import { openRateTable } from "./engine/rate-limits.ts";
 import type { Listener, Worker } from "./engine/runtime.ts";
 import { connectionsReport } from "./connections-report.ts";
+import { applyOrders, forgetComplaints } from "./pools/orders.ts";
 import { workerReport } from "./report.ts";
 import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
 
@@ -79,6 +83,22 @@ function takeCertificates(services: Services, files: Readonly<Record<string, str
 
 const TICKETS_LOOK_MS = 10_000;
 
+/** Has web servers stand as operators have said before, and then as the status process says: parts of it in effect together. */
+function orderTaker({ pools }: Services, runDir: string, config: Config): (question: Question) => Taken {
+  let parts: ServerOrder[] = [];
+  const standing = readOverrides(runDir, config).map((override) =>
+    Object.assign(override, { complaint: null }),
+  );
+  applyOrders(pools, standing, performance.now());
+  return ({ orders = [], is_last }) => {
+    parts.push(...orders);
+    if (is_last !== true) return { kind: "taken" };
+    applyOrders(pools, parts, performance.now());
+    parts = [];
+    return { kind: "taken" };
+  };
+}
+
 function main(): void {
   const options = processOptions(process.argv.slice(2));
   exitWithParent();
@@ -86,7 +106,11 @@ function main(): void {
   const node = findNode(config, options.node);
   const log: Logger = createLogger({ node: node.name, process: "dlba-server", worker: options.worker });
   const arrayKey = readArrayKey(config.array.key_file);
-  const services = createServices(config, node, arrayKey);
+  const services = createServices(config, node, arrayKey, {
+    index: options.worker,
+    count: workersOf(config),
+  });
+  const orders = orderTaker(services, options.runDir, config);
   const worker = createWorker(config, services.pools, log, node.name);
   const runtimes = services.vservers.map(({ runtime }) => runtime);
   worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
@@ -98,7 +122,9 @@ function main(): void {
     publisher = publish({
       path: join(options.runDir, "publish.sock"),
       hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
-      answer: (topic) => {
+      onAway: () => forgetComplaints(services.pools, performance.now()),
+      answer: (topic, question) => {
+        if (topic === "orders") return orders(question);
         if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
         if (topic === "connections") return connectionsReport(worker);
         if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);

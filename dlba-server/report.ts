@@ -1,19 +1,21 @@
 /** A worker's rows for the tables. */
 import type { VserverCounts, WebServerCounters, WorkerReport } from "../conf/messages.ts";
 import type { PoolRuntime, Worker } from "./engine/runtime.ts";
+import { standingOf } from "./pools/row.ts";
 
 /** All of a worker's rows. A worker publishes only after it listens, so it accepts until it drains. */
 export function workerReport(worker: Worker): WorkerReport {
   const { counters } = worker;
   return {
     kind: "worker",
-    web_servers: worker.pools.flatMap(webServerRows),
+    web_servers: worker.pools.flatMap((pool) => webServerRows(pool, worker.now_ms)),
     vservers: vserverRows(worker),
     is_accepting: !worker.isDraining,
     open_connections: worker.clients.size,
     open_by_vserver: openByVserver(worker),
     accepted: counters.accepted,
     requests: counters.requests,
+    requests_waiting: worker.waitingPools.reduce((sum, { room }) => sum + (room?.count ?? 0), 0),
     responses: Object.fromEntries(counters.responses.map((count, index) => [`${index}xx`, count]).slice(1)),
     own_answers: Object.fromEntries(counters.own_answers),
     tunnels: counters.tunnels,
@@ -43,7 +45,7 @@ function vserverRows({ vservers }: Worker): VserverCounts[] {
   );
 }
 
-function webServerRows(pool: PoolRuntime): WebServerCounters[] {
+function webServerRows(pool: PoolRuntime, now_ms: number): WebServerCounters[] {
   return pool.servers.map((server, index) => ({
     pool: pool.name,
     id: server.id,
@@ -52,6 +54,6 @@ function webServerRows(pool: PoolRuntime): WebServerCounters[] {
     ...server.counters,
     response_time_sum_us: Math.round(server.counters.response_time_sum_us),
     active_requests: pool.state.servers[index]!.load,
-    is_up: pool.state.servers[index]!.downUntil_ms === 0,
+    ...standingOf(pool, index, now_ms),
   }));
 }

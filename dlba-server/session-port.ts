@@ -10,6 +10,7 @@
 import type { IpAddress } from "../conf/address.ts";
 import type { AccessEnd } from "./access-line.ts";
 import type { Coding, Compression, Step } from "./http/content-coding.ts";
+import type { RetryRules } from "./pools/retry-rules.ts";
 import type { HeaderEdits } from "./rules/edits.ts";
 import type { Rules } from "./rules/rules.ts";
 
@@ -31,11 +32,23 @@ export const PHASE = {
   closed: 6,
   /** A WebSocket, or what else was upgraded to: bytes go both ways as they come. */
   tunnel: 7,
+  /** All web servers that the request may go to have as many as they may. */
+  wait: 8,
 } as const;
 export type Phase = (typeof PHASE)[keyof typeof PHASE];
 
 /** How a request was scheduled, for the tables. */
 export const BY = { cookie: 0, newCookie: 1, hash: 2 } as const;
+
+/** What `choose` says when it names no web server. */
+export const CHOICE = {
+  /** There is none (left). */
+  none: -1,
+  /** The request has to wait. */
+  full: -2,
+  /** The worker has too much to do: the request is refused, and its connection closed. */
+  shed: -3,
+} as const;
 
 /**
  * What a session may ask of the engine. `bytes` are only valid during the call: the engine writes or copies. Web servers
@@ -61,9 +74,13 @@ export interface SessionPort {
   /**
    * Chooses a web server of the session's pool for a request: the one a valid cookie names when it is up, else by the pool's
    * scheduling. `token` is the injected cookie's value or "" for none; `hash` the URL's hash (pools by
-   * url-hash); `tried` lists indices that failed for this request. Returns an index into the pool, or -1.
+   * url-hash); `tried` lists indices that failed for this request. Returns an index into the pool, or what `CHOICE` has.
    */
   choose(token: string, hash: number, tried: readonly number[]): number;
+  /** Has the request wait for whom `choose` has just said: `onTurn` follows. False: too many wait already. */
+  wait(): boolean;
+  /** Takes a retry out of the pool's budget; false when there is none left. */
+  mayRetry(): boolean;
   /**
    * Connects to a web server: an idle kept connection when `mayReuse` and one is there, else a new one. Exactly
    * one of `onServerConnected` and `onServerFailed` follows, as a later input.
@@ -131,6 +148,8 @@ export interface PoolEnv {
   readonly otherCookies: readonly string[];
   /** Whether connections to web servers are kept. */
   readonly serverKeepAlive: boolean;
+  /** When a request is given to another web server after the first one had it. */
+  readonly retries: RetryRules;
 }
 
 /** What a session knows of where it runs; the same for every connection of a vserver but for the client. */

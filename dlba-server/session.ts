@@ -9,5 +9,5 @@ export { onClientBytes, onClientEnd, onClientLost, takesClientBytes } from "./se
 export { onBodyMoved, onServerBytes, onServerEnd, onServerLost, unseen_bytes } from "./session/server.ts";
 export { createSession, renewSession, type Session } from "./session/state.ts";
 export { onStreamData, onStreamEnd, onStreamRequest } from "./session/stream.ts";
-export { onDrain, onRetire, onStop, onTimeout } from "./session/timing.ts";
-export { onServerConnected, onServerFailed } from "./session/web-server.ts";
+export { onDrain, onOverdue, onRetire, onStop, onTimeout } from "./session/timing.ts";
+export { onServerConnected, onServerFailed, onTurn } from "./session/web-server.ts";

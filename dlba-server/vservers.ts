@@ -1,65 +1,27 @@
 /** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
-import { randomInt } from "node:crypto";
 import { stringifySetCookie } from "cookie";
-import { parseCidr, parseIp, type Cidr, type IpAddress } from "../conf/address.ts";
+import { parseCidr, type Cidr } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { readGivenFile } from "../conf/given-files.ts";
 import { cookieToken } from "../conf/keys.ts";
 import { MAX_ERROR_PAGE_BYTES } from "../conf/limits.ts";
-import { randomWords } from "../conf/random.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
 import { setTicketKeys } from "../net/openssl.ts";
-import { newServerState } from "./choose.ts";
-import { hashBytes } from "./hash.ts";
-import { createServerCounters, createVserverCounters } from "./engine/counters.ts";
+import { createVserverCounters } from "./engine/counters.ts";
 import { createClientConnections } from "./rules/client-connections.ts";
 import type { Compression } from "./http/content-coding.ts";
+import type { PoolRuntime, VserverRuntime } from "./engine/runtime.ts";
+import { createPool, type ProxiedPool, type WorkerPlace } from "./pools/create-pool.ts";
+import { retryRules } from "./pools/retry-rules.ts";
 import { compileRules } from "./rules/rules.ts";
-import type { PoolRuntime, VserverRuntime, WebServer } from "./engine/runtime.ts";
 import type { PoolEnv, SessionEnv } from "./session-port.ts";
 import { createTicketRing, turnTicketRing, type TicketRing } from "./ticket-keys.ts";
 import { createTls, freeTls, type Tls } from "./tls.ts";
 
-/** An address of a configuration that has been checked. */
-export function knownIp(text: string): IpAddress {
-  const address = parseIp(text);
-  if (address === undefined) throw new DlbaError("ADDRESS_INVALID", `${text} is not an IP address`);
-  return address;
-}
-
-/** A pool that requests are proxied to. Hosts of a direct pool get their clients' packets from the scheduler. */
-type ProxiedPool = PoolConfig & { readonly scheduling: Exclude<PoolConfig["scheduling"], "direct"> };
+export { knownIp } from "./pools/create-pool.ts";
 
 function isProxied(pool: PoolConfig): pool is ProxiedPool {
   return pool.scheduling !== "direct";
-}
-
-function createPool(pool: ProxiedPool, arrayKey: Uint8Array): PoolRuntime {
-  const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
-  return {
-    name: pool.name,
-    sendProxy: pool.send_proxy,
-    servers: pool.servers.map((server): WebServer => ({
-      id: server.id,
-      address: knownIp(server.address),
-      port: server.port,
-      idle: [],
-      counters: createServerCounters(),
-    })),
-    state: {
-      scheduling: pool.scheduling,
-      balance: pool.balance,
-      slowStart_ms: pool.slow_start_ms,
-      loadFactor: pool.load_factor ?? 0,
-      // Workers that draw the same numbers would all send to the same web servers.
-      random: randomWords(randomInt(2 ** 32)),
-      tokenIndex: new Map(tokens.map((token, index) => [token, index])),
-      servers: pool.servers.map((server) => {
-        const id = Buffer.from(server.id, "latin1");
-        return newServerState(server.weight, hashBytes(id, 0, id.length), server.backup);
-      }),
-    },
-  };
 }
 
 /** The header lines that name each web server of a pool to a client. */
@@ -86,10 +48,15 @@ export interface Services {
 }
 
 /** Everything that a worker of this node serves. Throws a DlbaError for a certificate or key that can't be used. */
-export function createServices(config: Config, node: NodeConfig, arrayKey: Uint8Array): Services {
+export function createServices(
+  config: Config,
+  node: NodeConfig,
+  arrayKey: Uint8Array,
+  place: WorkerPlace = { index: 0, count: 1 },
+): Services {
   const tickets = createTicketRing(arrayKey, Date.now());
   const proxied = config.pools.filter(isProxied);
-  const pools = new Map(proxied.map((pool) => [pool.name, createServedPool(pool, arrayKey)]));
+  const pools = new Map(proxied.map((pool) => [pool.name, createServedPool(pool, arrayKey, place)]));
   const vservers = config.vservers.flatMap((vserver) => {
     const served = poolNames(vserver).flatMap((name) => pools.get(name) ?? []);
     if (served.length === 0) return [];
@@ -135,8 +102,8 @@ interface ServedPool {
   readonly env: Omit<PoolEnv, "otherCookies">;
 }
 
-function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array): ServedPool {
-  const runtime = createPool(pool, arrayKey);
+function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array, place: WorkerPlace): ServedPool {
+  const runtime = createPool(pool, arrayKey, place);
   const env = {
     scheduling: pool.scheduling,
     cookieName: pool.cookie,
@@ -144,6 +111,7 @@ function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array): ServedPool {
     tokenIndex: runtime.state.tokenIndex,
     // Connections that begin with a PROXY header are each one client's.
     serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,
+    retries: retryRules(pool),
   };
   return { runtime, env };
 }

@@ -84,14 +84,18 @@ export interface AdminQuestion {
   readonly path: string;
   readonly line: string;
   readonly timeout_ms: number;
+  /** Whose socket it is, for people; the scheduler's unless told otherwise. */
+  readonly process?: string;
 }
 
 /**
  * Sends one command and resolves with what stood behind `ok`. Rejects with DlbaError ADMIN_REFUSED (the text of the
  * `error: …` line) or NO_ANSWER (none came in time, or one that is neither), or with the socket's own error.
  */
-export function askAdmin({ path, line, timeout_ms }: AdminQuestion): Promise<string> {
+export function askAdmin({ path, line, timeout_ms, process = "scheduler" }: AdminQuestion): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const noAnswer = (how: string): DlbaError =>
+    new DlbaError("NO_ANSWER", `the ${process} process of this node gave no answer ${how}`);
   const socket = createConnection({ path });
   const timer = setTimeout(() => socket.destroy(noAnswer(`within ${timeout_ms} ms`)), timeout_ms);
   const lines = lineReader(
@@ -112,8 +116,4 @@ export function askAdmin({ path, line, timeout_ms }: AdminQuestion): Promise<str
     reject(noAnswer("before it closed the connection"));
   });
   return promise;
-}
-
-function noAnswer(how: string): DlbaError {
-  return new DlbaError("NO_ANSWER", `the scheduler process of this node gave no answer ${how}`);
 }

@@ -7,7 +7,6 @@ import { DlbaError } from "../conf/errors.ts";
 import { bind, nativeMemory, ownBinary, readCString } from "./ffi.ts";
 import {
   clearSslErrors,
-  loadCertificate,
   newContext,
   newSsl,
   sslFree,
@@ -15,13 +14,10 @@ import {
   type Ssl,
   type SslContext,
 } from "./openssl.ts";
+import { addAuthorities, addCertificate, type CertifiedKey } from "./openssl-pem.ts";
 
 const o = ownBinary();
 const clientMethod = bind<[], number>(o, "uintptr_t TLS_client_method()");
-const loadVerifyFile = bind<[number, string], number>(
-  o,
-  "int SSL_CTX_load_verify_file(uintptr_t ctx, const char *path)",
-);
 const setVerify = bind<[number, number, number], void>(
   o,
   "void SSL_CTX_set_verify(uintptr_t ctx, int mode, uintptr_t callback)",
@@ -83,11 +79,10 @@ export function systemCaFile(): string {
 }
 
 export interface ClientContextOptions {
-  /** PEM file of the authorities that are believed; undefined: whatever certificate the peer has is taken. */
-  readonly ca: string | undefined;
+  /** The authorities that are believed (PEM, and where it is from); undefined: whatever certificate the peer has is taken. */
+  readonly ca: { readonly name: string; readonly bytes: Buffer } | undefined;
   /** What the client shows of itself when it is asked. */
-  readonly certificate?: string | undefined;
-  readonly key?: string | undefined;
+  readonly own?: CertifiedKey | undefined;
   /** Protocols that are offered (ALPN, RFC 7301), the liked best first. */
   readonly protocols: readonly string[];
 }
@@ -97,13 +92,11 @@ export interface ClientContextOptions {
  * `freeContext`.
  */
 export function createClientContext(options: ClientContextOptions): SslContext {
-  const { ca, certificate, key } = options;
+  const { ca, own } = options;
   return newContext(clientMethod(), (context) => {
     setVerify(context, ca === undefined ? VERIFY_NONE : VERIFY_PEER, 0);
-    if (ca !== undefined && loadVerifyFile(context, ca) !== 1) {
-      throw new DlbaError("TLS_CA", `the authorities of ${ca} can't be used: ${takeSslError()}`);
-    }
-    if (certificate !== undefined && key !== undefined) loadCertificate(context, { certificate, key });
+    if (ca !== undefined) addAuthorities(context, ca.name, ca.bytes);
+    if (own !== undefined) addCertificate(context, own);
     offerProtocols(context, options.protocols);
   });
 }
@@ -156,9 +149,8 @@ export function handshakeFailure(ssl: Ssl): string {
   const error = takeSslError();
   clearSslErrors();
   if (verdict !== X509_V_OK) return readCString(verifyText(verdict));
-  return error === NO_REASON ? "the connection was closed in the TLS handshake" : reasonOf(error);
+  return /no reason given|unexpected eof/.test(error) ? "closed in the handshake" : reasonOf(error);
 }
-const NO_REASON = "no reason given";
 
 /** `error:0A000438:SSL routines::tlsv1 alert internal error` without what only OpenSSL's authors read. */
 const reasonOf = (error: string): string => error.split(":").at(-1) || error;

@@ -29,6 +29,11 @@ const contextCtrl = bind<[SslContext, number, number, number], number>(
   o,
   "long SSL_CTX_ctrl(uintptr_t ctx, int cmd, long number, uintptr_t pointer)",
 );
+const certificateStore = bind<[SslContext], number>(o, "uintptr_t SSL_CTX_get_cert_store(uintptr_t ctx)");
+const addToStore = bind<[number, number], number>(
+  o,
+  "int X509_STORE_add_cert(uintptr_t store, uintptr_t certificate)",
+);
 const CTRL_CHAIN_CERT = 89;
 /** Intermediate certificates of one chain. */
 const MAX_CHAIN = 16;
@@ -73,6 +78,21 @@ function addChain(context: SslContext, bio: number, name: string): void {
     x509Free(next);
     throw refused("TLS_CERTIFICATE", `the chain in ${name} can't be used`);
   }
+  clearSslErrors();
+}
+
+/** Has a context believe what these authorities have signed. Throws DlbaError TLS_CA when there is none among the bytes. */
+export function addAuthorities(context: SslContext, name: string, bytes: Buffer): void {
+  clearSslErrors();
+  const store = certificateStore(context);
+  let count = 0;
+  withBio(bytes, (bio) => {
+    for (let next = readX509(bio, 0, 0, ""); next !== 0; next = readX509(bio, 0, 0, "")) {
+      if (addToStore(store, next) === 1) count++;
+      x509Free(next);
+    }
+  });
+  if (count === 0) throw refused("TLS_CA", `there are no certificate authorities in ${name}`);
   clearSslErrors();
 }
 

@@ -31,15 +31,6 @@ const setCiphersuites = bind<[number, string], number>(
   o,
   "int SSL_CTX_set_ciphersuites(uintptr_t ctx, const char *list)",
 );
-const useChain = bind<[number, string], number>(
-  o,
-  "int SSL_CTX_use_certificate_chain_file(uintptr_t ctx, const char *path)",
-);
-const useKey = bind<[number, string, number], number>(
-  o,
-  "int SSL_CTX_use_PrivateKey_file(uintptr_t ctx, const char *path, int type)",
-);
-const checkKey = bind<[number], number>(o, "int SSL_CTX_check_private_key(uintptr_t ctx)");
 const setSessionIdContext = bind<[number, number, number], number>(
   o,
   "int SSL_CTX_set_session_id_context(uintptr_t ctx, uintptr_t id, unsigned int length)",
@@ -90,8 +81,8 @@ export const clearSslErrors = bind<[], void>(o, "void ERR_clear_error()");
 
 export const SSL_ERROR_WANT_READ = 2;
 export const SSL_ERROR_WANT_WRITE = 3;
+export const SSL_ERROR_ZERO_RETURN = 6;
 
-const FILETYPE_PEM = 1;
 const CTRL_MODE = 33;
 const CTRL_SET_READ_AHEAD = 41;
 const CTRL_SET_SESS_CACHE_MODE = 44;
@@ -169,22 +160,6 @@ export function createServerContext(
 export function freeContext(context: SslContext): void {
   serverNames.delete(context);
   contextFree(context);
-}
-
-/** A certificate, its chain and its key. Throws DlbaError TLS_CERTIFICATE or TLS_KEY. */
-export function loadCertificate(
-  context: SslContext,
-  { certificate, key }: { readonly certificate: string; readonly key: string },
-): void {
-  if (useChain(context, certificate) !== 1) {
-    throw new DlbaError("TLS_CERTIFICATE", `the certificate ${certificate} can't be used: ${takeSslError()}`);
-  }
-  if (useKey(context, key, FILETYPE_PEM) !== 1 || checkKey(context) !== 1) {
-    throw new DlbaError(
-      "TLS_KEY",
-      `the private key ${key} can't be used with ${certificate}: ${takeSslError()}`,
-    );
-  }
 }
 
 /** The `TICKET_KEYS_BYTES` bytes at an address are what tickets are made and read with from now on. */

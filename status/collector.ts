@@ -16,6 +16,7 @@ import { isRecord, parseJson } from "../conf/record.ts";
 import { lineReader } from "../net/lines.ts";
 import { listenUnix } from "../net/unix-server.ts";
 import type { Published } from "./info.ts";
+import type { Telling } from "./telling.ts";
 import { workerHistory } from "./worker-history.ts";
 
 export interface Collector {
@@ -31,6 +32,8 @@ export interface CollectorHears {
   readonly onRows: (published: readonly Published[], absent: WorkerReport[]) => void;
   /** What happened in a process. */
   readonly onEvent: (event: NodeEvent) => void;
+  /** Workers are told what it has for them. */
+  readonly telling: Telling;
 }
 
 interface Publisher {
@@ -53,7 +56,15 @@ export async function collect(
     path,
     mode: 0o600,
     connections: PUBLISHERS,
-    onConnection: (socket) => greet(socket, publishers, hears.onEvent),
+    onConnection: (socket) =>
+      greet(socket, publishers, hears.onEvent, (publisher) => {
+        if (hears.telling === undefined || publisher.hello?.process !== "dlba-server") return;
+        const left = hears.telling.join(async (orders, is_last) => {
+          const question: Question = { id: ++lastId, topic: "orders", orders, is_last };
+          return (await askOne(publisher, question, answer_ms)) !== null;
+        });
+        socket.on("close", left);
+      }),
   });
 
   const round = async (topic: Topic): Promise<readonly Published[]> => {
@@ -93,11 +104,12 @@ function greet(
   socket: Socket,
   publishers: Set<Publisher>,
   onEvent: CollectorHears["onEvent"] = () => undefined,
+  onHello: (publisher: Publisher) => void,
 ): void {
   const publisher: Publisher = { socket, hello: undefined, waiting: new Map() };
   const lines = lineReader(
     PUBLISH_LINE_BYTES,
-    (line) => takeLine(publisher, line, onEvent),
+    (line) => takeLine(publisher, line, onEvent, onHello),
     () => socket.destroy(),
   );
   publishers.add(publisher);
@@ -109,12 +121,18 @@ function greet(
   });
 }
 
-function takeLine(publisher: Publisher, line: string, onEvent: CollectorHears["onEvent"]): void {
+function takeLine(
+  publisher: Publisher,
+  line: string,
+  onEvent: CollectorHears["onEvent"],
+  onHello: (publisher: Publisher) => void,
+): void {
   const message = parseJson(line);
   if (!isRecord(message)) return void publisher.socket.destroy();
   if (publisher.hello === undefined) {
     publisher.hello = readHello(message);
     if (publisher.hello === undefined) publisher.socket.destroy();
+    else onHello(publisher);
     return;
   }
   if (isEvent(message)) return onEvent(message.event);

@@ -164,6 +164,7 @@ function trafficLines(workers: readonly WorkerReport[], absent: readonly WorkerR
     ["Connections_open", sumOf(workers, "open_connections")],
     ["Connections_accepted", sumOf(all, "accepted")],
     ["Requests", sumOf(all, "requests")],
+    ["Requests_waiting", sumOf(workers, "requests_waiting")],
     ...prefixed("Responses", sumRecords(all.map((worker) => worker.responses))),
     ...prefixed("Own_answers", sumRecords(all.map((worker) => worker.own_answers))),
     ["Tunnels_open", sumOf(workers, "open_tunnels")],

@@ -2,13 +2,21 @@
 import { join } from "node:path";
 import { DlbaError, describeError } from "../conf/errors.ts";
 import { readArrayKey } from "../conf/keys.ts";
-import { EVENTS_KEPT, MONITOR_ANSWER_MS, MONITOR_IDLE_MS, PUBLISH_ANSWER_MS } from "../conf/limits.ts";
+import {
+  CONTROL_TIMEOUT_MS,
+  EVENTS_KEPT,
+  MONITOR_ANSWER_MS,
+  MONITOR_IDLE_MS,
+  PUBLISH_ANSWER_MS,
+} from "../conf/limits.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
-import type { Config } from "../conf/schema.ts";
+import type { Config, NodeConfig } from "../conf/schema.ts";
 import { givenConfig } from "../conf/snapshot.ts";
 import { findNode } from "../conf/node.ts";
 import { productVersion } from "../conf/version.ts";
-import { controlServer, type ControlServer } from "../net/control-tls.ts";
+import { readOverrides } from "../conf/server-orders.ts";
+import { adminServer } from "../net/admin-socket.ts";
+import { controlClient, controlServer, type ControlServer } from "../net/control-tls.ts";
 import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
 import { certificateWatch, endWatch } from "./certificates.ts";
@@ -22,7 +30,11 @@ import { logFailure, metricsService } from "./metrics/service.ts";
 import { monitor } from "./monitor.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
+import { createOrderBook, ordersOf } from "./order-book.ts";
+import { createServerDesk, type ServerDesk } from "./server-desk.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
+import { createTelling } from "./telling.ts";
+import { startWebChecks, type Checking } from "./web-checks.ts";
 
 const CERTIFICATE_LOOK_MS = 3_600_000;
 
@@ -47,6 +59,8 @@ async function main(options: ProcessOptions): Promise<void> {
   process.once("SIGINT", () => void stop());
   try {
     const observed = observer();
+    const book = createOrderBook(readOverrides(options.runDir, facts.config));
+    const telling = createTelling(() => ordersOf(book));
     const events = eventRing(EVENTS_KEPT);
     onLogLine((sentence, line) => {
       const event = eventOf(sentence, line, "status", 0, Date.now());
@@ -56,10 +70,31 @@ async function main(options: ProcessOptions): Promise<void> {
       onRows: (published, absent) =>
         observed.note(lookAt(nodeView(current(facts), published, absent, observed, Date.now()))),
       onEvent: events.add,
+      telling,
     });
     const life = `${process.pid}-${Math.round(performance.timeOrigin)}`;
     const sources = (): Sources => ({ facts: current(facts), collector, observed, events, life });
     opened.push(collector);
+    const desk = createServerDesk({
+      config: () => facts.config,
+      node: facts.node,
+      runDir: options.runDir,
+      book,
+      telling,
+      askNode: asker(facts),
+      log,
+    });
+    opened.push(
+      await adminServer({ path: join(options.runDir, "servers.sock"), handle: (line) => desk.command(line) }),
+    );
+    const check = (): Checking => startWebChecks(facts.config, book, log, () => void telling.changed());
+    let checks = check();
+    opened.push({ close: async () => checks.stop() });
+    onOrder((order) => {
+      if (order.kind !== "configure") return;
+      checks.stop();
+      checks = check();
+    });
     opened.push(
       await monitor({
         path: join(options.runDir, "monitor.sock"),
@@ -69,7 +104,7 @@ async function main(options: ProcessOptions): Promise<void> {
         log,
       }),
     );
-    opened.push(await answerSweep(facts, collector));
+    opened.push(await answerNodes(facts, collector, desk));
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
       const view = await viewOf(sources());
@@ -92,6 +127,7 @@ async function main(options: ProcessOptions): Promise<void> {
       metrics.apply(facts.config, facts.node).catch(logFailure(log));
     });
     reportReady();
+    void desk.catchUp();
     log.info({ address: facts.node.address, port: facts.config.status.port }, "status is served");
   } catch (error) {
     await stop();
@@ -114,12 +150,28 @@ function factsOf(options: ProcessOptions, config: Config): NodeFacts {
 
 const current = (facts: NodeFacts): NodeFacts => ({ ...facts, uptime_s: process.uptime() });
 
-function answerSweep({ config, node }: NodeFacts, collector: Collector): Promise<ControlServer> {
+/** Asks another node's status process, which knows whom to believe by the array key. */
+function asker({ config }: NodeFacts): (node: NodeConfig, line: string) => Promise<string> {
+  const arrayKey = readArrayKey(config.array.key_file);
+  const { port } = config.status;
+  // Whoever gave the command waits for all nodes.
+  const timeout_ms = Math.min(config.scheduler.sweep_timeout_ms, CONTROL_TIMEOUT_MS / 2);
+  return ({ address }, line) => controlClient({ address, port, arrayKey, line, timeout_ms });
+}
+
+/** The scheduler's sweep, and what the other nodes' operators have said of web servers. */
+function answerNodes(
+  { config, node }: NodeFacts,
+  collector: Collector,
+  desk: ServerDesk,
+): Promise<ControlServer> {
   return controlServer({
     address: node.address,
     port: config.status.port,
     arrayKey: readArrayKey(config.array.key_file),
     handle: async (line) => {
+      const answer = await desk.answerNode(line);
+      if (answer !== undefined) return answer;
       if (line !== "status") throw new DlbaError("CONTROL_UNKNOWN", "only 'status' can be asked");
       const published = await collector.ask("rows");
       const workers = workerReports(published.flatMap(({ body }) => body ?? []));

@@ -6,6 +6,7 @@ import { createConnection, type Socket } from "node:net";
 import { describeError } from "../conf/errors.ts";
 import {
   EVENTS_WAITING,
+  ORDERS_LINE_BYTES,
   PUBLISH_LINE_BYTES,
   PUBLISH_RETRY_MAX_MS,
   RESTART_BACKOFF_MIN_MS,
@@ -30,7 +31,9 @@ export interface PublishOptions {
   readonly path: string;
   readonly hello: Hello;
   /** Makes the rows for a question. What it throws is logged, and the question stays without an answer. */
-  readonly answer: (topic: Topic) => PublishedBody | Promise<PublishedBody>;
+  readonly answer: (topic: Topic, question: Question) => PublishedBody | Promise<PublishedBody>;
+  /** The status process is gone, and what it has told may be true no longer. */
+  readonly onAway?: () => void;
   readonly log: Logger;
 }
 
@@ -43,9 +46,6 @@ interface Publisher {
   /** Events from while the status process was away. */
   waiting: NodeEvent[];
 }
-
-/** A question is far shorter than this; a longer line is not from our status process. */
-const QUESTION_BYTES = 1024;
 
 /**
  * Publishes until closed. The connection is made anew, with growing pauses, whenever the status process is away;
@@ -81,13 +81,15 @@ function connect(publisher: Publisher): void {
   const socket = createConnection({ path });
   publisher.socket = socket;
   socket.unref();
+  let isGreeted = false;
   const lines = lineReader(
-    QUESTION_BYTES,
+    ORDERS_LINE_BYTES,
     (line) => void answerQuestion(publisher, socket, line),
     () => socket.destroy(),
   );
   socket.on("connect", () => {
     publisher.backoff_ms = RESTART_BACKOFF_MIN_MS;
+    isGreeted = true;
     socket.write(`${JSON.stringify(hello)}\n`);
     for (const event of publisher.waiting.splice(0)) sendEvent(socket, event);
   });
@@ -95,7 +97,10 @@ function connect(publisher: Publisher): void {
   socket.on("error", (error) =>
     publisher.options.log.debug({ reason: error.message }, "the status process is away"),
   );
-  socket.on("close", () => reconnectLater(publisher));
+  socket.on("close", () => {
+    if (isGreeted) publisher.options.onAway?.();
+    reconnectLater(publisher);
+  });
 }
 
 /** An event that the status process can't take now waits, as one of a bounded number. */
@@ -121,7 +126,7 @@ async function answerQuestion(publisher: Publisher, socket: Socket, line: string
   const question = readQuestion(line);
   if (question === undefined) return void socket.destroy();
   try {
-    const body = await publisher.options.answer(question.topic);
+    const body = await publisher.options.answer(question.topic, question);
     const answer: Answer = { id: question.id, body };
     // A status process that asks but does not read must not make this process grow.
     if (socket.writableLength <= PUBLISH_LINE_BYTES) socket.write(`${JSON.stringify(answer)}\n`);
@@ -136,7 +141,12 @@ async function answerQuestion(publisher: Publisher, socket: Socket, line: string
 function readQuestion(line: string): Question | undefined {
   const message = parseJson(line);
   if (!isRecord(message)) return undefined;
-  const { id } = message;
   const topic = QUESTION_TOPICS.find((topic) => topic === message["topic"]);
-  return typeof id === "number" && topic !== undefined ? { id, topic } : undefined;
+  return isQuestion(message) && topic !== undefined ? message : undefined;
 }
+
+/** The socket is our own user's alone, and what it says has its sender's type. */
+const isQuestion = (message: object): message is Question =>
+  "id" in message &&
+  typeof message.id === "number" &&
+  (!("orders" in message) || Array.isArray(message.orders));

@@ -26,6 +26,7 @@ const WEB_SERVER_COUNTS = [
   "response_time_sum_us",
   "response_time_count",
   "active_requests",
+  "waiting",
   "most_active_requests",
   "bytes_in",
   "bytes_out",
@@ -68,6 +69,11 @@ function addRow(sums: Map<string, Totals>, row: WebServerCounters, seen_by: 0 | 
   const up_for = row.is_up ? seen_by : 0;
   const sum = sums.get(key);
   if (sum === undefined) return void sums.set(key, { ...row, seen_by, up_for });
+  if (seen_by === 1 && (sum.seen_by === 0 || (sum.is_up && !row.is_up))) {
+    sum.state = row.state;
+    sum.reason = row.reason;
+    sum.weight = row.weight;
+  }
   for (const key of WEB_SERVER_COUNTS) sum[key] += row[key];
   sum.responses = sumClasses(sum.responses, row.responses);
   sum.seen_by += seen_by;

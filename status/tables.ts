@@ -78,13 +78,16 @@ const WEB_COLUMNS: readonly Column<WebServerSum>[] = [
   { title: "State", key: "state", of: stateOf },
   { title: "Connect Failures", key: "connect_failures", of: (row) => row.connect_failures },
   { title: "Response Failures", key: "response_failures", of: (row) => row.response_failures },
+  { title: "Waiting", key: "waiting", of: (row) => row.waiting },
+  { title: "Weight", key: "weight", of: (row) => row.weight },
 ];
 
 /** Workers find out each by itself that a web server can't be connected, and may differ for a while. */
-function stateOf({ up_for, seen_by }: WebServerSum): string {
+function stateOf({ up_for, seen_by, state, reason }: WebServerSum): string {
   if (seen_by === 0) return "unknown";
-  if (up_for === seen_by) return "up";
-  return up_for === 0 ? "passed over" : `passed over by ${seen_by - up_for} of ${seen_by}`;
+  if (up_for === seen_by) return state;
+  const why = reason === "" ? "" : ` (${reason})`;
+  return up_for === 0 ? `${state}${why}` : `${state} by ${seen_by - up_for} of ${seen_by}${why}`;
 }
 
 /** Web Server Status Table of one node, from the sums of all its workers. */

@@ -48,12 +48,13 @@ function withoutGauges(report: WorkerReport): WorkerReport {
   return {
     ...report,
     web_servers: report.web_servers.map((row) =>
-      Object.assign({}, row, { open_connections: 0, active_requests: 0, is_up: false }),
+      Object.assign({}, row, { open_connections: 0, active_requests: 0, waiting: 0, is_up: false }),
     ),
     vservers: report.vservers.map((row) => Object.assign({}, row, { open_connections: 0 })),
     is_accepting: false,
     open_connections: 0,
     open_tunnels: 0,
+    requests_waiting: 0,
     open_by_vserver: {},
     memory_bytes: 0,
   };

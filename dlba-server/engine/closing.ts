@@ -2,6 +2,7 @@
 import { LINGER_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
 import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "../../net/sockets.ts";
+import { hold } from "./load.ts";
 import type { ClientConnection, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
 import { dropQueue, received } from "./stream.ts";
@@ -35,7 +36,7 @@ export function startLinger(worker: Worker, connection: ClientConnection): void 
   connection.isHandshaking = false;
   connection.isClosing = true;
   connection.isLingering = true;
-  connection.exchange.held = undefined;
+  hold(connection.exchange, undefined);
   shutdown(connection.stream.fd, SHUT_WR);
   arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.linger_ms);
   readLingering(worker, connection);
@@ -66,6 +67,7 @@ export function destroyClient(worker: Worker, connection: ClientConnection, how:
   vserver.openConnections--;
   if (countedFor !== "") dropConnection(vserver.clientConnections!, countedFor);
   dropQueue(stream);
+  hold(connection.exchange, undefined);
   if (stream.ssl !== 0) sslFree(stream.ssl);
   if (how === "reset") closeWithReset(stream.fd);
   else close(stream.fd);

@@ -2,11 +2,15 @@
 import type { Http2Stream } from "../http2/connection.ts";
 import { PHASE } from "../session-port.ts";
 import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
+import { buffered } from "./stream.ts";
 import { arm } from "./timer-wheel.ts";
 
 /** So much waits for a receiver that its sender is not read until some of it has left. */
-export const isFull = (worker: Worker, pending_bytes: number): boolean =>
-  pending_bytes > worker.config.limits.buffer_bytes;
+export function isFull({ config: { limits } }: Worker, pending_bytes: number): boolean {
+  if (pending_bytes === 0) return false;
+  // When the worker holds too much, it takes no more from whoever's other side is slow.
+  return pending_bytes > limits.buffer_bytes || buffered.bytes > limits.memory_bytes;
+}
 
 /** The connection's time-out is that of what its exchange waits for, or of who takes nothing of what is written. */
 export function updateDeadline(worker: Worker, exchange: Exchange): void {
@@ -16,7 +20,8 @@ export function updateDeadline(worker: Worker, exchange: Exchange): void {
     exchange.phaseStart_ms = worker.now_ms;
   }
   const deadline_ms = Math.min(phaseDeadline(worker, exchange), writeDeadline(worker, exchange));
-  arm(worker.wheel, exchange.client, deadline_ms);
+  const bounded_ms = worker.config.timeouts.request_ms === 0 ? Infinity : requestDeadline(worker, exchange);
+  arm(worker.wheel, exchange.client, Math.min(deadline_ms, bounded_ms));
 }
 
 /** The like for a stream, whose exchange has a time-out of its own. */
@@ -30,7 +35,9 @@ export function updateStreamDeadline(
     exchange.lastPhase = phase;
     exchange.phaseStart_ms = worker.now_ms;
   }
-  arm(worker.wheel, exchange, streamDeadline(worker, exchange, stream));
+  const deadline_ms = streamDeadline(worker, exchange, stream);
+  const bounded_ms = worker.config.timeouts.request_ms === 0 ? Infinity : requestDeadline(worker, exchange);
+  arm(worker.wheel, exchange, Math.min(deadline_ms, bounded_ms));
 }
 
 function streamDeadline(worker: Worker, exchange: Exchange, stream: Http2Stream<Exchange>): number {
@@ -43,6 +50,16 @@ function streamDeadline(worker: Worker, exchange: Exchange, stream: Http2Stream<
     return phase_ms;
   return Math.min(phase_ms, server.stream.progress_ms + timeouts.response_head_ms);
 }
+
+/** For the whole request under way. */
+function requestDeadline({ config: { timeouts } }: Worker, { session, access }: Exchange): number {
+  const isBounded = timeouts.request_ms > 0 && session.isRequest && session.phase !== PHASE.tunnel;
+  return isBounded ? access.began_ms + timeouts.request_ms : Infinity;
+}
+
+/** The request under way has taken too long as a whole. */
+export const isOverdue = (worker: Worker, exchange: Exchange): boolean =>
+  requestDeadline(worker, exchange) <= worker.now_ms;
 
 /** Phases that end with one event count from their start, those with many from the last one. */
 function phaseDeadline(worker: Worker, exchange: Exchange): number {
@@ -61,6 +78,8 @@ function phaseDeadline(worker: Worker, exchange: Exchange): number {
       return bodyDeadline(worker, exchange, timeouts.response_body_ms, exchange.client);
     case PHASE.tunnel:
       return tunnelDeadline(worker, exchange);
+    case PHASE.wait:
+      return since + (exchange.waitsIn?.queueTimeout_ms ?? 0);
     case PHASE.connect: // The connection to the web server has its own deadline.
     case PHASE.closed:
       return Infinity;

@@ -11,24 +11,31 @@ import { chooseServer, noteResponse } from "../choose.ts";
 import type { Http2Stream } from "../http2/connection.ts";
 import { giveBack, resetStream } from "../http2/output.ts";
 import { CODE } from "../http2/wire.ts";
-import { writeProxyHeader } from "../proxy-header.ts";
+import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../../net/sockets.ts";
+import { takeRetry } from "../pools/retry-budget.ts";
+import { writeProxyHeader, type ProxyVersion } from "../proxy-header.ts";
 import { randomBytes } from "node:crypto";
 import { MAX_CODERS } from "../../conf/limits.ts";
 import * as session from "../session.ts";
-import { BY, PHASE, type SessionPort } from "../session-port.ts";
+import { BY, CHOICE, PHASE, type SessionPort } from "../session-port.ts";
 import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
-import { isFull, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
+import { isFull, isOverdue, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
+import { hasTooMuch, hold } from "./load.ts";
+import { watchOutcome } from "./outlier-watch.ts";
 import {
   closeServer,
+  CONNECT,
   concludeConnect,
   joinServer,
-  markDown,
+  markLate,
   openServer,
   partServer,
   releaseServer,
+  shakeHands,
   takeIdle,
+  type ConnectStep,
 } from "./server-connections.ts";
 import { takeFromLimit } from "./rate-limits.ts";
 import { closeCoder, code, createCoder } from "./coder.ts";
@@ -44,11 +51,14 @@ import {
   stageBytes,
   stageText,
 } from "./stream.ts";
+import { serveWaiting, startWaiting, stopWaiting } from "./waiting.ts";
 
 /** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
 export let current: Exchange;
 let worker: Worker;
 let isAborting = false;
+/** The request that is being chosen for has waited, and may pass those who wait. */
+let isTurn = false;
 
 /** Where the request under way goes. */
 const poolOf = ({ client, session }: Exchange): PoolRuntime => client.vserver.pools[session.pool]!;
@@ -95,10 +105,17 @@ export const port: SessionPort = {
     stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
   },
   choose: (token, hash, tried) => {
+    if (hasTooMuch(worker, current.client)) return CHOICE.shed;
     const { state, servers } = poolOf(current);
-    const server = chooseServer(state, token, hash, tried, worker.now_ms);
-    if (tried.length > 0 && server !== -1) servers[tried.at(-1)!]!.counters.redispatches++;
+    const server = chooseServer(state, token, hash, tried, worker.now_ms, isTurn);
+    if (tried.length > 0 && server >= 0) servers[tried.at(-1)!]!.counters.redispatches++;
     return server;
+  },
+  wait: () => startWaiting(worker, current, poolOf(current), isTurn),
+  mayRetry: () => {
+    const { servers, retryBudget } = poolOf(current);
+    const requests = servers.reduce((sum, { counters }) => sum + counters.hits, 0);
+    return takeRetry(retryBudget, requests, worker.now_ms);
   },
   connect: (server, mayReuse) => {
     current.wantedServer = server;
@@ -158,7 +175,9 @@ export const port: SessionPort = {
   countRequest,
   countResponse,
   countServerFailure: (server) => {
-    poolOf(current).servers[server]!.counters.response_failures++;
+    const pool = poolOf(current);
+    pool.servers[server]!.counters.response_failures++;
+    watchOutcome(worker, pool, server, true);
   },
   countOwnAnswer: (status) => {
     const answers = worker.counters.own_answers;
@@ -213,6 +232,7 @@ function countResponse(server: number, status: number): void {
   const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
   current.requestStart_ms = -1;
   const pool = poolOf(current);
+  if (pool.outliers !== undefined) watchOutcome(worker, pool, server, status >= 500);
   const { counters } = pool.servers[server]!;
   noteResponse(pool.state.servers[server]!, took_us / 1000);
   counters.response_time_sum_us += took_us;
@@ -285,7 +305,8 @@ export function clientBytesArrived(connection: ClientConnection, end: number): v
   current = exchange;
   exchange.lastInput_ms = worker.now_ms;
   const consumed = session.onClientBytes(exchange.session, connection.env, port, received.bytes, 0, end);
-  exchange.held = consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined;
+  if (consumed < end) hold(exchange, Buffer.from(received.bytes.subarray(consumed, end)));
+  else if (exchange.held !== undefined) hold(exchange, undefined);
   settle(exchange);
 }
 
@@ -305,28 +326,49 @@ export function clientLost(connection: ClientConnection): void {
 /** A connect has come to its end, well or not. */
 export function connectConcluded(server: ServerConnection): void {
   const { owner } = server;
-  const code = concludeConnect(worker, server);
+  const step = goOnConnecting(server);
+  if (step === CONNECT.underWay) return;
   if (owner === undefined) return closeServer(worker, server);
   current = owner;
-  if (code === 0) {
-    introduce(owner.client, server);
+  if (step === CONNECT.done) {
+    if (server.stream.ssl === 0) introduce(owner.client, server);
     session.onServerConnected(owner.session, owner.client.env, owner.port, false);
   } else connectFailed(owner, server);
   settle(owner);
 }
 
+function goOnConnecting(server: ServerConnection): ConnectStep {
+  if (server.isHandshaking) return shakeHands(worker, server);
+  const step = concludeConnect(worker, server);
+  if (step !== CONNECT.underWay) return step;
+  // The PROXY header comes before TLS.
+  if (server.owner !== undefined) introduceBare(server.owner.client, server);
+  return shakeHands(worker, server);
+}
+
 /** Tells a web server who is behind a new connection, if it wants to hear. */
-function introduce({ env }: ClientConnection, { pool, stream }: ServerConnection): void {
+function introduce(client: ClientConnection, { pool, stream }: ServerConnection): void {
   if (pool.sendProxy === undefined) return;
+  stageText(worker.serverStage, stream, introduction(client, pool.sendProxy), worker.now_ms);
+}
+
+/** The same below TLS: a new socket takes so few bytes at once. */
+function introduceBare(client: ClientConnection, { pool, stream }: ServerConnection): void {
+  if (pool.sendProxy === undefined) return;
+  const text = introduction(client, pool.sendProxy);
+  const { bytes, address } = worker.serverStage;
+  send(stream.fd, address, bytes.latin1Write(text), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+function introduction({ env }: ClientConnection, version: ProxyVersion): string {
   const from = { address: env.clientAddress, port: env.clientPort };
   const to = { address: env.localAddress, port: env.localPort };
-  stageText(worker.serverStage, stream, writeProxyHeader(pool.sendProxy, from, to), worker.now_ms);
+  return writeProxyHeader(version, from, to);
 }
 
 /** A connect that takes too long counts as failed. */
 export function connectTimedOut(server: ServerConnection): void {
-  const ETIMEDOUT = 110;
-  markDown(worker, server.pool, server.index, ETIMEDOUT);
+  markLate(worker, server);
   const { owner } = server;
   if (owner === undefined) return closeServer(worker, server);
   current = owner;
@@ -372,10 +414,11 @@ export function moveBody(server: ServerConnection): number {
   return count;
 }
 
-export function serverEnded(server: ServerConnection): void {
+/** `isCut`: without the end that TLS has for it. */
+export function serverEnded(server: ServerConnection, isCut = false): void {
   const owner = server.owner!;
   current = owner;
-  session.onServerEnd(owner.session, owner.client.env, owner.port);
+  session.onServerEnd(owner.session, owner.client.env, owner.port, isCut);
   // The session lets go of the connection as its first act; should it not, it is gone all the same.
   if (owner.server === server && owner.session.phase !== PHASE.tunnel) releaseServer(worker, owner, false);
   settle(owner);
@@ -419,6 +462,19 @@ export function retireClient({ exchange }: ClientConnection): void {
   session.onRetire(exchange.session);
 }
 
+/** Lets those go on who have waited for a web server. */
+export function goOnWaiting(pool: PoolRuntime): void {
+  serveWaiting(worker, pool, turnHasCome);
+}
+
+function turnHasCome(exchange: Exchange): void {
+  current = exchange;
+  isTurn = true;
+  session.onTurn(exchange.session, exchange.client.env, exchange.port);
+  isTurn = false;
+  settle(exchange);
+}
+
 /** Carries out what the session has asked for, until it waits for something from outside. */
 export function settle(exchange: Exchange): void {
   const { client } = exchange;
@@ -427,6 +483,7 @@ export function settle(exchange: Exchange): void {
     if (exchange.wantedServer !== -1) startConnect(exchange);
     else if (!offerHeld(exchange)) break;
   }
+  if (exchange.seat !== undefined && exchange.session.phase !== PHASE.wait) stopWaiting(exchange);
   if (exchange.stream !== undefined) return settleStream(exchange, exchange.stream);
   if (isAborting) {
     isAborting = false;
@@ -472,7 +529,7 @@ function offerHeld(exchange: Exchange): boolean {
   const { env } = exchange.client;
   const consumed = session.onClientBytes(exchange.session, env, exchange.port, held, 0, held.length);
   if (consumed === 0) return exchange.wantedServer !== -1;
-  exchange.held = consumed < held.length ? held.subarray(consumed) : undefined;
+  hold(exchange, consumed < held.length ? held.subarray(consumed) : undefined);
   if (exchange.stream !== undefined) giveBack(exchange.client.mux!.http2, exchange.stream, consumed);
   return true;
 }
@@ -546,7 +603,8 @@ export function exchangeTimedOut(exchange: Exchange): void {
   else if (isServerStuck(server)) {
     serverEnded(server!);
     return;
-  } else session.onTimeout(exchange.session, client.env, exchange.port);
+  } else if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, exchange.port);
+  else session.onTimeout(exchange.session, client.env, exchange.port);
   settle(exchange);
 }
 
@@ -569,7 +627,8 @@ export function clientTimedOut(connection: ClientConnection): void {
   const { server } = exchange;
   if (isServerStuck(server)) return serverLost(server!);
   current = exchange;
-  session.onTimeout(exchange.session, connection.env, port);
+  if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, port);
+  else session.onTimeout(exchange.session, connection.env, port);
   settle(exchange);
 }
 
@@ -583,6 +642,8 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
     port: sessionPort,
     server: undefined,
     held: undefined,
+    seat: undefined,
+    waitsIn: undefined,
     wantedServer: -1,
     wantsReuse: false,
     lastPhase: PHASE.requestHead,

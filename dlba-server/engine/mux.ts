@@ -18,6 +18,7 @@ import * as session from "../session.ts";
 import { destroyClient, finishClosing } from "./closing.ts";
 import { isFull } from "./deadlines.ts";
 import { createExchange, enter, settle } from "./exchange.ts";
+import { hold } from "./load.ts";
 import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
 import { createStage, flushStage, received, type Stage } from "./stream.ts";
@@ -125,7 +126,7 @@ function takeData(
   } else user.session.hasUnread = true;
   if (taken < end) {
     const rest = bytes.subarray(taken, end);
-    user.held = user.held === undefined ? Buffer.from(rest) : Buffer.concat([user.held, rest]);
+    hold(user, user.held === undefined ? Buffer.from(rest) : Buffer.concat([user.held, rest]));
   }
   settle(user);
 }
@@ -151,7 +152,7 @@ function newExchange(client: ClientConnection): Exchange {
 function keepRecords(): void {
   for (const exchange of over) {
     releaseServer(worker, exchange, false);
-    exchange.held = undefined;
+    hold(exchange, undefined);
     exchange.requestStart_ms = -1;
     if (kept.length >= KEPT_EXCHANGES) {
       disarm(worker.wheel, exchange);
@@ -178,7 +179,7 @@ export function muxBytesArrived(connection: ClientConnection, end: number): void
   const consumed = takeFrames(http2, received.bytes, 0, end, worker.now_ms);
   // Less than a frame.
   const { exchange } = connection;
-  exchange.held = consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined;
+  hold(exchange, consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined);
   settleMux(connection);
 }
 

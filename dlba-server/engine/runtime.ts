@@ -4,11 +4,16 @@ import type { Config } from "../../conf/schema.ts";
 import type { Logger } from "../../status/log.ts";
 import type { PoolState } from "../choose.ts";
 import type { ProxyVersion } from "../proxy-header.ts";
+import type { Outlier, OutlierSettings } from "../pools/outliers.ts";
+import type { RetryBudget } from "../pools/retry-budget.ts";
+import type { Seat, WaitingRoom } from "../pools/waiting-room.ts";
 import type { Session } from "../session.ts";
 import type { Http2Stream } from "../http2/connection.ts";
 import type { Phase, SessionEnv, SessionPort } from "../session-port.ts";
 import type { ClientConnections } from "../rules/client-connections.ts";
 import type { RateTable } from "../rules/rate-table.ts";
+import type { ServerStateName } from "../../conf/server-orders.ts";
+import type { Expected, SslSession } from "../../net/openssl-client.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
@@ -26,12 +31,28 @@ export interface WebServer {
   readonly counters: ServerCounters;
   /** Kept connections, the one used last on top: the others grow old and are closed. */
   readonly idle: ServerConnection[];
+  /** Who has to be there, where the pool has TLS, and the session that the next connection may resume. */
+  readonly expected: Expected;
+  session: SslSession;
+  readonly configured: { readonly weight: number; readonly state: ServerStateName };
+  /** How it stands by what the node's operators and checks say. */
+  readonly standing: { weight: number; state: ServerStateName; complaint: string | null };
+  /** Why it was passed over or left out last. */
+  failure: string;
 }
 
 export interface PoolRuntime {
   readonly name: string;
   /** Connections to its web servers begin with a PROXY header. */
   readonly sendProxy: ProxyVersion | undefined;
+  /** 0 for none. */
+  readonly tls: SslContext;
+  /** Where requests wait for room; undefined where no web server has a bound. */
+  readonly room: WaitingRoom<Exchange> | undefined;
+  readonly queueTimeout_ms: number;
+  readonly retryBudget: RetryBudget;
+  /** Undefined where nobody is left out. */
+  readonly outliers: { readonly settings: OutlierSettings; readonly servers: readonly Outlier[] } | undefined;
   readonly state: PoolState;
   readonly servers: readonly WebServer[];
 }
@@ -119,6 +140,9 @@ export interface Exchange extends Timed<Waiting> {
   /** A connect the session has asked for: index of the web server, or -1. */
   wantedServer: number;
   wantsReuse: boolean;
+  /** Its place among those who wait for a web server, and the pool that it waits in. */
+  seat: Seat<Exchange> | undefined;
+  waitsIn: PoolRuntime | undefined;
   lastPhase: Phase;
   phaseStart_ms: number;
   lastInput_ms: number;
@@ -143,6 +167,8 @@ export interface ClientConnection extends Timed<Waiting> {
   mayBeHttp2: boolean;
   /** Whom it is counted for, where connections of one client are limited; "" for nobody. */
   countedFor: string;
+  /** One more than there may be: its requests are refused until there are fewer. */
+  readonly isSurplus: boolean;
   /** A PROXY header has to come first. */
   awaitsProxy: boolean;
   /** Its ClientHello has not come yet. */
@@ -165,6 +191,10 @@ export interface ServerConnection extends Timed<Waiting> {
   readonly index: number;
   owner: Exchange | undefined;
   isReused: boolean;
+  /** Connected, and the TLS handshake is under way. */
+  isHandshaking: boolean;
+  /** Its TLS session was noted for the next connections. */
+  isSessionTaken: boolean;
   idleSince_ms: number;
   isQueuedAgain: boolean;
 }
@@ -184,6 +214,8 @@ export interface Worker {
   readonly connections: (Connection | undefined)[];
   readonly clients: Set<ClientConnection>;
   readonly pools: readonly PoolRuntime[];
+  /** Those in which requests may have to wait. */
+  readonly waitingPools: readonly PoolRuntime[];
   /** Those that have had a listener here. */
   readonly vservers: Set<VserverRuntime>;
   readonly counters: WorkerCounters;

@@ -11,8 +11,20 @@ import {
 } from "../../net/sockets.ts";
 import { errno, nativeMemory, SysError } from "../../net/ffi.ts";
 import type { Exchange, PoolRuntime, ServerConnection, WebServer, Worker } from "./runtime.ts";
-import { clearStage, createStream, flushStage } from "./stream.ts";
+import {
+  clearSslErrors,
+  sslError,
+  sslFree,
+  sslHandshake,
+  sslRead,
+  sslShutdown,
+  SSL_ERROR_WANT_READ,
+  SSL_ERROR_WANT_WRITE,
+} from "../../net/openssl.ts";
+import { connectSsl, freeSession, handshakeFailure, takeSession } from "../../net/openssl-client.ts";
+import { clearStage, createStream, dropQueue, flushStage } from "./stream.ts";
 import { arm, disarm } from "./timer-wheel.ts";
+import { stopWaiting } from "./waiting.ts";
 
 /** A kept connection that has been idle for longer is looked at before it is used again. */
 const PEEK_AFTER_MS = 10;
@@ -35,9 +47,20 @@ export function takeIdle(worker: Worker, server: WebServer): ServerConnection | 
 /** A web server may close a kept connection at any moment; the event can be behind this one in the queue. */
 function isAlive(worker: Worker, connection: ServerConnection): boolean {
   if (connection.stream.hasPeerEnded) return false;
+  if (connection.stream.ssl !== 0) return isTlsAlive(connection);
   if (worker.now_ms - connection.idleSince_ms < PEEK_AFTER_MS && !connection.stream.isReadable) return true;
   const count = recv(connection.stream.fd, peeked.address, 1, MSG_PEEK | MSG_DONTWAIT);
   return count < 0 && errno() === EAGAIN;
+}
+
+/** A session ticket may have come, which is no reason to close. */
+export function isTlsAlive({ stream }: ServerConnection): boolean {
+  if (!stream.isReadable) return true;
+  stream.isReadable = false;
+  const count = sslRead(stream.ssl, peeked.address, 1);
+  const isAlive = count <= 0 && sslError(stream.ssl, count) === SSL_ERROR_WANT_READ;
+  clearSslErrors();
+  return isAlive;
 }
 
 /** Starts a new connection. Returns it (on the way), or undefined when the kernel refused at once. */
@@ -45,17 +68,20 @@ export function openServer(worker: Worker, pool: PoolRuntime, index: number): Se
   const server = pool.servers[index]!;
   const fd = connectTcp(server.address, server.port);
   if (fd < 0) {
-    markDown(worker, pool, index, -fd);
+    markDown(worker, pool, index, connectReason(server, -fd));
     return undefined;
   }
   const generation = ++worker.generation | 0;
+  const ssl = pool.tls === 0 ? 0 : connectSsl(pool.tls, fd, server.expected, server.session);
   const connection: ServerConnection = {
     kind: "server",
-    stream: createStream(fd, generation, 0, true),
+    stream: createStream(fd, generation, ssl, true),
     pool,
     index,
     owner: undefined,
     isReused: false,
+    isHandshaking: false,
+    isSessionTaken: false,
     idleSince_ms: 0,
     isQueuedAgain: false,
     deadline_ms: Infinity,
@@ -71,28 +97,81 @@ export function openServer(worker: Worker, pool: PoolRuntime, index: number): Se
   return connection;
 }
 
-/** Reads how a connect ended: 0 when it succeeded, else the errno. The web server's state follows. */
-export function concludeConnect(worker: Worker, connection: ServerConnection): number {
-  const code = socketError(connection.stream.fd);
+/** How far a connection to a web server has come. */
+export const CONNECT = { failed: 0, underWay: 1, done: 2 } as const;
+export type ConnectStep = (typeof CONNECT)[keyof typeof CONNECT];
+
+const connectReason = ({ address, port }: WebServer, code: number): string =>
+  new SysError("connect", code, `to ${address.text} port ${port}`).message;
+
+/** Reads whether the socket is connected. The web server's state follows. */
+export function concludeConnect(worker: Worker, connection: ServerConnection): ConnectStep {
+  const { pool, index, stream } = connection;
+  const code = socketError(stream.fd);
   if (code !== 0) {
-    markDown(worker, connection.pool, connection.index, code);
-    return code;
+    markDown(worker, pool, index, connectReason(pool.servers[index]!, code));
+    return CONNECT.failed;
   }
+  if (stream.ssl !== 0) return CONNECT.underWay;
+  isConnected(worker, connection);
+  return CONNECT.done;
+}
+
+function isConnected(worker: Worker, connection: ServerConnection): void {
   connection.stream.isConnecting = false;
   disarm(worker.wheel, connection);
   markUp(worker, connection.pool, connection.index);
-  return 0;
+}
+
+/** Goes on with the TLS handshake of a connected socket. Its time-out is that of connecting. */
+export function shakeHands(worker: Worker, connection: ServerConnection): ConnectStep {
+  const { pool, index, stream } = connection;
+  const server = pool.servers[index]!;
+  connection.isHandshaking = true;
+  const result = sslHandshake(stream.ssl);
+  if (result === 1) {
+    connection.isHandshaking = false;
+    isConnected(worker, connection);
+    return CONNECT.done;
+  }
+  const reason = sslError(stream.ssl, result);
+  if (reason === SSL_ERROR_WANT_READ || reason === SSL_ERROR_WANT_WRITE) return CONNECT.underWay;
+  forgetSession(server);
+  markDown(worker, pool, index, `TLS: ${handshakeFailure(stream.ssl)}`);
+  return CONNECT.failed;
+}
+
+function forgetSession(server: WebServer): void {
+  if (server.session !== 0) freeSession(server.session);
+  server.session = 0;
+}
+
+/** The newest session is resumed by the next connections: its ticket comes behind the handshake. */
+function noteSession(server: WebServer, connection: ServerConnection): void {
+  if (connection.isSessionTaken) return;
+  const session = takeSession(connection.stream.ssl);
+  if (session === 0) return;
+  forgetSession(server);
+  server.session = session;
+  connection.isSessionTaken = true;
+}
+
+/** A connect, or its TLS handshake, has taken too long. */
+export function markLate(worker: Worker, { pool, index, isHandshaking }: ServerConnection): void {
+  const ETIMEDOUT = 110;
+  const reason = isHandshaking ? "TLS: no handshake in time" : connectReason(pool.servers[index]!, ETIMEDOUT);
+  markDown(worker, pool, index, reason);
 }
 
 /** A web server that could not be connected is passed over for a while (the array's passive check). */
-export function markDown(worker: Worker, pool: PoolRuntime, index: number, code: number): void {
+function markDown(worker: Worker, pool: PoolRuntime, index: number, reason: string): void {
   const state = pool.state.servers[index]!;
   const server = pool.servers[index]!;
   server.counters.connect_failures++;
-  if (state.downUntil_ms === 0) {
-    const reason = new SysError("connect", code, `to ${server.address.text} port ${server.port}`).message;
+  if (state.downUntil_ms === 0 || server.failure !== reason) {
     worker.log.warn({ pool: pool.name, web_server: server.id, reason }, "web server passed over");
   }
+  server.failure = reason;
   state.downUntil_ms = worker.now_ms + worker.config.timeouts.server_retry_ms;
 }
 
@@ -114,6 +193,7 @@ export function keepOrClose(worker: Worker, connection: ServerConnection): void 
     closeServer(worker, connection);
     return;
   }
+  if (stream.ssl !== 0) noteSession(server, connection);
   connection.owner = undefined;
   connection.isReused = true;
   connection.idleSince_ms = worker.now_ms;
@@ -132,7 +212,20 @@ export function closeServer(worker: Worker, connection: ServerConnection): void 
   if (at !== -1) server.idle.splice(at, 1);
   server.counters.open_connections--;
   worker.connections[stream.fd] = undefined;
+  dropQueue(stream);
+  if (stream.ssl !== 0) freeTls(server, connection);
   close(stream.fd);
+}
+
+function freeTls(server: WebServer, connection: ServerConnection): void {
+  const { ssl, isConnecting } = connection.stream;
+  if (!isConnecting) {
+    noteSession(server, connection);
+    // Without it OpenSSL takes the session for broken.
+    sslShutdown(ssl);
+    clearSslErrors();
+  }
+  sslFree(ssl);
 }
 
 /** An exchange has a web server's connection, on the way or open. */
@@ -155,6 +248,7 @@ export function partServer(exchange: Exchange, server: ServerConnection): void {
 export function releaseServer(worker: Worker, exchange: Exchange, isReusable: boolean): void {
   const { server } = exchange;
   exchange.wantedServer = -1;
+  if (exchange.seat !== undefined) stopWaiting(exchange);
   if (server === undefined) return;
   if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
   else clearStage(worker.serverStage);

@@ -26,6 +26,7 @@ import {
   sslWrite,
   SSL_ERROR_WANT_READ,
   SSL_ERROR_WANT_WRITE,
+  SSL_ERROR_ZERO_RETURN,
 } from "../../net/openssl.ts";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 
@@ -85,13 +86,18 @@ export const received = {
   address: memory.address + HEADROOM_BYTES,
 };
 
+/** What waits in this worker for all its connections together: only what could not be written or taken at once. */
+export const buffered = { bytes: 0 };
+
 export const END = 0;
 export const WOULD_BLOCK = -1;
 export const FAILED = -2;
 /** Of a body: it has to be read. */
 export const NOT_MOVED = -3;
+/** Over TLS: the end came without the peer's saying so. */
+export const CUT = -4;
 
-/** Reads into the receive buffer from `offset` on, as far as `end`: a count of bytes, END, WOULD_BLOCK or FAILED. */
+/** Reads into the receive buffer from `offset` on, as far as `end`: a count of bytes, END, CUT, WOULD_BLOCK or FAILED. */
 export function readStream(stream: Stream, offset: number, end = RECEIVE_BUFFER_BYTES): number {
   const room = end - offset;
   return stream.ssl === 0 ? readPlain(stream, offset, room) : readTls(stream, offset, room);
@@ -131,8 +137,7 @@ function readTls(stream: Stream, offset: number, room: number): number {
     return WOULD_BLOCK;
   }
   clearSslErrors();
-  // close_notify, or an end without it: either way nothing more comes.
-  return END;
+  return reason === SSL_ERROR_ZERO_RETURN ? END : CUT;
 }
 
 /** What is to be written to one stream when the input's handler has returned: the bytes, then the text, then the tail. */
@@ -293,6 +298,7 @@ export function queueBytes(stream: Stream, bytes: Buffer, start: number, end: nu
   if (stream.pending_bytes === 0) stream.progress_ms = now_ms;
   stream.queue.push(rest);
   stream.pending_bytes += rest.length;
+  buffered.bytes += rest.length;
 }
 
 /** Goes on with what is queued, after the kernel has said that it takes more. */
@@ -302,6 +308,7 @@ export function drainQueue(stream: Stream, now_ms: number): void {
     const written = writeQueued(stream, next);
     if (written > 0) {
       stream.pending_bytes -= written;
+      buffered.bytes -= written;
       stream.progress_ms = now_ms;
     }
     if (written < next.length) {
@@ -334,6 +341,7 @@ export function endStream(stream: Stream): void {
 }
 
 export function dropQueue(stream: Stream): void {
+  buffered.bytes -= stream.pending_bytes;
   stream.queue.length = 0;
   stream.pending_bytes = 0;
 }

@@ -45,8 +45,18 @@ import { firstStep, HELLO_AWAITED } from "./hello.ts";
 import { addConnection, clientKey } from "../rules/client-connections.ts";
 import { TOO_MANY_CONNECTIONS } from "../rules/rules.ts";
 import { createRefusals } from "./refusals.ts";
-import { closeServer } from "./server-connections.ts";
-import { createStage, createStream, END, NOT_MOVED, readStream, received, WOULD_BLOCK } from "./stream.ts";
+import { hold, isCrowded, isSurplus } from "./load.ts";
+import { closeServer, isTlsAlive } from "./server-connections.ts";
+import {
+  createStage,
+  createStream,
+  CUT,
+  END,
+  NOT_MOVED,
+  readStream,
+  received,
+  WOULD_BLOCK,
+} from "./stream.ts";
 import { advance, arm, createTimerWheel, untilNext_ms } from "./timer-wheel.ts";
 
 const uvDefaultLoop = bind<[], number>(ownBinary(), "uintptr_t uv_default_loop()");
@@ -79,6 +89,7 @@ export function createWorker(
     connections: [],
     clients: new Set(),
     pools,
+    waitingPools: pools.filter(({ room }) => room !== undefined),
     vservers: new Set(),
     counters: {
       accepted: 0,
@@ -160,6 +171,7 @@ function turn(worker: Worker, uvFd: number): boolean {
     else acceptClients(worker, fd);
   }
   readAgain(worker);
+  for (const pool of worker.waitingPools) exchange.goOnWaiting(pool);
   advance(worker.wheel, worker.now_ms, (waiting) => fire(worker, waiting));
   mux.flushMuxes();
   return isUvReady;
@@ -192,10 +204,14 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
   stream.isFresh = true;
   // Both sides have ended when the kernel says HUP; after our own end it only tells of the peer's, and what came before is read.
   const goneFlags = stream.isEnded ? sockets.EPOLLERR : sockets.EPOLLHUP | sockets.EPOLLERR;
-  const isGone = connection.kind === "client" && (flags & goneFlags) !== 0;
+  const isGone = connection.kind === "client" && ((flags & goneFlags) !== 0 || hasGivenUp(connection, flags));
   if (isGone) loseClient(connection);
   else readConnection(worker, connection);
 }
+
+/** Who closes while the request waits for a web server has lost patience: others get the turn. */
+const hasGivenUp = ({ exchange: { seat } }: ClientConnection, flags: number): boolean =>
+  seat !== undefined && (flags & sockets.EPOLLRDHUP) !== 0;
 
 function readConnection(worker: Worker, connection: Connection): void {
   if (connection.kind === "server") readServer(worker, connection);
@@ -299,7 +315,7 @@ function readClient(connection: ClientConnection): void {
     } else if (count === WOULD_BLOCK) return;
     else {
       stream.isReadable = false;
-      if (count === END) exchange.clientEnded(connection);
+      if (count === END || count === CUT) exchange.clientEnded(connection);
       else exchange.clientLost(connection);
     }
   }
@@ -313,7 +329,7 @@ function beginsHttp2(connection: ClientConnection, end: number): boolean {
   const length = Math.min(end, PREFACE.length);
   const isSame = PREFACE.compare(received.bytes, 0, length, 0, length) === 0;
   if (isSame && length < PREFACE.length) {
-    connection.exchange.held = Buffer.from(received.bytes.subarray(0, end));
+    hold(connection.exchange, Buffer.from(received.bytes.subarray(0, end)));
     return true;
   }
   connection.mayBeHttp2 = false;
@@ -346,7 +362,7 @@ function readMux(connection: ClientConnection): void {
 
 function readServer(worker: Worker, connection: ServerConnection): void {
   const { stream } = connection;
-  if (connection.owner === undefined) return closeServer(worker, connection);
+  if (connection.owner === undefined) return readIdle(worker, connection);
   for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadServer(connection); reads++) {
     // Compressing takes a few milliseconds a read: others have a turn in between.
     const isSlow = reads > 0 && connection.owner?.coder !== undefined;
@@ -358,17 +374,23 @@ function readServer(worker: Worker, connection: ServerConnection): void {
     else if (count === WOULD_BLOCK) return;
     else {
       stream.isReadable = false;
-      if (count === END) exchange.serverEnded(connection);
+      if (count === END || count === CUT) exchange.serverEnded(connection, count === CUT);
       else exchange.serverLost(connection);
     }
   }
+}
+
+/** Who says something unasked, or closes, can't be used again; over TLS a session ticket may have come. */
+function readIdle(worker: Worker, connection: ServerConnection): void {
+  const { ssl, hasPeerEnded } = connection.stream;
+  if (ssl === 0 || hasPeerEnded || !isTlsAlive(connection)) closeServer(worker, connection);
 }
 
 function acceptClients(worker: Worker, listenerFd: number, most = limits.ACCEPTS_PER_TURN): void {
   const listener = worker.listeners.get(listenerFd);
   if (listener === undefined) return;
   for (let i = 0; i < most; i++) {
-    if (worker.clients.size >= worker.config.limits.connections_per_worker) return pauseAccepting(worker);
+    if (isCrowded(worker)) return pauseAccepting(worker);
     const fd = sockets.accept(listenerFd);
     if (fd < 0) {
       const code = errno();
@@ -398,6 +420,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
     mux: undefined,
     mayBeHttp2: vserver.http2 && ssl === 0,
     countedFor: "",
+    isSurplus: isSurplus(worker),
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
     awaitsHello: ssl !== 0,
     isHandshaking: ssl !== 0,
@@ -474,7 +497,7 @@ function pauseAccepting(worker: Worker): void {
   for (const fd of worker.listeners.keys()) sockets.unwatch(worker.epoll, fd);
   const resume = (): void => {
     if (worker.isDraining) return;
-    if (worker.clients.size >= worker.config.limits.connections_per_worker) {
+    if (isCrowded(worker)) {
       setTimeout(resume, ACCEPT_PAUSE_MS);
       return;
     }

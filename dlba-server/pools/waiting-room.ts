@@ -39,7 +39,10 @@ export const createWaitingRoom = <T>(most: number): WaitingRoom<T> => ({
 });
 
 /** Whether a request has to wait although there is room: others wait for the same. */
-export function mustWaitBehind<T>({ count, any, bound }: WaitingRoom<T>, server: number): boolean {
+export function mustWaitBehind<T>(
+  { count, any, bound }: Pick<WaitingRoom<T>, "count" | "any" | "bound">,
+  server: number,
+): boolean {
   if (count === 0) return false;
   return any.count > 0 || (server !== ANY && (bound[server]?.count ?? 0) > 0);
 }
@@ -66,12 +69,14 @@ export function leaveSeat<T>(room: WaitingRoom<T>, { queue, entry }: Seat<T>): v
 }
 
 /**
- * The request to be served now that this web server has room: of those bound to it and of those that are not, whoever's
- * turn has come, the one that has waited longer. So neither starves the other.
+ * The request to be served now that this web server has room: of those bound to it and (if it takes any) of those that are
+ * not, whoever's turn has come, the one that has waited longer. So neither starves the other.
  */
-export function callNext<T>(room: WaitingRoom<T>, server: number): T | undefined {
+export function callNext<T>(room: WaitingRoom<T>, server: number, takesAny = true): T | undefined {
   const bound = room.bound[server];
-  const [one, other] = [bound === undefined ? undefined : peek(bound), peek(room.any)];
+  const one = bound === undefined ? undefined : peek(bound);
+  const other = takesAny ? peek(room.any) : undefined;
+  if (one === undefined && other === undefined) return undefined;
   const isBound = one !== undefined && (other === undefined || one.since_ms <= other.since_ms);
   const entry = dequeue(isBound ? bound! : room.any);
   if (entry === undefined) return undefined;
@@ -82,8 +87,15 @@ export function callNext<T>(room: WaitingRoom<T>, server: number): T | undefined
 /** Takes out all who are bound to a web server that can't be had any more: they have to choose another one. */
 export function callBound<T>(room: WaitingRoom<T>, server: number): T[] {
   const queue = room.bound[server];
+  return queue === undefined ? [] : emptied(room, queue);
+}
+
+/** Takes out all who would have any. */
+export const callAny = <T>(room: WaitingRoom<T>): T[] => emptied(room, room.any);
+
+function emptied<T>(room: WaitingRoom<T>, queue: FairQueue<T>): T[] {
   const called: T[] = [];
-  for (let entry = queue && dequeue(queue); entry !== undefined; entry = dequeue(queue!)) {
+  for (let entry = dequeue(queue); entry !== undefined; entry = dequeue(queue)) {
     called.push(entry.value);
     room.count--;
   }

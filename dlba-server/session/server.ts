@@ -12,7 +12,7 @@ import { beginCoding, endCoding, flushCoding } from "./coding.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import { poolOf, type Session } from "./state.ts";
 import { endTunnelServer, switchProtocols } from "./tunnel.ts";
-import { askAgain, isNamed } from "./web-server.ts";
+import { askAgain, isNamed, retriesStatus } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
 const whole = Buffer.allocUnsafe(RECEIVE_BUFFER_BYTES);
@@ -95,7 +95,8 @@ function takeVerdict(
     port.noteRefused("response", 502, bytes, span.start, span.end, verdict === COMPLETE);
     failServer(s, port, 502);
   } else if (response.status < 200) relayInterim(s, env, port, bytes);
-  else relayFinal(s, env, port, bytes, hasMore);
+  else if (response.status < 500 || !retriesStatus(s, env, port, response.status))
+    relayFinal(s, env, port, bytes, hasMore);
 }
 
 /** 100, 103 and the like go on to clients that know them (RFC 9110 15.2). */
@@ -255,11 +256,16 @@ export function onServerLost(s: Session, env: SessionEnv, port: SessionPort): vo
   else onServerEnd(s, env, port);
 }
 
-/** The web server has closed its connection. */
-export function onServerEnd(s: Session, env: SessionEnv, port: SessionPort): void {
+/**
+ * The web server has closed, or its connection has failed. `isCut`: over TLS, without saying so, so that a response that
+ * ends with the connection may have been cut off by anyone (RFC 9112 9.8).
+ */
+export function onServerEnd(s: Session, env: SessionEnv, port: SessionPort, isCut = false): void {
   if (!s.isConnected) return;
-  if (s.phase === PHASE.tunnel) endTunnelServer(s, port);
-  else if (!s.isAnswered) askAgain(s, env, port);
-  else if (s.responseFraming === FRAMING.close) finishResponse(s, env, port, false);
+  if (s.phase === PHASE.tunnel) {
+    if (isCut) failServer(s, port, 502);
+    else endTunnelServer(s, port);
+  } else if (!s.isAnswered) askAgain(s, env, port);
+  else if (s.responseFraming === FRAMING.close && !isCut) finishResponse(s, env, port, false);
   else failServer(s, port, 502);
 }

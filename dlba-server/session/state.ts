@@ -69,6 +69,8 @@ export interface Session {
   isReused: boolean;
   tried: number[];
   tries: number;
+  /** How often it was given to another web server after one had it. */
+  retries: number;
   /** The web server that this request was last counted for. */
   countedServer: number;
 
@@ -133,6 +135,7 @@ export function createSession(isStream = false): Session {
     isReused: false,
     tried: [],
     tries: 0,
+    retries: 0,
     countedServer: -1,
     coding: "",
     isCoded: false,
@@ -175,6 +178,7 @@ export function clearRequest(s: Session): void {
   s.pool = 0;
   s.tried.length = 0;
   s.tries = 0;
+  s.retries = 0;
   s.countedServer = -1;
   s.coding = "";
   s.responseEdits = null;

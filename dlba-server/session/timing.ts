@@ -1,9 +1,9 @@
 /** What comes from the engine's clock, and from the worker that stops. */
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
-import { closeConnection, failExchange, failServer, refuse } from "./ending.ts";
+import { answer, closeConnection, failExchange, failServer, refuse } from "./ending.ts";
 import type { Session } from "./state.ts";
 import { endTunnel } from "./tunnel.ts";
-import { onServerFailed } from "./web-server.ts";
+import { onLateResponse, onServerFailed } from "./web-server.ts";
 
 /** The time-out of the session's phase has passed. */
 export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void {
@@ -24,14 +24,26 @@ export function onTimeout(s: Session, env: SessionEnv, port: SessionPort): void 
       failExchange(s, port, 408);
       return;
     case PHASE.responseHead:
+      onLateResponse(s, env, port);
+      return;
     case PHASE.responseBody:
       failServer(s, port, 504);
       return;
     case PHASE.tunnel:
       endTunnel(s, port, "cut");
       return;
+    case PHASE.wait:
+      answer(s, port, 503);
+      return;
     case PHASE.closed:
   }
+}
+
+/** The whole request has taken too long, whoever is to blame. */
+export function onOverdue(s: Session, port: SessionPort): void {
+  if (!s.isRequest) return;
+  if (s.phase === PHASE.wait) answer(s, port, 503);
+  else failExchange(s, port, s.isRequestDone ? 504 : 408);
 }
 
 /** The worker stops: the request under way is the connection's last one. */

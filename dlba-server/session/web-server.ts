@@ -1,6 +1,7 @@
 /** Getting a request to a web server: the choice, the connection, and another one when it fails. */
 import { MAX_TRIES } from "../../conf/limits.ts";
-import { BY, PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
+import type { RetryRules } from "../pools/retry-rules.ts";
+import { BY, CHOICE, PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { answer, failServer, letGoOfServer } from "./ending.ts";
 import { poolOf, type Session } from "./state.ts";
 import { endStreamBody } from "./stream-body.ts";
@@ -14,9 +15,24 @@ function connect(s: Session, port: SessionPort, server: number, mayReuse: boolea
 
 /** Asks the web server that is next by the pool's scheduling; answers `statusIfNone` when none is left. */
 export function connectNext(s: Session, env: SessionEnv, port: SessionPort, statusIfNone: number): void {
-  const server = s.tries < MAX_TRIES ? port.choose(s.token, s.hash, s.tried) : -1;
-  if (server === -1) answer(s, port, statusIfNone);
-  else connect(s, port, server, poolOf(s, env).serverKeepAlive);
+  const server = s.tries < MAX_TRIES ? port.choose(s.token, s.hash, s.tried) : CHOICE.none;
+  if (server >= 0) connect(s, port, server, poolOf(s, env).serverKeepAlive);
+  else if (server === CHOICE.full) waitForTurn(s, port);
+  else {
+    // Who is refused because there is too much to do had better not come back on the same connection.
+    if (server === CHOICE.shed) s.isKept = false;
+    answer(s, port, server === CHOICE.shed ? 503 : statusIfNone);
+  }
+}
+
+function waitForTurn(s: Session, port: SessionPort): void {
+  s.phase = PHASE.wait;
+  if (!port.wait()) answer(s, port, 503);
+}
+
+/** A web server may have room now. */
+export function onTurn(s: Session, env: SessionEnv, port: SessionPort): void {
+  if (s.phase === PHASE.wait) connectNext(s, env, port, 503);
 }
 
 /** Whether the client's cookie names this web server; if not, the response tells it one. */
@@ -51,24 +67,64 @@ export function onServerFailed(s: Session, env: SessionEnv, port: SessionPort): 
 }
 
 /**
- * Whether a request may be sent again after the connection closed without a byte of response: only what is
- * idempotent, and whose body hasn't been sent, because the client's bytes aren't kept (RFC 9110 9.2.2).
+ * Whether a request may be sent again when nothing of its response has gone to the client: only what is idempotent, and
+ * whose body hasn't been sent, because the client's bytes aren't kept (RFC 9110 9.2.2).
  */
-const mayAskAgain = (s: Session): boolean => !s.hasResponse && s.isIdempotent && !s.isBodyBegun;
+const mayAskAgain = (s: Session): boolean => s.interims === 0 && s.isIdempotent && !s.isBodyBegun;
+
+/** Whether another web server may get a request that this one had. Takes it out of the pool's budget. */
+const mayRetry = (s: Session, { most }: RetryRules, port: SessionPort): boolean =>
+  s.retries < most && port.mayRetry();
+
+/** Gives the request to another web server; the one that had it has failed at it. */
+function retry(s: Session, env: SessionEnv, port: SessionPort, statusIfNone: number): void {
+  const { server } = s;
+  letGoOfServer(s, port, false);
+  port.countServerFailure(server);
+  s.tried.push(server);
+  s.retries++;
+  connectNext(s, env, port, statusIfNone);
+}
 
 /** The web server closed before it answered. A reused connection may just have been too old. */
 export function askAgain(s: Session, env: SessionEnv, port: SessionPort): void {
   const { server, isReused } = s;
-  if (!mayAskAgain(s)) {
-    failServer(s, port, 502);
-    return;
-  }
-  letGoOfServer(s, port, false);
-  if (isReused) {
+  const mayAgain = !s.hasResponse && mayAskAgain(s);
+  if (mayAgain && isReused) {
+    letGoOfServer(s, port, false);
     connect(s, port, server, false);
     return;
   }
-  port.countServerFailure(server);
+  const rules = poolOf(s, env).retries;
+  if (mayAgain && rules.afterClose && mayRetry(s, rules, port)) retry(s, env, port, 502);
+  else failServer(s, port, 502);
+}
+
+/** The response's head hasn't come in time. */
+export function onLateResponse(s: Session, env: SessionEnv, port: SessionPort): void {
+  const rules = poolOf(s, env).retries;
+  const mayAgain = rules.afterTimeout && !s.hasResponse && mayAskAgain(s);
+  if (mayAgain && mayRetry(s, rules, port)) retry(s, env, port, 504);
+  else failServer(s, port, 504);
+}
+
+/**
+ * Whether a response with this status goes to nobody, because another web server gets the request. It doesn't when no
+ * other one can be had at once: this answer is better than one of ours.
+ */
+export function retriesStatus(s: Session, env: SessionEnv, port: SessionPort, status: number): boolean {
+  const rules = poolOf(s, env).retries;
+  if (!rules.statuses.includes(status) || !mayAskAgain(s) || s.retries >= rules.most) return false;
+  const { server } = s;
   s.tried.push(server);
-  connectNext(s, env, port, 502);
+  const next = s.tries < MAX_TRIES ? port.choose(s.token, s.hash, s.tried) : CHOICE.none;
+  if (next < 0 || !port.mayRetry()) {
+    s.tried.pop();
+    return false;
+  }
+  letGoOfServer(s, port, false);
+  port.countServerFailure(server);
+  s.retries++;
+  connect(s, port, next, poolOf(s, env).serverKeepAlive);
+  return true;
 }

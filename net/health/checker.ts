@@ -108,13 +108,20 @@ const nothing = (): void => {};
 /** Both begin a check, and return what breaks it off. They may finish more than once: the first time counts. */
 type Start = (host: CheckedHost, check: CheckConfig, finish: (result: CheckResult) => void) => () => void;
 
-const tryConnect: Start = ({ address, port, tls }, _, finish) => {
-  const socket =
-    tls === undefined ? connect({ host: address, port }) : connectTls({ host: address, port, ...tls });
-  socket.on(tls === undefined ? "connect" : "secureConnect", () => finish(GOOD));
+const tryConnect: Start = (host, check, finish) => {
+  if (host.tls !== undefined) return shakeHands(host, check, finish);
+  const socket = connect({ host: host.address, port: host.port });
+  socket.on("connect", () => finish(GOOD));
   socket.on("error", (error) => finish(failure(error)));
   // A reset: the host's process need not even notice, and no port stays in TIME_WAIT.
   return () => socket.resetAndDestroy();
+};
+
+const shakeHands: Start = ({ address, port, tls }, _, finish) => {
+  const socket = connectTls({ host: address, port, ...tls });
+  socket.on("secureConnect", () => finish(GOOD));
+  socket.on("error", (error) => finish(failure(error)));
+  return () => socket.destroy();
 };
 
 const get: Start = ({ address, port, tls }, { path, host, statuses }, finish) => {

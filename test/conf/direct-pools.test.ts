@@ -161,7 +161,6 @@ describe("a pool has nothing that its scheduling leaves nothing to do", () => {
 
 describe("a pool that is proxied to has nothing of a direct one", () => {
   tell([
-    ["no check", "scheduler:", proxied("check: { type: tcp }, ", ""), `a.yaml:30:18: ${only("check")}`],
     ["no numbers", "scheduler:", proxied("", ", number: 1"), `a.yaml:30:58: ${only("number")}`],
     [
       "no MAC addresses",

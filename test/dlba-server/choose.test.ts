@@ -3,6 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { randomWords } from "../../conf/random.ts";
 import {
+  boundTo,
   chooseServer,
   newServerState,
   NONE,
@@ -10,6 +11,8 @@ import {
   type PoolState,
 } from "../../dlba-server/choose.ts";
 import { hashBytes } from "../../dlba-server/hash.ts";
+import { ANY, createWaitingRoom, takeSeat } from "../../dlba-server/pools/waiting-room.ts";
+import { CHOICE } from "../../dlba-server/session-port.ts";
 
 const hashOf = (text: string): number => hashBytes(Buffer.from(text), 0, Buffer.byteLength(text));
 
@@ -23,6 +26,7 @@ function pool(
     balance: "round-robin",
     slowStart_ms: 0,
     loadFactor: 0,
+    room: undefined,
     random: randomWords(1),
     tokenIndex: new Map(weights.map((_, index) => [`token${index}`, index])),
     servers: weights.map((weight, index) => newServerState(weight, hashOf(`web${index}`))),
@@ -209,4 +213,49 @@ test("with a load factor a URL everybody wants is spread, and others stay", () =
     const other = hashOf(`/cold/${i}`);
     assert.equal(chooseServer(state, "", other, [], 0), chooseServer(free, "", other, [], 0));
   }
+});
+
+test("who is away is never chosen, not even when nobody else is there; nor is who drains", () => {
+  for (const scheduling of ["cookie", "url-hash"] as const) {
+    const state = pool(scheduling, [1, 1, 0]);
+    state.servers[0]!.isAway = true;
+    for (let i = 0; i < 20; i++) assert.equal(chooseServer(state, "token0", hashOf(`/${i}`), [], 0), 1);
+    assert.equal(chooseServer(state, "", 7, [1], 0), NONE);
+  }
+});
+
+test("who is left out for a while is tried only when all others have been", () => {
+  const state = pool("cookie", [1, 1]);
+  state.servers[0]!.ejectedUntil_ms = 100;
+  for (let i = 0; i < 4; i++) assert.equal(chooseServer(state, "token0", 0, [], 99), 1);
+  assert.equal(chooseServer(state, "", 0, [1], 99), 0);
+  assert.equal(chooseServer(state, "token0", 0, [], 100), 0);
+});
+
+test("who is full is waited for by his own sessions, by others only when all are full; backups stay out of it", () => {
+  const room = createWaitingRoom<number>(10);
+  const servers = [0, 1].map((index) => newServerState(1, index, false, 1));
+  const state = pool("cookie", [], {
+    room,
+    servers: [...servers, newServerState(1, 9, true)],
+    tokenIndex: new Map([["token0", 0]]),
+  });
+  servers[0]!.load = 1;
+  assert.deepEqual([chooseServer(state, "token0", 0, [], 0), boundTo], [CHOICE.full, 0]);
+  assert.equal(chooseServer(state, "", 0, [], 0), 1);
+  servers[1]!.load = 1;
+  assert.deepEqual([chooseServer(state, "", 0, [], 0), boundTo], [CHOICE.full, ANY]);
+  servers[0]!.isAway = servers[1]!.isAway = true;
+  assert.equal(chooseServer(state, "", 0, [], 0), 2);
+});
+
+test("nobody passes those who wait, but who is called", () => {
+  const room = createWaitingRoom<number>(10);
+  const servers = [0, 1].map((index) => newServerState(1, index, false, 1));
+  const state = pool("cookie", [], { room, servers, tokenIndex: new Map([["token0", 0]]) });
+  takeSeat(room, ANY, "someone", 1, 0);
+  assert.equal(chooseServer(state, "", 0, [], 0), CHOICE.full);
+  assert.equal(chooseServer(state, "token0", 0, [], 0), CHOICE.full);
+  assert.notEqual(chooseServer(state, "", 0, [], 0, true), CHOICE.full);
+  assert.equal(chooseServer(state, "token0", 0, [], 0, true), 0);
 });

@@ -7,7 +7,14 @@ import assert from "node:assert/strict";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import { closeCoder, code, createCoder, type Coder } from "../../dlba-server/engine/coder.ts";
 import * as session from "../../dlba-server/session.ts";
-import { PHASE, type PoolEnv, type SessionEnv, type SessionPort } from "../../dlba-server/session-port.ts";
+import { retryRules } from "../../dlba-server/pools/retry-rules.ts";
+import {
+  CHOICE,
+  PHASE,
+  type PoolEnv,
+  type SessionEnv,
+  type SessionPort,
+} from "../../dlba-server/session-port.ts";
 
 export const TOKENS = ["t0", "t1", "t2"];
 
@@ -19,6 +26,7 @@ export function testPool(overrides: Partial<PoolEnv> = {}): PoolEnv {
     tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
     otherCookies: [],
     serverKeepAlive: true,
+    retries: retryRules({}),
     ...overrides,
   };
 }
@@ -74,6 +82,12 @@ export interface EngineOptions {
   readonly isConnectHeld?: boolean;
   /** How many web servers there are; the first ones have cookies. */
   readonly servers?: number;
+  /** All web servers are busy until `turn`; nobody may wait; everything is refused. */
+  readonly isBusy?: boolean;
+  readonly isRoomFull?: boolean;
+  readonly isShedding?: boolean;
+  /** Retries that there are. */
+  readonly budget?: number;
   readonly pages?: ReadonlyMap<number, string>;
   /** Too many responses are being compressed. */
   readonly isCodingFull?: boolean;
@@ -92,6 +106,8 @@ function revived(state: session.Session): session.Session {
 export function createEngine(options: EngineOptions = {}) {
   const env = options.env ?? testEnv();
   let state = session.createSession();
+  let budget = options.budget ?? 1000;
+  let isBusy = options.isBusy ?? false;
   let held = Buffer.alloc(0);
   const kernel: (Buffer | "end")[] = [];
   let wanted: { server: number; mayReuse: boolean } | undefined;
@@ -108,6 +124,7 @@ export function createEngine(options: EngineOptions = {}) {
     isRequest: false,
     /** How requests have ended, and what the log has of them. */
     ends: [] as { end: string; line: string | undefined }[],
+    waits: 0,
     choices: [] as { token: string; hash: number; tried: number[] }[],
     /** Whether more of the client's bytes may come after the end that nobody will read. */
     lingers: false,
@@ -135,8 +152,16 @@ export function createEngine(options: EngineOptions = {}) {
       ),
     serverText: send,
     serverBytes: (bytes, start, end) => send(bytes.latin1Slice(start, end)),
+    wait: () => {
+      if (options.isRoomFull === true) return false;
+      record.waits++;
+      return true;
+    },
+    mayRetry: () => budget-- > 0,
     choose: (token, hash, tried) => {
       record.choices.push({ token, hash, tried: [...tried] });
+      if (options.isShedding === true) return CHOICE.shed;
+      if (isBusy) return CHOICE.full;
       const named = env.pools[state.pool]!.tokenIndex.get(token);
       if (named !== undefined && !tried.includes(named)) return named;
       const count = options.servers ?? TOKENS.length;
@@ -307,6 +332,15 @@ export function createEngine(options: EngineOptions = {}) {
     failed(): void {
       wanted = undefined;
       input((s) => session.onServerFailed(s, env, port));
+      settle();
+    },
+    turn(): void {
+      isBusy = false;
+      input((s) => session.onTurn(s, env, port));
+      settle();
+    },
+    overdue(): void {
+      input((s) => session.onOverdue(s, port));
       settle();
     },
     timeout(): void {

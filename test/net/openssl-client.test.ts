@@ -24,6 +24,12 @@ import { close, connectTcp } from "../../net/sockets.ts";
 import { makeCa, makeSelfSigned, makeSigned, type KeyPair } from "../certificates.ts";
 
 const ca = makeCa();
+const authorities = ({ certificate: name }: KeyPair) => ({ name, bytes: readFileSync(name) });
+const pairOf = ({ certificate, key }: KeyPair) => ({
+  name: certificate,
+  certificate: readFileSync(certificate),
+  key: readFileSync(key),
+});
 const named = makeSigned(ca, "DNS:web.test,DNS:*.wild.test");
 const addressed = makeSigned(ca, "IP:127.0.0.1");
 
@@ -84,7 +90,7 @@ async function connected(
   expected: Expected,
   session: SslSession = 0,
 ): Promise<Outcome> {
-  const context = createClientContext({ ca: ca.certificate, protocols: ["http/1.1"], ...options });
+  const context = createClientContext({ ca: authorities(ca), protocols: ["http/1.1"], ...options });
   const fd = connectTcp(parseIp("127.0.0.1")!, port);
   const ssl = connectSsl(context, fd, expected, session);
   try {
@@ -159,7 +165,7 @@ test("a server that asks for a certificate gets it, and one that is refused says
   const asking = { requestCert: true, rejectUnauthorized: true, ca: readFileSync(ca.certificate) };
   // By TLS 1.3 the refusal would come after the handshake.
   const place = await listening(t, named, { ...asking, maxVersion: "TLSv1.2" });
-  const shown = await connected(place, { ...makeSigned(ca, "DNS:array.test") }, byName);
+  const shown = await connected(place, { own: pairOf(makeSigned(ca, "DNS:array.test")) }, byName);
   assert.equal(shown.failure, "");
   if (shown.session !== 0) freeSession(shown.session);
   const none = await connected(place, {}, byName);
@@ -192,8 +198,13 @@ const refused = (options: Partial<ClientContextOptions>) => () =>
   createClientContext({ ca: undefined, protocols: ["http/1.1"], ...options });
 
 test("what can't be a context is refused with its reason", () => {
-  assert.throws(refused({ ca: "/nowhere.pem" }), { code: "TLS_CA" });
-  assert.throws(refused({ certificate: "/nowhere.pem", key: ca.key }), { code: "TLS_CERTIFICATE" });
-  assert.throws(refused({ certificate: named.certificate, key: ca.key }), { code: "TLS_KEY" });
+  const empty = { name: "empty.pem", bytes: Buffer.from("no certificate") };
+  assert.throws(refused({ ca: empty }), {
+    code: "TLS_CA",
+    message: /no certificate authorities in empty\.pem/,
+  });
+  const own = pairOf(named);
+  assert.throws(refused({ own: { ...own, certificate: empty.bytes } }), { code: "TLS_CERTIFICATE" });
+  assert.throws(refused({ own: { ...own, key: readFileSync(ca.key) } }), { code: "TLS_KEY" });
   assert.match(systemCaFile(), /^\//);
 });

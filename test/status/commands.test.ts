@@ -277,6 +277,7 @@ const INFO: readonly string[] = [
   "Connections_open: 10",
   "Connections_accepted: 40",
   "Requests: 200",
+  "Requests_waiting: 8",
   "Responses_2xx: 196",
   "Responses_5xx: 4",
   "Own_answers_502: 4",

@@ -39,6 +39,10 @@ export function webServer(change: Partial<WebServerCounters> = {}): WebServerCou
     client_aborts: 2,
     server_aborts: 1,
     responses: [0, 0, 90, 5, 3, 2],
+    waiting: 0,
+    weight: 1,
+    state: "up",
+    reason: "",
     is_up: true,
     ...change,
   };
@@ -72,6 +76,7 @@ export function worker(change: Partial<WorkerReport> = {}): WorkerReport {
     open_by_vserver: { "shop-http": 5 },
     accepted: 20,
     requests: 100,
+    requests_waiting: 4,
     responses: { "2xx": 98, "5xx": 2 },
     own_answers: { "502": 2 },
     tunnels: 0,

@@ -37,13 +37,15 @@ test("a node that does not sweep says so instead of showing a time", () => {
 });
 
 test("Web Server Status Table adds up the workers, and tells when they differ about a web server", () => {
+  const passedOver = { state: "passed over", reason: "refused", is_up: false } as const;
   const rows = [
     webServer(),
-    webServer({ id: "web2", address: "10.0.0.22", is_up: false, connect_failures: 3 }),
+    webServer({ id: "web2", address: "10.0.0.22", ...passedOver, connect_failures: 3 }),
     webServer({ hits: 300, response_time_sum_us: 150_000, open_connections: 0 }),
     webServer({ id: "web2", address: "10.0.0.22", response_time_count: 0, response_time_sum_us: 0 }),
-    webServer({ id: "web3", address: "10.0.0.23", is_up: false }),
-    webServer({ id: "web3", address: "10.0.0.23", is_up: false }),
+    webServer({ id: "web3", address: "10.0.0.23", state: "down", reason: "status 503", is_up: false }),
+    webServer({ id: "web3", address: "10.0.0.23", ...passedOver }),
+    webServer({ id: "web5", address: "10.0.0.25", state: "drain", weight: 7, waiting: 2 }),
   ];
   const absent = [
     webServer({ id: "web2", hits: 1000, open_connections: 0 }),
@@ -224,13 +226,14 @@ const WEB_TEXT: readonly string[] = [
   "Web Server Status Table",
   "from 2 workers of this node",
   "            Physical            Avg.  Number    Number of",
-  "            IP                 Resp.      of         Open                          Connect  Response",
-  "Pool  Id    Address    Port     Time    Hits  Connections  State                  Failures  Failures",
-  "----  ----  ---------  ----  -------  ------  -----------  ---------------------  --------  --------",
-  "shop  web1  10.0.0.21    80  2.00 ms     400            3  up                            0         0",
-  "shop  web2  10.0.0.22    80  2.50 ms    1200            6  passed over by 1 of 2         3         0",
-  "shop  web3  10.0.0.23    80  2.50 ms     200            6  passed over                   0         0",
-  "shop  web4  10.0.0.21    80  2.50 ms     100            0  unknown                       0         0",
+  "            IP                 Resp.      of         Open                                    Connect  Response",
+  "Pool  Id    Address    Port     Time    Hits  Connections  State                            Failures  Failures  Waiting  Weight",
+  "----  ----  ---------  ----  -------  ------  -----------  -------------------------------  --------  --------  -------  ------",
+  "shop  web1  10.0.0.21    80  2.00 ms     400            3  up                                      0         0        0       1",
+  "shop  web2  10.0.0.22    80  2.50 ms    1200            6  passed over by 1 of 2 (refused)         3         0        0       1",
+  "shop  web3  10.0.0.23    80  2.50 ms     200            6  down (status 503)                       0         0        0       1",
+  "shop  web5  10.0.0.25    80  2.50 ms     100            3  drain                                   0         0        2       7",
+  "shop  web4  10.0.0.21    80  2.50 ms     100            0  unknown                                 0         0        0       1",
 ];
 const SUMMARY_TEXT: readonly string[] = [
   "Summary Web Server Status Table",

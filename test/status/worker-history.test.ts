@@ -31,15 +31,16 @@ test("what a worker that ended had counted counts on, and its gauges do not", ()
     ...worker({ requests: 7, accepted: 3 }),
     is_accepting: false,
     open_connections: 0,
+    requests_waiting: 0,
     open_by_vserver: {},
     memory_bytes: 0,
-    web_servers: [webServer({ open_connections: 0, active_requests: 0, is_up: false })],
+    web_servers: [webServer({ open_connections: 0, active_requests: 0, waiting: 0, is_up: false })],
     vservers: [vserverCounts({ open_connections: 0 })],
   });
   const status = nodeStatus(1, [], [ended]);
   assert.deepEqual([status.hits, status.workers, status.workers_accepting], [7, 0, 0]);
   assert.deepEqual(status.web_servers, [
-    webServer({ open_connections: 0, active_requests: 0, is_up: false }),
+    webServer({ open_connections: 0, active_requests: 0, waiting: 0, is_up: false }),
   ]);
 });
 

@@ -70,6 +70,8 @@ export interface RigOptions {
   readonly pool?: Readonly<Record<string, unknown>>;
   /** Pools beside "app". */
   readonly morePools?: readonly Readonly<Record<string, unknown>>[];
+  /** Of each web server, by its place in `serverPorts`. */
+  readonly servers?: readonly Readonly<Record<string, unknown>>[];
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
   /** Ports of further web servers, each alone in a pool behind a plain vserver of its own. */
   readonly lanes?: readonly number[];
@@ -109,7 +111,12 @@ export async function startRig(options: RigOptions): Promise<Rig> {
         name: "app",
         scheduling: options.scheduling ?? "cookie",
         ...options.pool,
-        servers: options.serverPorts.map((port, i) => ({ id: `web${i + 1}`, address: "127.0.0.1", port })),
+        servers: options.serverPorts.map((port, i) => ({
+          id: `web${i + 1}`,
+          address: "127.0.0.1",
+          port,
+          ...options.servers?.[i],
+        })),
       },
       ...(options.morePools ?? []),
       ...lanes.map((port, i) => ({ name: `lane${i}`, servers: [{ id: "web", address: "127.0.0.1", port }] })),

@@ -4,11 +4,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { request as httpsRequest, Agent } from "node:https";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as tlsConnect } from "node:tls";
+import { SHED_CONNECTIONS } from "../../../conf/limits.ts";
 import {
   exchange,
   freePort,
@@ -332,18 +333,32 @@ test("while draining, a request under way is answered and the connection then cl
   }
 });
 
-test("beyond the limit of connections the next ones wait, and are served when others have gone", async () => {
+test("beyond the limit of connections some are told so, the next ones wait, and are served when others have gone", async () => {
   const rig = await startRig({ serverPorts: [echo.port], limits: { connections_per_worker: 2 } });
+  const get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
   try {
-    const first = connect(rig.httpPort, "127.0.0.1");
-    const second = connect(rig.httpPort, "127.0.0.1");
+    const opened = async (count: number): Promise<Socket[]> => {
+      const sockets = Array.from({ length: count }, () => connect(rig.httpPort, "127.0.0.1"));
+      await Promise.all(sockets.map((socket) => once(socket, "connect")));
+      return sockets;
+    };
+    const first = await opened(2);
     await until(() => rig.worker.clients.size === 2, "two are not connected");
-    const third = exchange(rig.httpPort, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    await sleep(200);
-    assert.equal(rig.worker.clients.size, 2);
-    first.destroy();
-    second.destroy();
-    assert.match(await third, /^HTTP\/1\.1 200/);
+    assert.match(
+      await exchange(rig.httpPort, get),
+      /^HTTP\/1\.1 503 .*Retry-After: \d+\r\nConnection: close/s,
+    );
+    const surplus = await opened(SHED_CONNECTIONS);
+    await until(() => rig.worker.clients.size === 2 + SHED_CONNECTIONS, "the others are not connected");
+    const waiting = exchange(rig.httpPort, get.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    await sleep(100);
+    assert.equal(rig.worker.clients.size, 2 + SHED_CONNECTIONS);
+    for (const socket of [...first, ...surplus.slice(1)]) socket.destroy();
+    assert.match(await waiting, /^HTTP\/1\.1 200/);
+    // He was one too many, and is no longer.
+    const [last] = surplus;
+    last!.write(get.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    assert.match(await readAll(last!), /^HTTP\/1\.1 200/);
   } finally {
     await rig.stop();
   }

@@ -1,0 +1,24 @@
+/** What a worker has taken on, and when that is too much: requests are refused then, and those under way go on. */
+import { SHED_CONNECTIONS } from "../../conf/limits.ts";
+import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
+import { buffered } from "./stream.ts";
+
+/** Keeps what a session has not taken yet (or nothing), and counts it with all else that waits. */
+export function hold(exchange: Exchange, bytes: Buffer | undefined): void {
+  buffered.bytes += (bytes?.length ?? 0) - (exchange.held?.length ?? 0);
+  exchange.held = bytes;
+}
+
+/** Whether a client's requests are refused: too many bytes wait, or he is one client too many. */
+export function hasTooMuch({ config: { limits }, clients }: Worker, client: ClientConnection): boolean {
+  if (buffered.bytes > limits.memory_bytes) return true;
+  return client.isSurplus && clients.size > limits.connections_per_worker;
+}
+
+/** Whether one more would be a client too many, who is only told so. */
+export const isSurplus = ({ config: { limits }, clients }: Worker): boolean =>
+  clients.size >= limits.connections_per_worker;
+
+/** Whether there are even too many to be told. */
+export const isCrowded = ({ config: { limits }, clients }: Worker): boolean =>
+  clients.size >= limits.connections_per_worker + SHED_CONNECTIONS;

@@ -281,6 +281,8 @@ const INFO: readonly string[] = [
   "Responses_2xx: 196",
   "Responses_5xx: 4",
   "Own_answers_502: 4",
+  "Tunnels_open: 0",
+  "Tunnels: 0",
   "Tls_handshakes: 8",
   "Tls_resumed: 2",
   "Tls_failures: 0",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
+import { MAX_RETIRING } from "../../conf/limits.ts";
 import type { WorkerReport } from "../../conf/messages.ts";
 import type { Published } from "../../status/info.ts";
 import { nodeStatus, sumOf, sumVservers } from "../../status/sum.ts";
@@ -67,7 +68,7 @@ test("a worker that ends again and again takes no more room, and all it did is c
     history.note(hello, worker({ requests: 5, responses: { "2xx": 4, "5xx": 1 } }));
   }
   const absent = history.absent([]);
-  assert.ok(absent.length <= 3);
+  assert.ok(absent.length <= MAX_RETIRING + 3);
   const status = nodeStatus(1, [], absent);
   assert.deepEqual([status.hits, status.web_servers.length], [5000, 1]);
   const [served, ...more] = sumVservers(absent.flatMap(({ vservers }) => vservers));
@@ -85,7 +86,7 @@ test("web servers that workers no longer have are forgotten with those who had t
     const { hello } = answer(0, pid, null);
     history.note(hello, worker({ web_servers: [webServer({ id: `web${pid}` })] }));
   }
-  assert.ok(nodeStatus(1, [], history.absent([])).web_servers.length <= 3);
+  assert.ok(nodeStatus(1, [], history.absent([])).web_servers.length <= MAX_RETIRING + 3);
 });
 
 test("counters of a node never fall, whichever workers end, hand over, fall silent and come back", () => {

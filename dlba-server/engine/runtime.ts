@@ -140,6 +140,8 @@ export interface Exchange extends Timed<Waiting> {
   /** A connect the session has asked for: index of the web server, or -1. */
   wantedServer: number;
   wantsReuse: boolean;
+  /** Of an HTTP/2 stream: what of it waits for windows, as it was counted last. */
+  counted_bytes: number;
   /** Its place among those who wait for a web server, and the pool that it waits in. */
   seat: Seat<Exchange> | undefined;
   waitsIn: PoolRuntime | undefined;

@@ -1,6 +1,7 @@
 /** What a worker does when it has too much: whole-request time-outs, bytes that wait for slow clients. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import { buffered } from "../../../dlba-server/engine/stream.ts";
@@ -94,6 +95,37 @@ test("at its bound of bytes a worker refuses new requests, goes on with those it
     assert.match(await exchange(rig.httpPort, GET), /^HTTP\/1\.1 200 /);
   } finally {
     for (const client of clients) client.destroy();
+    server.close();
+    await rig.stop();
+  }
+});
+
+test("what waits for the windows of HTTP/2 streams counts, and is forgotten with them", async () => {
+  const BODY = Buffer.alloc(100_000, "x");
+  const { server, port } = await webServer((_request, response) => void response.end(BODY));
+  const rig = await startRig({ serverPorts: [port] });
+  const client = connectHttp2(`http://127.0.0.1:${rig.httpPort}`, { settings: { initialWindowSize: 100 } });
+  client.on("error", () => {});
+  try {
+    const stream = client
+      .request({ ":path": "/" })
+      .on("error", () => {})
+      .pause();
+    await until(() => buffered.bytes > 10_000, "most of the body waits");
+    stream.close();
+    await until(() => buffered.bytes === 0, "it is forgotten with its stream");
+    client
+      .request({ ":path": "/" })
+      .on("error", () => {})
+      .pause();
+    await until(() => buffered.bytes > 10_000, "most of another body waits");
+    client.destroy();
+    await until(
+      () => buffered.bytes === 0 && rig.worker.clients.size === 0,
+      "and so it is with a connection",
+    );
+  } finally {
+    client.destroy();
     server.close();
     await rig.stop();
   }

@@ -97,7 +97,7 @@ function trafficOf(servers: readonly WebServerView[]): StatValues {
   );
   const mean_ms = Math.round((mean_us ?? 0) / 1000);
   return {
-    qcur: 0,
+    qcur: total((sum) => sum.waiting),
     qmax: 0,
     scur: total((sum) => sum.active_requests),
     smax: total((sum) => sum.most_active_requests),
@@ -140,7 +140,10 @@ const addressText = (address: string, port: number): string =>
 /** Some workers may have found out already that it can't be connected: the state between, as HAProxy writes it. */
 export function statusOf({ sum }: WebServerView): string {
   if (sum === undefined || sum.seen_by === 0) return "no check";
+  // An operator's word is the same for all workers.
+  if (sum.state === "maint") return "MAINT";
   if (sum.up_for === 0) return "DOWN";
+  if (sum.state === "drain") return "DRAIN";
   return sum.up_for === sum.seen_by ? "UP" : `UP ${sum.up_for}/${sum.seen_by}`;
 }
 
@@ -153,8 +156,8 @@ function serverRow(view: NodeView, pool: PoolView, server: WebServerView, iid: n
     pxname: pool.config.name,
     svname: config.id,
     status: statusOf(server),
-    weight: config.weight,
-    uweight: config.weight,
+    weight: sum?.weight ?? config.weight,
+    uweight: sum?.weight ?? config.weight,
     act: config.backup ? 0 : 1,
     bck: config.backup ? 1 : 0,
     ...changesOf(view, webServerKey(pool.config.name, config.id)),

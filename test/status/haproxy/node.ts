@@ -39,7 +39,7 @@ export const facts: NodeFacts = {
 const report = (change: Partial<WorkerReport> = {}): WorkerReport =>
   worker({
     web_servers: [
-      webServer(),
+      webServer({ weight: 3 }),
       webServer({ id: "web2", is_up: false, hits: 0, active_requests: 0, open_connections: 0 }),
       webServer({ id: "spare", hits: 1 }),
     ],
@@ -59,7 +59,7 @@ export function servedNode(): NodeView {
   seen.note(lookAt(viewOf(95, published(later, report()))));
   const down = report({
     vservers: [vserverCounts({ accepted: 45, requests: 154 })],
-    web_servers: [webServer({ is_up: false }), ...report().web_servers.slice(1)],
+    web_servers: [webServer({ weight: 3, is_up: false }), ...report().web_servers.slice(1)],
   });
   return viewOf(100, published(down, report()));
 }

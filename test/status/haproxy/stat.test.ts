@@ -3,9 +3,11 @@ import { test } from "node:test";
 import { parseCommand } from "../../../status/commands.ts";
 import { serversState } from "../../../status/haproxy/servers-state.ts";
 import { EVERYTHING, statPieces, type StatFilter } from "../../../status/haproxy/stat-output.ts";
-import { statRows } from "../../../status/haproxy/stat-rows.ts";
+import { statRows, statusOf } from "../../../status/haproxy/stat-rows.ts";
 import { nodeView } from "../../../status/node-view.ts";
 import { observer } from "../../../status/observed.ts";
+import type { WebServerCounters } from "../../../conf/messages.ts";
+import { webServer } from "../samples.ts";
 import { facts, servedNode } from "./node.ts";
 
 /** As HAProxy 2.6 writes them before the columns of its modules. */
@@ -226,4 +228,22 @@ test("the servers' state is HAProxy's format, version 1", () => {
   const { servers } = JSON.parse(serversState(servedNode(), undefined, "json"));
   assert.deepEqual([servers.length, servers[3].be_name, servers[3].srv_name], [4, "images", "img"]);
   assert.equal(serversState(servedNode(), "4", "csv").split("\n").length, 5);
+});
+
+test("what an operator has said of a web server stands as its status, in HAProxy's words", () => {
+  const told = (change: Partial<WebServerCounters>): string =>
+    statusOf({
+      config: { id: "web1", address: "192.0.2.21", port: 80, weight: 1, backup: false },
+      sum: { ...webServer(change), seen_by: 2, up_for: change.is_up === false ? 0 : 2 },
+    });
+  assert.deepEqual(
+    [
+      told({}),
+      told({ state: "drain" }),
+      told({ state: "maint", is_up: false }),
+      told({ state: "down", is_up: false }),
+      told({ state: "passed over", is_up: false }),
+    ],
+    ["UP", "DRAIN", "MAINT", "DOWN", "DOWN"],
+  );
 });

@@ -230,12 +230,13 @@ test("the servers' state is HAProxy's format, version 1", () => {
   assert.equal(serversState(servedNode(), "4", "csv").split("\n").length, 5);
 });
 
+const told = (change: Partial<WebServerCounters>): string =>
+  statusOf({
+    config: { id: "web1", address: "192.0.2.21", port: 80, weight: 1, backup: false },
+    sum: { ...webServer(change), seen_by: 2, up_for: change.is_up === false ? 0 : 2 },
+  });
+
 test("what an operator has said of a web server stands as its status, in HAProxy's words", () => {
-  const told = (change: Partial<WebServerCounters>): string =>
-    statusOf({
-      config: { id: "web1", address: "192.0.2.21", port: 80, weight: 1, backup: false },
-      sum: { ...webServer(change), seen_by: 2, up_for: change.is_up === false ? 0 : 2 },
-    });
   assert.deepEqual(
     [
       told({}),

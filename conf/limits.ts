@@ -144,6 +144,10 @@ export const CHUNK_SIZE_DIGITS = 13;
 export const MAX_EMPTY_LINES = 4;
 /** Responses of the 1xx class to one request. */
 export const MAX_INTERIM_RESPONSES = 16;
+/** An application's session id that is longer is none. */
+export const MAX_SESSION_ID_CHARACTERS = 256;
+/** Sessions whose web server a worker remembers, by pool. */
+export const MAX_LEARNED_SESSIONS = 16_384;
 /** Answers of the proxy itself on one client connection; the last one closes it. */
 export const MAX_OWN_ANSWERS = 16;
 /** Requests of so long ago pay for no retries any more. */

@@ -190,6 +190,11 @@ const webServer = z.strictObject({
   port: port
     .default(80)
     .describe("Its port. In a direct pool the VIP's port counts, and this one is what is checked."),
+  route: name
+    .optional()
+    .describe(
+      "What the web server puts behind the last '.' of its session ids (jvmRoute); see session_id. Left out: its id.",
+    ),
   weight: weight
     .default(1)
     .describe("Share of the requests, relative to the others; 0 for none that are new."),
@@ -326,6 +331,41 @@ const queue = z.strictObject({
   timeout_ms: milliseconds(10, 600_000, 5000).describe("Who has waited so long gets 503."),
 });
 
+const cookieName = patternText(
+  /^[A-Za-z0-9_.-]{1,64}$/,
+  "a cookie's name of letters, digits, '_', '.' and '-'",
+);
+
+const cookieAttributes = z.strictObject({
+  secure: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Sent over HTTPS alone. Off, so that a client comes to the same web server over HTTP and HTTPS: the value tells nothing.",
+    ),
+  http_only: z.boolean().default(true).describe("Kept from scripts."),
+  same_site: z
+    .enum(["strict", "lax", "none"])
+    .default("lax")
+    .describe("With requests from other sites; none needs secure."),
+  path: patternText(/^\/[!-:<-~]{0,255}$/, "a path such as /")
+    .default("/")
+    .describe("Where the client sends it."),
+  domain: patternText(/^(?=.{1,253}$)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/, "a domain such as example.org")
+    .optional()
+    .describe("For hosts below this domain, too. Left out: for the host that set it alone."),
+});
+
+const urlName = patternText(/^[A-Za-z0-9_.~-]{1,64}$/, "a name of letters, digits and '_', '.', '~', '-'");
+
+const sessionId = z.strictObject({
+  cookie: cookieName.optional().describe("In this cookie, such as JSESSIONID. Looked at first."),
+  path_parameter: urlName
+    .optional()
+    .describe("In the path behind ';', such as jsessionid for /a;jsessionid=1. Looked at second."),
+  query: urlName.optional().describe("In the query, such as sid for /a?sid=1. Looked at last."),
+});
+
 const pool = z.strictObject({
   name: name.describe("The pool's name."),
   scheduling: z
@@ -364,9 +404,25 @@ const pool = z.strictObject({
     .refine((size) => (size & (size - 1)) === 0, "expected a power of two such as 4096")
     .default(4096)
     .describe("Only in a direct pool: buckets of its own hash table; fixed while the array runs."),
-  cookie: patternText(/^[A-Za-z0-9_.-]{1,64}$/, "a cookie's name of letters, digits, '_', '.' and '-'")
-    .default("DLBA")
-    .describe("Name of the injected cookie."),
+  cookie: cookieName.default("DLBA").describe("Name of the injected cookie."),
+  cookie_attributes: cookieAttributes.prefault({}),
+  session_cookie: cookieName
+    .optional()
+    .describe(
+      "Only with scheduling cookie: the application's own session cookie. The injected cookie is then set when that one is, with its attributes: it lasts exactly as long.",
+    ),
+  session_id: sessionId
+    .optional()
+    .describe(
+      "Only with scheduling cookie: where an application's session id stands, for clients that don't send the injected cookie. Left out: nowhere.",
+    ),
+  hash_key: z
+    .enum(["path-and-query", "path", "header", "cookie"])
+    .default("path-and-query")
+    .describe("Only with url-hash: what is hashed. A request without that header or cookie goes by balance."),
+  hash_key_name: patternText(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}$/, "the name of a header or cookie")
+    .optional()
+    .describe("Name of the header or cookie that is hashed; only with those, and needed there."),
   balance: z
     .enum(["round-robin", "least-connections", "least-response-time", "random-of-two", "first"])
     .default("round-robin")

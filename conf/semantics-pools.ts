@@ -5,6 +5,7 @@ import { canonicalIp, type ConfigDraft, type Draft, duplicates, entriesOf } from
 import { DIRECT_BUCKETS, MAX_DIRECT_HOSTS, MAX_DIRECT_POOLS } from "./limits.ts";
 import type { PoolConfig } from "./schema.ts";
 import { checkDirectHealth, checkProxiedHealth } from "./semantics-health.ts";
+import { checkPersistence } from "./semantics-persistence.ts";
 import { listOf, suggestion } from "./suggest.ts";
 
 type PoolDraft = Draft<PoolConfig>;
@@ -22,7 +23,7 @@ export function checkPools({ pools }: ConfigDraft): Finding[] {
     const isDirect = pool.scheduling === "direct";
     found.push(...(isDirect ? checkDirectPool(pool, at) : checkProxiedPool(pool, at)));
     found.push(...(isDirect ? checkDirectHealth(pool, at) : checkProxiedHealth(pool, at)));
-    found.push(...checkBalance(pool, at));
+    found.push(...checkBalance(pool, at), ...checkPersistence(pool, at));
   }
   return [...found, ...checkDirectTotals(pools)];
 }
@@ -93,7 +94,7 @@ function checkProxiedPool(pool: PoolDraft, at: ConfigPath): Finding[] {
 
 /** What the pool's scheduling leaves nothing to do. (Defaults can't be told from what was left out.) */
 function checkBalance(
-  { scheduling, balance, load_factor, send_proxy, servers }: PoolDraft,
+  { scheduling, balance, hash_key, load_factor, send_proxy, servers }: PoolDraft,
   at: ConfigPath,
 ): Finding[] {
   const found: Finding[] = [];
@@ -101,7 +102,8 @@ function checkBalance(
     const message = `'${path.at(-1)}' has no effect: the scheduling of ${pathText(at)} is ${scheduling}`;
     found.push({ path, isAtKey: true, message, hint });
   };
-  if (scheduling !== "cookie" && balance !== undefined && balance !== "round-robin")
+  const isByKey = scheduling !== "cookie" && (hash_key === undefined || hash_key.startsWith("path"));
+  if (isByKey && balance !== undefined && balance !== "round-robin")
     refuse([...at, "balance"], "remove it, or set scheduling: cookie");
   if (scheduling !== "url-hash" && load_factor !== undefined)
     refuse([...at, "load_factor"], "remove it, or set scheduling: url-hash");

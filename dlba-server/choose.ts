@@ -84,7 +84,7 @@ const FIRST_SHARE = 0.1;
 const LATEST_SHARE = 0.1;
 
 /**
- * Chooses by the injected cookie when it names a web server that is up, else by the pool's scheduling. Those
+ * Chooses by the injected cookie when it names a web server that is up, else by the hash of the request's key, else by the pool's balance. Those
  * in `tried` are left out. When all others are passed over they are tried all the same: a stale verdict must
  * not turn into a 503. (That of a health check is not stale, and an operator's is none.) Returns NONE when every web
  * server has been tried, and FULL when the request has to wait. A request whose turn has come waits for nobody.
@@ -109,7 +109,7 @@ export function chooseServer(
   wish.hash = hash;
   wish.tried = tried;
   wish.now_ms = now_ms;
-  const choice = CHOICES[pool.scheduling === "url-hash" ? "hash" : pool.balance];
+  const choice = CHOICES[hash === 0 ? pool.balance : "hash"];
   wish.isBackup = false;
   const best = choice(pool, wish);
   if (best !== NONE) return best;

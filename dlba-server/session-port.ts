@@ -12,6 +12,7 @@ import type { AccessEnd } from "./access-line.ts";
 import type { Coding, Compression, Step } from "./http/content-coding.ts";
 import type { RetryRules } from "./pools/retry-rules.ts";
 import type { HeaderEdits } from "./rules/edits.ts";
+import type { Persistence } from "./persistence.ts";
 import type { Rules } from "./rules/rules.ts";
 
 /** What a session is waiting for; the engine picks the time-out of the phase and calls `onTimeout`. */
@@ -73,8 +74,8 @@ export interface SessionPort {
 
   /**
    * Chooses a web server of the session's pool for a request: the one a valid cookie names when it is up, else by the pool's
-   * scheduling. `token` is the injected cookie's value or "" for none; `hash` the URL's hash (pools by
-   * url-hash); `tried` lists indices that failed for this request. Returns an index into the pool, or what `CHOICE` has.
+   * scheduling. `token` is the injected cookie's value or "" for none; `hash` that of the request's key, 0
+   * for none; `tried` lists indices that failed for this request. Returns an index into the pool, or what `CHOICE` has.
    */
   choose(token: string, hash: number, tried: readonly number[]): number;
   /** Has the request wait for whom `choose` has just said: `onTurn` follows. False: too many wait already. */
@@ -146,6 +147,7 @@ export interface PoolEnv {
   readonly tokenIndex: ReadonlyMap<string, number>;
   /** Names of the cookies of the vserver's other pools: the web servers don't see those either. */
   readonly otherCookies: readonly string[];
+  readonly persistence: Persistence;
   /** Whether connections to web servers are kept. */
   readonly serverKeepAlive: boolean;
   /** When a request is given to another web server after the first one had it. */

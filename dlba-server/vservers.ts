@@ -1,9 +1,7 @@
 /** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
-import { stringifySetCookie } from "cookie";
 import { parseCidr, type Cidr } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { readGivenFile } from "../conf/given-files.ts";
-import { cookieToken } from "../conf/keys.ts";
 import { MAX_ERROR_PAGE_BYTES } from "../conf/limits.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
 import { setTicketKeys } from "../net/openssl.ts";
@@ -13,6 +11,7 @@ import type { Compression } from "./http/content-coding.ts";
 import type { PoolRuntime, VserverRuntime } from "./engine/runtime.ts";
 import { createPool, type ProxiedPool, type WorkerPlace } from "./pools/create-pool.ts";
 import { retryRules } from "./pools/retry-rules.ts";
+import { createPersistence, setCookieLines } from "./persistence.ts";
 import { compileRules } from "./rules/rules.ts";
 import type { PoolEnv, SessionEnv } from "./session-port.ts";
 import { createTicketRing, turnTicketRing, type TicketRing } from "./ticket-keys.ts";
@@ -22,17 +21,6 @@ export { knownIp } from "./pools/create-pool.ts";
 
 function isProxied(pool: PoolConfig): pool is ProxiedPool {
   return pool.scheduling !== "direct";
-}
-
-/** The header lines that name each web server of a pool to a client. */
-function setCookieLines(pool: ProxiedPool, arrayKey: Uint8Array): string[] {
-  if (pool.scheduling !== "cookie") return pool.servers.map(() => "");
-  return pool.servers.map((server) => {
-    const value = cookieToken(arrayKey, pool.name, server.id);
-    // Not Secure: the same cookie must come back over HTTP and HTTPS. It names a web server and nothing else.
-    const cookie = { name: pool.cookie, value, path: "/", httpOnly: true, sameSite: "lax" as const };
-    return `Set-Cookie: ${stringifySetCookie(cookie)}\r\n`;
-  });
 }
 
 export interface Service {
@@ -108,6 +96,7 @@ function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array, place: Worker
     scheduling: pool.scheduling,
     cookieName: pool.cookie,
     setCookie: setCookieLines(pool, arrayKey),
+    persistence: createPersistence(pool, arrayKey),
     tokenIndex: runtime.state.tokenIndex,
     // Connections that begin with a PROXY header are each one client's.
     serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,

@@ -3,10 +3,9 @@
  * who asked, how and for what. Works on the head that was scanned and read last.
  */
 import type { PoolEnv, SessionEnv } from "../session-port.ts";
-import { hashBytes } from "../hash.ts";
 import { editedName, type HeaderEdits } from "../rules/edits.ts";
 import { options } from "./connection-options.ts";
-import { cookieAt, cookieValue, withoutCookie } from "./cookie.ts";
+import { cookieValue, withoutCookie } from "./cookie.ts";
 import { FIELD, FIELD_COUNT } from "./fields.ts";
 import { FRAMING } from "./framing.ts";
 import { fieldEnds, fieldStarts, hasField, head, idOf, joinedValue, nameText, valueText } from "./head.ts";
@@ -80,9 +79,9 @@ function cookieReplacement(field: number, pool: PoolEnv): string | undefined {
   const value = valueText(field);
   let rest = value;
   if (pool.scheduling === "cookie") {
-    const at = cookieAt(value, pool.cookieName);
-    if (at !== -1 && outgoing.token === "") outgoing.token = cookieValue(value, at);
-    if (at !== -1) rest = withoutCookie(rest, pool.cookieName);
+    const token = cookieValue(value, pool.cookieName, pool.tokenIndex) ?? "";
+    if (outgoing.token === "" || pool.tokenIndex.has(token)) outgoing.token = token;
+    rest = withoutCookie(rest, pool.cookieName);
   }
   for (const name of pool.otherCookies) rest = withoutCookie(rest, name);
   if (rest === value) return undefined;
@@ -202,11 +201,4 @@ export function rewriteRequestHead(
   const ownFields = traceLine + (env.addsRequestId ? requestIdField(env, newId) : "") + forwardingFields(env);
   const added = changes?.edits === undefined ? "" : changes.edits.text;
   outgoing.text = text + head.text.slice(from) + added + ownFields + hopFields(env, pool);
-}
-
-/** The hash of the URL's path and query: the same whether the client sent them alone or in a whole URL. */
-export function hashTarget(bytes: Buffer): number {
-  if (request.impliedPath === "") return hashBytes(bytes, request.pathStart, request.pathEnd);
-  const path = Buffer.from(request.impliedPath + pathText(), "latin1");
-  return hashBytes(path, 0, path.length);
 }

@@ -2,7 +2,7 @@
 import { clearOptions, options, readOptions } from "./connection-options.ts";
 import { FIELD } from "./fields.ts";
 import { checkTransferEncoding, FRAMING, type Framing, readContentLength } from "./framing.ts";
-import { head, idOf, joinedValue, readText, valueEnds, valueStarts } from "./head.ts";
+import { head, idOf, readText, valueEnds, valueStarts } from "./head.ts";
 
 /** What is known of the response whose head was scanned last; one record for all. */
 export const response = {
@@ -58,8 +58,3 @@ export function readResponse(bytes: Buffer, isAnswerToHead: boolean): boolean {
   response.isKept = !options.close && (head.minor === 1 || options.keepAlive);
   return true;
 }
-
-const FOR_ONE = /(?:^|[\s,])(?:private|no-store)(?:$|[\s,=])/i;
-
-/** Whether the response that was read last says itself that no shared cache may store it (RFC 9111 5.2.2). */
-export const isForOne = (): boolean => FOR_ONE.test(joinedValue(FIELD.cacheControl));

@@ -6,7 +6,8 @@ import { acceptedCoding } from "../http/content-coding.ts";
 import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanRequestHead } from "../http/head.ts";
 import { advanceRequest, resetProgress } from "../http/head-progress.ts";
-import { hashTarget, outgoing, rewriteRequestHead } from "../http/request-head.ts";
+import { hashTarget } from "../http/hash-key.ts";
+import { outgoing, rewriteRequestHead } from "../http/request-head.ts";
 import { loggedRequest } from "../http/logged.ts";
 import { readRequest, request } from "../http/request.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
@@ -19,6 +20,7 @@ import {
   openRequest,
   refuse,
 } from "./ending.ts";
+import { readKeys } from "./persistence.ts";
 import { changes, passRules } from "./rules.ts";
 import { awaitsHead, clearRequest, poolOf, type Session } from "./state.ts";
 import { endStreamBody, takeStreamBody } from "./stream-body.ts";
@@ -168,7 +170,8 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   s.traceparent = outgoing.traceparent;
   s.requestHead = outgoing.text;
   s.token = outgoing.token;
-  if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);
+  if (!pool.persistence.isPlain) readKeys(s, pool, bytes);
+  else if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);
   connectNext(s, env, port, 503);
 }
 

@@ -5,14 +5,15 @@ import { FRAMING } from "../http/framing.ts";
 import { COMPLETE, head, INCOMPLETE, scanResponseHead } from "../http/head.ts";
 import { advanceResponse, resetProgress } from "../http/head-progress.ts";
 import { coding, rewriteResponseHead } from "../http/response-head.ts";
-import { isForOne, readResponse, response } from "../http/response.ts";
+import { readResponse, response } from "../http/response.ts";
 import { STEP } from "../http/content-coding.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { beginCoding, endCoding, flushCoding } from "./coding.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
+import { cookieLines } from "./persistence.ts";
 import { poolOf, type Session } from "./state.ts";
 import { endTunnelServer, switchProtocols } from "./tunnel.ts";
-import { askAgain, isNamed, retriesStatus } from "./web-server.ts";
+import { askAgain, retriesStatus } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
 const whole = Buffer.allocUnsafe(RECEIVE_BUFFER_BYTES);
@@ -114,15 +115,9 @@ function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buf
   if (response.status === 100 && !s.isRequestDone) s.phase = PHASE.requestBody;
 }
 
-/**
- * The lines that are ours: the cookie that names the web server, and whether the connection goes on. A response with that
- * cookie is for one client: a shared cache would hand the cookie on to others.
- */
+/** The lines that are ours: the cookie that names the web server, and whether the connection goes on. */
 function addedFields(s: Session, env: SessionEnv): string {
-  const { scheduling, setCookie } = poolOf(s, env);
-  const needsCookie = scheduling === "cookie" && !isNamed(s, env);
-  const named = needsCookie ? setCookie[s.server]! : "";
-  const cookie = named !== "" && !isForOne() ? `${named}Cache-Control: private\r\n` : named;
+  const cookie = cookieLines(s, env);
   if (s.isStream) return cookie;
   if (!s.isKept) return `${cookie}Connection: close\r\n`;
   return s.clientMinor === 0 ? `${cookie}Connection: keep-alive\r\n` : cookie;

@@ -43,7 +43,9 @@ export interface Session {
   isKept: boolean;
   /** The head as it goes to the web server, kept until a response begins. */
   requestHead: string;
-  /** The injected cookie's value, "" for none, and the hash of the URL. */
+  /** The request has the application's session cookie, where the pool names one. */
+  hasSession: boolean;
+  /** The injected cookie's value, "" for none, and the hash of the request's key, 0 for none. */
   token: string;
   hash: number;
   expectsContinue: boolean;
@@ -118,6 +120,7 @@ export function createSession(isStream = false): Session {
     isIdempotent: false,
     isKept: false,
     requestHead: "",
+    hasSession: false,
     token: "",
     hash: 0,
     expectsContinue: false,
@@ -166,6 +169,7 @@ export function clearRequest(s: Session): void {
   s.isIdempotent = false;
   s.isKept = false;
   s.requestHead = "";
+  s.hasSession = false;
   s.token = "";
   s.hash = 0;
   s.expectsContinue = false;

@@ -11,8 +11,8 @@ import { rewriteResponseHead } from "../http/response-head.ts";
 import { isWebsocketGranted, UPGRADE_LINES } from "../http/websocket.ts";
 import { PHASE, type SessionEnv, type SessionPort } from "../session-port.ts";
 import { closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
-import { poolOf, type Session } from "./state.ts";
-import { isNamed } from "./web-server.ts";
+import { namingLines } from "./persistence.ts";
+import type { Session } from "./state.ts";
 
 /** 101 (Switching Protocols): the answer to a request for it, or the web server's fault. */
 export function switchProtocols(s: Session, env: SessionEnv, port: SessionPort): void {
@@ -30,13 +30,8 @@ export function switchProtocols(s: Session, env: SessionEnv, port: SessionPort):
   s.responseFraming = FRAMING.close;
   s.phase = PHASE.tunnel;
   port.countResponse(s.server, 101);
-  port.clientText(rewriteResponseHead(false, env.via, null, cookieLine(s, env) + UPGRADE_LINES));
+  port.clientText(rewriteResponseHead(false, env.via, null, namingLines(s, env) + UPGRADE_LINES));
   port.tunnelBegins();
-}
-
-function cookieLine(s: Session, env: SessionEnv): string {
-  const pool = poolOf(s, env);
-  return pool.scheduling === "cookie" && !isNamed(s, env) ? pool.setCookie[s.server]! : "";
 }
 
 export function tunnelClientBytes(port: SessionPort, bytes: Buffer, start: number, end: number): number {

@@ -14,7 +14,12 @@ import { hashBytes } from "../../dlba-server/hash.ts";
 import { ANY, createWaitingRoom, takeSeat } from "../../dlba-server/pools/waiting-room.ts";
 import { CHOICE } from "../../dlba-server/session-port.ts";
 
-const hashOf = (text: string): number => hashBytes(Buffer.from(text), 0, Buffer.byteLength(text));
+const NO_KEY = 0;
+const hashOf = (text: string): number => hashBytes(Buffer.from(text), 0, Buffer.byteLength(text)) || 1;
+
+/** The key of a request for this URL. */
+const keyOf = ({ scheduling }: PoolState, url: string): number =>
+  scheduling === "url-hash" ? hashOf(url) : NO_KEY;
 
 function pool(
   scheduling: PoolState["scheduling"],
@@ -36,7 +41,9 @@ function pool(
 
 function shares(state: PoolState, requests: number): number[] {
   const counts = state.servers.map(() => 0);
-  for (let i = 0; i < requests; i++) counts[chooseServer(state, "", hashOf(`/path/${i}`), [], 0)]!++;
+  for (let i = 0; i < requests; i++) {
+    counts[chooseServer(state, "", keyOf(state, `/path/${i}`), [], 0)]!++;
+  }
   return counts.map((count) => count / requests);
 }
 
@@ -112,7 +119,7 @@ test("when a web server goes, only its own URLs move; when one comes, they move 
 /** Sends requests that stay under way; returns how many each web server has then. */
 function fill(state: PoolState, requests: number, now_ms = 0): number[] {
   for (let i = 0; i < requests; i++)
-    state.servers[chooseServer(state, "", hashOf(`/${i}`), [], now_ms)]!.load++;
+    state.servers[chooseServer(state, "", keyOf(state, `/${i}`), [], now_ms)]!.load++;
   return state.servers.map(({ load }) => load);
 }
 
@@ -172,7 +179,7 @@ test("backups get requests only while no other web server is up, and those whose
     const withBackup = { ...state, servers };
     const all = (now_ms: number): Set<number> =>
       new Set(
-        Array.from({ length: 60 }, (_, i) => chooseServer(withBackup, "", hashOf(`/${i}`), [], now_ms)),
+        Array.from({ length: 60 }, (_, i) => chooseServer(withBackup, "", keyOf(state, `/${i}`), [], now_ms)),
       );
     assert.ok(!all(0).has(0), balance);
     if (scheduling === "cookie") assert.equal(chooseServer(withBackup, "token0", 0, [], 0), 0);
@@ -258,4 +265,65 @@ test("nobody passes those who wait, but who is called", () => {
   assert.equal(chooseServer(state, "token0", 0, [], 0), CHOICE.full);
   assert.notEqual(chooseServer(state, "", 0, [], 0, true), CHOICE.full);
   assert.equal(chooseServer(state, "token0", 0, [], 0, true), 0);
+});
+
+/** How many of the keys each web server gets, and whom each key leads to. */
+function spread(state: PoolState, keys: number): { counts: number[]; owners: number[] } {
+  const counts = state.servers.map(() => 0);
+  const owners = Array.from({ length: keys }, (_, i) => chooseServer(state, "", hashOf(`/key/${i}`), [], 0));
+  for (const owner of owners) counts[owner]!++;
+  return { counts, owners };
+}
+
+test("100,000 keys on 2 to 32 web servers: no web server has more than 1.25 times the mean", () => {
+  for (const count of [2, 3, 5, 8, 16, 32]) {
+    const weights = Array.from({ length: count }, () => 1);
+    const { counts } = spread(pool("url-hash", weights), 100_000);
+    const ratio = Math.max(...counts) / (100_000 / count);
+    assert.ok(ratio <= 1.25, `${count} web servers: ${ratio}`);
+  }
+});
+
+test("by weight, too", () => {
+  const weights = [1, 1, 2, 3, 5, 8];
+  const { counts } = spread(pool("url-hash", weights), 100_000);
+  counts.forEach((keys, i) => {
+    const ratio = keys / ((100_000 * weights[i]!) / 20);
+    assert.ok(ratio <= 1.25 && ratio >= 0.75, `web${i}: ${ratio}`);
+  });
+});
+
+test("when a web server comes or goes, no more than its share of the keys and 5 % of it moves", () => {
+  for (const count of [2, 3, 5, 8, 16, 32]) {
+    const weights = Array.from({ length: count }, (_, i) => 1 + (i % 3));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const before = spread(pool("url-hash", weights), 100_000).owners;
+    const after = spread(pool("url-hash", weights.slice(0, -1)), 100_000).owners;
+    const moved = before.filter((owner, i) => owner !== after[i]).length;
+    const share = weights.at(-1)! / total;
+    assert.ok(
+      moved <= 100_000 * (share + 0.05),
+      `${count} web servers: ${moved} keys moved, the share is ${share}`,
+    );
+    assert.ok(
+      before.every((owner, i) => owner === after[i] || owner === count - 1),
+      "others' keys stay",
+    );
+  }
+});
+
+test("a change of weight moves keys to or from that web server alone", () => {
+  const before = spread(pool("url-hash", [1, 1, 1, 1]), 20_000).owners;
+  const after = spread(pool("url-hash", [1, 1, 1, 2]), 20_000).owners;
+  assert.ok(before.every((owner, i) => owner === after[i] || after[i] === 3));
+});
+
+test("a key sticks in a pool by cookie, too, and without one it goes by balance", () => {
+  const state = pool("cookie", [1, 1, 1]);
+  const first = chooseServer(state, "", hashOf("session 1"), [], 0);
+  for (let i = 0; i < 10; i++) assert.equal(chooseServer(state, "", hashOf("session 1"), [], 0), first);
+  assert.equal(chooseServer(state, "token2", hashOf("session 1"), [], 0), 2, "the cookie goes before");
+  const byHash = pool("url-hash", [1, 1, 1]);
+  const chosen = new Set([0, 1, 2].map(() => chooseServer(byHash, "", NO_KEY, [], 0)));
+  assert.equal(chosen.size, 3);
 });

@@ -6,6 +6,7 @@
 import assert from "node:assert/strict";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import { closeCoder, code, createCoder, type Coder } from "../../dlba-server/engine/coder.ts";
+import type { Persistence } from "../../dlba-server/persistence.ts";
 import * as session from "../../dlba-server/session.ts";
 import { retryRules } from "../../dlba-server/pools/retry-rules.ts";
 import {
@@ -18,6 +19,15 @@ import {
 
 export const TOKENS = ["t0", "t1", "t2"];
 
+/** The injected cookie and nothing else. */
+export const PLAIN: Persistence = {
+  isPlain: true,
+  hashKey: { kind: "path-and-query", name: "" },
+  sessionCookie: "",
+  pairs: TOKENS.map((token) => `Set-Cookie: DLBA=${token}`),
+  sessionIds: null,
+};
+
 export function testPool(overrides: Partial<PoolEnv> = {}): PoolEnv {
   return {
     scheduling: "cookie",
@@ -25,6 +35,7 @@ export function testPool(overrides: Partial<PoolEnv> = {}): PoolEnv {
     setCookie: TOKENS.map((token) => `Set-Cookie: DLBA=${token}; Path=/; HttpOnly\r\n`),
     tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
     otherCookies: [],
+    persistence: PLAIN,
     serverKeepAlive: true,
     retries: retryRules({}),
     ...overrides,

@@ -43,7 +43,8 @@ describe("a request and its response", () => {
       ["Cache-Control: max-age=60, private-ish\r\n", true],
       ["Cache-Control: max-age=60, Private\r\n", false],
       ["Cache-Control: max-age=1\r\ncache-control: no-store\r\n", false],
-      ['Cache-Control: private="x-user"\r\n', false],
+      ['Cache-Control: private="x-user"\r\n', true],
+      ['Cache-Control: private="x-user, Set-Cookie"\r\n', false],
     ] as const) {
       const engine = createEngine();
       engine.client("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");

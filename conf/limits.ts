@@ -200,6 +200,8 @@ export const PUBLISH_RETRY_MAX_MS = 1000;
 export const PUBLISHERS = 1024;
 export const MONITOR_COMMAND_BYTES = 4096;
 export const MONITOR_CONNECTIONS = 64;
+/** Dumps of the whole bucket table at once: each holds a copy of its own, 7 MiB of the largest table. */
+export const BUCKET_DUMPS = 8;
 /** Events that are kept of a node, of a process while the status process is away, and what one may hold. */
 export const EVENTS_KEPT = 1000;
 export const EVENTS_WAITING = 64;

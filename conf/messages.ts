@@ -72,7 +72,7 @@ export interface ConnectionRow {
   readonly client: string;
   readonly client_port: number;
   readonly is_tls: boolean;
-  /** What it waits for: a name of `PHASE` in dlba-server/session-port.ts, or handshake or closing. */
+  /** What it waits for: a name of `PHASE` in dlba-server/session-port.ts, or handshake, http2 or closing. */
   readonly phase: string;
   readonly phase_ms: number;
   /** Since something last came on it, or from its web server. */

@@ -17,11 +17,13 @@ export function connectionsReport(worker: Worker): ConnectionsReport {
 }
 
 function rowOf(
-  { vserver, env, stream, isHandshaking, isClosing, exchange }: ClientConnection,
+  { vserver, env, stream, isHandshaking, isClosing, exchange, mux }: ClientConnection,
   now_ms: number,
 ) {
   const { server, session, phaseStart_ms, lastInput_ms } = exchange;
-  const phase = isHandshaking ? "handshake" : isClosing ? "closing" : PHASE_NAMES[session.phase]!;
+  // Each stream of HTTP/2 has an exchange of its own.
+  const spoken = mux === undefined ? PHASE_NAMES[session.phase]! : "http2";
+  const phase = isHandshaking ? "handshake" : isClosing ? "closing" : spoken;
   return {
     vserver: vserver.name,
     client: env.clientAddress,

@@ -1,4 +1,5 @@
 /** The words of the monitoring socket: what may be asked, and how an answer is made of what the processes say. */
+import { BUCKET_DUMPS } from "../conf/limits.ts";
 import { DlbaError } from "../conf/errors.ts";
 import type { SchedulerReport } from "../conf/messages.ts";
 import { TOPICS, type ShowTopic } from "../conf/topics.ts";
@@ -201,12 +202,30 @@ async function answerErrors(format: Format, collector: Collector): Promise<strin
   );
 }
 
+/** Answers with rows of the bucket table that are being read now. */
+let dumps = 0;
+
+/** Ends with the answer, also when its reader goes away in the middle. */
+function* counted(pieces: Iterable<string>): Generator<string> {
+  dumps++;
+  try {
+    yield* pieces;
+  } finally {
+    dumps--;
+  }
+}
+
 async function answerBuckets(command: ShowCommand, collector: Collector): Promise<Iterable<string>> {
   const published = await collector.ask("buckets");
   const report = latestReport(published, "buckets");
   const table = report === undefined ? undefined : readBuckets(report);
   if (table === undefined) throw noAnswer(published);
-  return bucketsTable(table, command.range, command.format);
+  if (command.range === undefined && command.format === "text") return bucketsTable(table, undefined, "text");
+  if (dumps >= BUCKET_DUMPS) {
+    const hint = "ask again when one of them has been read";
+    throw new DlbaError("TOO_MANY_DUMPS", `${dumps} dumps of the bucket table are being read`, { hint });
+  }
+  return counted(bucketsTable(table, command.range, command.format));
 }
 
 /** A table that is made of rows. */

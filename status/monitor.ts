@@ -28,19 +28,38 @@ interface Session {
   /** Lines that came while an answer was under way; bounded by pausing the socket. */
   readonly waiting: string[];
   isBusy: boolean;
+  /** When the kernel last took something of its answer, or it began. */
+  progress_ms: number;
 }
+
+/** Who takes nothing of an answer for this long gives way to somebody new when all places are taken. */
+const STALLED_MS = 1000;
 
 /** Listens until closed. */
 export function monitor(options: MonitorOptions): Promise<UnixServer> {
+  const sessions = new Set<Session>();
   return listenUnix({
     path: options.path,
     mode: 0o660,
-    connections: MONITOR_CONNECTIONS,
-    onConnection: (socket) => serve(socket, options),
+    // One more has a look in: it may take the place of one who stalls.
+    connections: MONITOR_CONNECTIONS + 1,
+    onConnection: (socket) => {
+      if (sessions.size < MONITOR_CONNECTIONS || makeRoom(sessions)) serve(socket, options, sessions);
+      else socket.destroy();
+    },
   });
 }
 
-function serve(socket: Socket, options: MonitorOptions): void {
+/** Cuts off who has taken nothing of its answer for the longest time; false when everybody takes theirs. */
+function makeRoom(sessions: Set<Session>): boolean {
+  const busy = [...sessions].filter(({ isBusy }) => isBusy);
+  const [slowest] = busy.toSorted((one, other) => one.progress_ms - other.progress_ms);
+  if (slowest === undefined || performance.now() - slowest.progress_ms < STALLED_MS) return false;
+  slowest.socket.destroy();
+  return sessions.delete(slowest);
+}
+
+function serve(socket: Socket, options: MonitorOptions, sessions: Set<Session>): void {
   const session: Session = {
     socket,
     options,
@@ -48,7 +67,10 @@ function serve(socket: Socket, options: MonitorOptions): void {
     hasEnded: false,
     waiting: [],
     isBusy: false,
+    progress_ms: performance.now(),
   };
+  sessions.add(session);
+  socket.once("close", () => sessions.delete(session));
   const lines = lineReader(
     MONITOR_COMMAND_BYTES,
     (line) => {
@@ -72,6 +94,7 @@ function serve(socket: Socket, options: MonitorOptions): void {
 async function work(session: Session): Promise<void> {
   if (session.isBusy) return;
   session.isBusy = true;
+  session.progress_ms = performance.now();
   try {
     let line = session.waiting.shift();
     while (line !== undefined && session.socket.writable) {
@@ -102,16 +125,17 @@ async function handleLine(session: Session, line: string): Promise<void> {
 }
 
 /** How long this connection may say nothing, in seconds; bounded. */
-async function setTimeOut({ socket }: Session, timeout_s: number): Promise<void> {
-  socket.setTimeout(Math.min(Math.max(timeout_s, 1) * 1000, MONITOR_IDLE_MOST_MS));
-  await send(socket, "\n");
+async function setTimeOut(session: Session, timeout_s: number): Promise<void> {
+  session.socket.setTimeout(Math.min(Math.max(timeout_s, 1) * 1000, MONITOR_IDLE_MOST_MS));
+  await send(session, "\n");
 }
 
-async function answer({ socket, options }: Session, command: string): Promise<void> {
+async function answer(session: Session, command: string): Promise<void> {
+  const { socket, options } = session;
   const deadline = setTimeout(() => socket.destroy(), options.answer_ms);
   try {
-    for (const piece of await piecesOf(options, command)) if (!(await send(socket, piece))) return;
-    await send(socket, "\n");
+    for (const piece of await piecesOf(options, command)) if (!(await send(session, piece))) return;
+    await send(session, "\n");
   } finally {
     clearTimeout(deadline);
   }
@@ -127,10 +151,12 @@ async function piecesOf(options: MonitorOptions, command: string): Promise<Itera
 }
 
 /** Writes, and waits for a slow reader. False when it is gone. */
-async function send(socket: Socket, piece: string): Promise<boolean> {
+async function send(session: Session, piece: string): Promise<boolean> {
+  const { socket } = session;
   if (!socket.writable) return false;
-  if (socket.write(piece)) return true;
-  await drained(socket);
+  const isTaken = socket.write(piece);
+  if (!isTaken) await drained(socket);
+  session.progress_ms = performance.now();
   return socket.writable;
 }
 

@@ -42,6 +42,10 @@ export const EVENT_KINDS: Readonly<Record<string, Kind>> = {
   // Web servers and workers.
   "web server passed over": ["web-server-down", "warning"],
   "web server is back": ["web-server-up", "info"],
+  "web server is not well": ["web-server-unwell", "warning"],
+  "web server is well": ["web-server-well", "info"],
+  "web server left out": ["web-server-ejected", "warning"],
+  "a web server stands otherwise now": ["web-server-state", "info"],
   "no more connections are accepted for now": ["accept-paused", "error"],
   "the access log can't be written: lines are lost": ["access-log-lost", "warning"],
   "the new certificates can't be used": ["certificates-refused", "error"],

@@ -10,6 +10,8 @@ const TITLES =
 
 /** 0: stopped, 2: running. */
 const STATE = { stopped: 0, running: 2 };
+/** What an operator has said: maintenance, or drain. */
+const ADMIN_STATES: Readonly<Record<string, number>> = { maint: 1, drain: 8 };
 
 type Cell = string | number;
 
@@ -49,7 +51,9 @@ function cells(
   const { name } = pool.config;
   const isUp = sum === undefined || sum.seen_by === 0 || sum.is_up;
   const since_s = observed.stateOf(webServerKey(name, config.id), facts.uptime_s * 1000)?.since_s ?? 0;
-  const state = [isUp ? STATE.running : STATE.stopped, 0, config.weight, config.weight, since_s];
+  const admin = ADMIN_STATES[sum?.state ?? ""] ?? 0;
+  const weight = sum?.weight ?? config.weight;
+  const state = [isUp ? STATE.running : STATE.stopped, admin, weight, config.weight, since_s];
   // No check of HAProxy's kind: unknown status and result, health 0, no agent, no number forced.
   const checks = [1, 0, isUp ? 1 : 0, 0, 0, 0, 0];
   return [

@@ -147,6 +147,9 @@ export function statusOf({ sum }: WebServerView): string {
   return sum.up_for === sum.seen_by ? "UP" : `UP ${sum.up_for}/${sum.seen_by}`;
 }
 
+/** As it is now: an operator may have changed it. */
+const weightOf = ({ config, sum }: WebServerView): number => sum?.weight ?? config.weight;
+
 function serverRow(view: NodeView, pool: PoolView, server: WebServerView, iid: number, sid: number): StatRow {
   const { config, sum } = server;
   const rate = view.observed.rateOf(hitsKey(pool.config.name, config.id));
@@ -156,8 +159,8 @@ function serverRow(view: NodeView, pool: PoolView, server: WebServerView, iid: n
     pxname: pool.config.name,
     svname: config.id,
     status: statusOf(server),
-    weight: sum?.weight ?? config.weight,
-    uweight: sum?.weight ?? config.weight,
+    weight: weightOf(server),
+    uweight: weightOf(server),
     act: config.backup ? 0 : 1,
     bck: config.backup ? 1 : 0,
     ...changesOf(view, webServerKey(pool.config.name, config.id)),
@@ -180,7 +183,7 @@ function backendRow(view: NodeView, pool: PoolView, iid: number): StatRow {
   const isSeen = servers.some(({ sum }) => sum !== undefined && sum.seen_by > 0);
   const active = up.filter((server) => !server.config.backup);
   const serving = active.length > 0 ? active : up;
-  const weight = serving.reduce((all, server) => all + server.config.weight, 0);
+  const weight = serving.reduce((all, server) => all + weightOf(server), 0);
   const rates = servers.map((server) => view.observed.rateOf(hitsKey(config.name, server.config.id)));
   const values: StatValues = {
     ...trafficOf(servers),

@@ -161,6 +161,17 @@ function webServerFamilies({ pools }: NodeView): Family[] {
       "Connections to it, idle ones included.",
       ...each((sum) => sum.open_connections),
     ),
+    gauge(
+      "web_server_waiting_requests",
+      "Requests that wait for it to have room.",
+      ...each((sum) => sum.waiting),
+    ),
+    gauge("web_server_weight", "Its weight as it is now.", ...each((sum) => sum.weight)),
+    gauge(
+      "web_server_state",
+      "Always 1: how it stands is a label.",
+      ...told.flatMap((sum) => (sum.seen_by === 0 ? [] : one(1, { ...labelsOf(sum), state: sum.state }))),
+    ),
     counter("web_server_requests", "Requests that were given to it.", ...each((sum) => sum.hits)),
     counter("web_server_sent_bytes", "Sent to it.", ...each((sum) => sum.bytes_in)),
     counter("web_server_received_bytes", "Received from it.", ...each((sum) => sum.bytes_out)),

@@ -4,8 +4,9 @@ import { parseCommand } from "../../../status/commands.ts";
 import { serversState } from "../../../status/haproxy/servers-state.ts";
 import { EVERYTHING, statPieces, type StatFilter } from "../../../status/haproxy/stat-output.ts";
 import { statRows, statusOf } from "../../../status/haproxy/stat-rows.ts";
-import { nodeView } from "../../../status/node-view.ts";
+import { nodeView, type NodeView } from "../../../status/node-view.ts";
 import { observer } from "../../../status/observed.ts";
+import type { WebServerSum } from "../../../status/sum.ts";
 import type { WebServerCounters } from "../../../conf/messages.ts";
 import { webServer } from "../samples.ts";
 import { facts, servedNode } from "./node.ts";
@@ -215,6 +216,31 @@ test("a node without a worker has its rows all the same, and nothing in them", (
       "BACKEND UP 0",
     ],
   );
+});
+
+test("what an operator said of a web server shows, and so does what waits for it", () => {
+  const view = servedNode();
+  const said = (change: Partial<WebServerSum>): NodeView => ({
+    ...view,
+    pools: view.pools.map(({ config, servers }) => ({
+      config,
+      servers: servers.map((server) => ({
+        config: server.config,
+        sum: server.sum === undefined ? undefined : Object.assign({}, server.sum, change),
+      })),
+    })),
+  });
+  const states: [change: Partial<WebServerSum>, status: string, admin: string][] = [
+    [{ state: "maint", is_up: false, up_for: 0 }, "MAINT", "0 1 7 3"],
+    [{ state: "drain", is_up: true, up_for: 2 }, "DRAIN", "2 8 7 3"],
+    [{ state: "down", is_up: false, up_for: 0 }, "DOWN", "0 0 7 3"],
+  ];
+  for (const [change, status, admin] of states) {
+    const shown = said({ ...change, weight: 7, waiting: 4 });
+    const [web1] = records([...statPieces(statRows(shown), { ...EVERYTHING, types: 4 }, "csv")].join(""));
+    assert.deepEqual(pick(web1!, ["status", "weight", "qcur"]), { status, weight: "7", qcur: "4" });
+    assert.ok(serversState(shown, "shop", "text").includes(`web1 192.0.2.21 ${admin} `), status);
+  }
 });
 
 test("the servers' state is HAProxy's format, version 1", () => {

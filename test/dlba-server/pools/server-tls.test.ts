@@ -57,7 +57,7 @@ async function withRig(
   options: RigOptions,
   act: (rig: Awaited<ReturnType<typeof startRig>>) => Promise<void>,
 ): Promise<void> {
-  const rig = await startRig(options);
+  const rig = await startRig({ ...options, timeouts: { connect_ms: 20_000, ...options.timeouts } });
   try {
     await act(rig);
   } finally {
@@ -183,7 +183,7 @@ describe("a web server that dies", () => {
       for (const socket of sockets) socket.destroy();
       server.close();
     });
-    await passedOver(port, /^TLS: no handshake in time$/, { connect_ms: 200 });
+    await passedOver(port, /^TLS: no handshake in time$/, { connect_ms: 1500 });
   });
 
   test("or speaks no TLS is passed over", async () => {

@@ -35,6 +35,9 @@ describe("connections are counted by client", () => {
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
+/** However long a connection waits here for its turn, it is still there. */
+const PATIENT = { request_head_ms: 600_000, keep_alive_ms: 600_000 };
+
 async function open(port: number): Promise<Socket> {
   const socket = connect(port, "127.0.0.1");
   socket.on("error", () => {});
@@ -43,7 +46,11 @@ async function open(port: number): Promise<Socket> {
 }
 
 test("connections beyond a client's are answered and closed, those far beyond closed at once", async (t) => {
-  const rig = await startRig({ serverPorts: [server.port], vserver: { max_connections_per_client: 2 } });
+  const rig = await startRig({
+    serverPorts: [server.port],
+    vserver: { max_connections_per_client: 2 },
+    timeouts: PATIENT,
+  });
   t.after(rig.stop);
   const held = [await open(rig.httpPort), await open(rig.httpPort)];
   await until(() => rig.worker.clients.size === 2, "two are there");
@@ -74,7 +81,7 @@ const proxied = (address: string): string => `PROXY TCP4 ${address} 192.0.2.1 40
 
 test("behind a PROXY header its client is counted", async (t) => {
   const vserver = { max_connections_per_client: 1, proxy_protocol_from: ["127.0.0.0/8"] };
-  const rig = await startRig({ serverPorts: [server.port], vserver });
+  const rig = await startRig({ serverPorts: [server.port], vserver, timeouts: PATIENT });
   t.after(rig.stop);
   const one = await open(rig.httpPort);
   one.write(proxied("203.0.113.1"));

@@ -50,6 +50,8 @@ const stages: Stage[] = [];
 /** Gives this module its worker; a process has one. */
 export function bindMuxes(theWorker: Worker): void {
   worker = theWorker;
+  // Records stand in their worker's wheel.
+  kept.length = 0;
 }
 
 const port: Http2Port<ClientConnection, Exchange> = {

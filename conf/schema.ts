@@ -444,6 +444,12 @@ const pool = z.strictObject({
     .boolean()
     .default(true)
     .describe("Whether connections to the web servers are kept for further requests."),
+  protocol: z
+    .enum(["http/1.1", "h2"])
+    .default("http/1.1")
+    .describe(
+      "What the web servers speak: h2 is HTTP/2 without TLS, as gRPC has it; one connection serves many requests.",
+    ),
   send_proxy: z
     .enum(["v1", "v2"])
     .optional()

@@ -10,4 +10,4 @@ export { onBodyMoved, onServerBytes, onServerEnd, onServerLost, unseen_bytes } f
 export { createSession, renewSession, type Session } from "./session/state.ts";
 export { onStreamData, onStreamEnd, onStreamRequest } from "./session/stream.ts";
 export { onDrain, onOverdue, onRetire, onStop, onTimeout } from "./session/timing.ts";
-export { onServerConnected, onServerFailed, onTurn } from "./session/web-server.ts";
+export { onServerConnected, onServerFailed, onServerRefused, onTurn } from "./session/web-server.ts";

@@ -19,7 +19,7 @@ import { randomBytes } from "node:crypto";
 import { MAX_CODERS } from "../../conf/limits.ts";
 import * as session from "../session.ts";
 import { BY, CHOICE, PHASE, type SessionPort } from "../session-port.ts";
-import { countAbort, countStatus, type ServerCounters } from "./counters.ts";
+import { countAbort, countStatus } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
 import { isFull, isOverdue, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
@@ -38,6 +38,8 @@ import {
   takeIdle,
   type ConnectStep,
 } from "./server-connections.ts";
+import { startUpstream } from "./upstream-connect.ts";
+import { countersOf, payBack, sayUpstream, sayUpstreamText, takesMore } from "./upstream-streams.ts";
 import { takeFromLimit } from "./rate-limits.ts";
 import { closeCoder, code, createCoder } from "./coder.ts";
 import { noteRefusal } from "./refusals.ts";
@@ -95,12 +97,18 @@ export const port: SessionPort = {
     if (current.coder !== undefined) code(current.coder, bytes, start, end, step, sayChunk);
   },
   serverText: (text) => {
-    if (current.server === undefined) return;
+    if (current.server === undefined) {
+      if (current.upstream !== undefined) sayUpstreamText(current.upstream, text);
+      return;
+    }
     countersOf(current.server).bytes_in += text.length;
     stageText(worker.serverStage, current.server.stream, text, worker.now_ms);
   },
   serverBytes: (bytes, start, end) => {
-    if (current.server === undefined) return;
+    if (current.server === undefined) {
+      if (current.upstream !== undefined) sayUpstream(current.upstream, bytes, start, end);
+      return;
+    }
     countersOf(current.server).bytes_in += end - start;
     current.access.received_bytes += end - start;
     stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
@@ -190,8 +198,6 @@ export const port: SessionPort = {
     countClass(status);
   },
 };
-
-const countersOf = ({ pool, index }: ServerConnection): ServerCounters => pool.servers[index]!.counters;
 
 function countAborted(end: Exclude<AccessEnd, "done">): void {
   const { access, client } = current;
@@ -509,6 +515,8 @@ function settleStream(exchange: Exchange, stream: Http2Stream<Exchange>): void {
   else flushStage(worker.serverStage, server.stream, worker.now_ms);
   countWaiting(exchange, stream.pending_bytes);
   if (!stream.isOpen) return;
+  const { upstream } = exchange;
+  if (upstream !== undefined && stream.pending_bytes === 0) payBack(upstream);
   if (server !== undefined && server.stream.isReadable && !server.isQueuedAgain && mayReadServer(server)) {
     queueAgain(server);
   }
@@ -522,7 +530,8 @@ function mayOfferHeld(exchange: Exchange): boolean {
 }
 
 /** Whether the session takes more of a body, and what it took last is not stuck at the web server. */
-export function mayTakeBody({ server, session: state }: Exchange): boolean {
+export function mayTakeBody({ server, upstream, session: state }: Exchange): boolean {
+  if (upstream !== undefined && !takesMore(worker, upstream)) return false;
   if (server !== undefined && isFull(worker, server.stream.pending_bytes)) return false;
   return session.takesClientBytes(state);
 }
@@ -545,6 +554,13 @@ function startConnect(exchange: Exchange): void {
   const state = pool.state.servers[index]!;
   // One request tries a web server that was passed over; the others go on passing it over until that is decided.
   if (state.downUntil_ms !== 0) state.downUntil_ms = worker.now_ms + worker.config.timeouts.server_retry_ms;
+  if (pool.isHttp2) {
+    const how = startUpstream(worker, exchange, pool, index);
+    const { env } = exchange.client;
+    if (how === "begun") session.onServerConnected(exchange.session, env, exchange.port, true);
+    else if (how === undefined) session.onServerFailed(exchange.session, env, exchange.port);
+    return;
+  }
   const kept = exchange.wantsReuse ? takeIdle(worker, pool.servers[index]!) : undefined;
   const server = kept ?? openServer(worker, pool, index);
   if (server === undefined) {
@@ -559,9 +575,9 @@ function startConnect(exchange: Exchange): void {
 /** Whether the client may be read: the session takes bytes, and what it took last is not stuck at the web server. */
 export function mayReadClient({
   isClosing,
-  exchange: { session: state, server },
+  exchange: { session: state, server, upstream },
 }: ClientConnection): boolean {
-  if (isClosing) return false;
+  if (isClosing || (upstream !== undefined && !takesMore(worker, upstream))) return false;
   if (server !== undefined && isFull(worker, server.stream.pending_bytes)) return false;
   return session.takesClientBytes(state);
 }
@@ -582,7 +598,8 @@ export function serverRoom({ owner }: ServerConnection): number {
 
 /** Who was held back goes on when it may; the deadline follows the phase. */
 function afterSettle(exchange: Exchange): void {
-  const { client, server } = exchange;
+  const { client, server, upstream } = exchange;
+  if (upstream !== undefined && !isFull(worker, client.stream.pending_bytes)) payBack(upstream);
   if (client.stream.isReadable && !client.isQueuedAgain && mayReadClient(client)) queueAgain(client);
   if (server !== undefined && server.stream.isReadable && !server.isQueuedAgain && mayReadServer(server)) {
     queueAgain(server);
@@ -645,6 +662,8 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
     session: session.createSession(sessionPort !== port),
     port: sessionPort,
     server: undefined,
+    upstream: undefined,
+    resetCode: 0,
     held: undefined,
     counted_bytes: 0,
     seat: undefined,

@@ -21,7 +21,7 @@ import { createExchange, enter, settle } from "./exchange.ts";
 import { countWaiting, hold } from "./load.ts";
 import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
-import { createStage, flushStage, received, type Stage } from "./stream.ts";
+import { createStage, drainQueue, flushStage, received, type Stage } from "./stream.ts";
 import { streamPort } from "./stream-port.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 
@@ -157,6 +157,7 @@ function keepRecords(): void {
     hold(exchange, undefined);
     countWaiting(exchange, 0);
     exchange.requestStart_ms = -1;
+    exchange.resetCode = 0;
     if (kept.length >= KEPT_EXCHANGES) {
       disarm(worker.wheel, exchange);
       continue;
@@ -210,6 +211,7 @@ export function loseStreams(c: Http2Client): void {
 
 /** Some of what was queued has left: streams whose web servers were not read go on. */
 export function muxDrained(connection: ClientConnection): void {
+  drainQueue(connection.stream, worker.now_ms);
   if (isFull(worker, connection.stream.pending_bytes)) return;
   for (const { user } of connection.mux!.http2.streams.values()) {
     enter(user);

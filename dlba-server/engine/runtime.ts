@@ -23,6 +23,7 @@ import type { Coder } from "./coder.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Stage, Stream } from "./stream.ts";
 import type { Timed, TimerWheel } from "./timer-wheel.ts";
+import type { Upstream, UpstreamMux } from "./upstream-streams.ts";
 
 export interface WebServer {
   readonly id: string;
@@ -39,6 +40,8 @@ export interface WebServer {
   readonly standing: { weight: number; state: ServerStateName; complaint: string | null };
   /** Why it was passed over or left out last. */
   failure: string;
+  /** Connections that speak HTTP/2. */
+  readonly upstreams: ServerConnection[];
 }
 
 export interface PoolRuntime {
@@ -53,6 +56,8 @@ export interface PoolRuntime {
   readonly retryBudget: RetryBudget;
   /** Undefined where nobody is left out. */
   readonly outliers: { readonly settings: OutlierSettings; readonly servers: readonly Outlier[] } | undefined;
+  /** Its web servers speak HTTP/2. */
+  readonly isHttp2: boolean;
   readonly state: PoolState;
   readonly servers: readonly WebServer[];
 }
@@ -135,6 +140,10 @@ export interface Exchange extends Timed<Waiting> {
   /** What the session speaks to. */
   readonly port: SessionPort;
   server: ServerConnection | undefined;
+  /** Its stream to a web server that speaks HTTP/2, instead. */
+  upstream: Upstream | undefined;
+  /** With which code such a stream was reset. */
+  resetCode: number;
   /** What the session has not consumed yet. */
   held: Buffer | undefined;
   /** A connect the session has asked for: index of the web server, or -1. */
@@ -192,6 +201,8 @@ export interface ServerConnection extends Timed<Waiting> {
   readonly pool: PoolRuntime;
   readonly index: number;
   owner: Exchange | undefined;
+  /** It speaks HTTP/2: many exchanges have a stream on it. */
+  upstreams: UpstreamMux | undefined;
   isReused: boolean;
   /** Connected, and the TLS handshake is under way. */
   isHandshaking: boolean;

@@ -25,6 +25,7 @@ import { connectSsl, freeSession, handshakeFailure, takeSession } from "../../ne
 import { clearStage, createStream, dropQueue, flushStage } from "./stream.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 import { stopWaiting } from "./waiting.ts";
+import { releaseUpstream } from "./upstream-streams.ts";
 
 /** A kept connection that has been idle for longer is looked at before it is used again. */
 const PEEK_AFTER_MS = 10;
@@ -79,6 +80,7 @@ export function openServer(worker: Worker, pool: PoolRuntime, index: number): Se
     pool,
     index,
     owner: undefined,
+    upstreams: undefined,
     isReused: false,
     isHandshaking: false,
     isSessionTaken: false,
@@ -246,9 +248,10 @@ export function partServer(exchange: Exchange, server: ServerConnection): void {
 
 /** An exchange is done with its web server, or with waiting for one. */
 export function releaseServer(worker: Worker, exchange: Exchange, isReusable: boolean): void {
-  const { server } = exchange;
+  const { server, upstream } = exchange;
   exchange.wantedServer = -1;
   if (exchange.seat !== undefined) stopWaiting(exchange);
+  if (upstream !== undefined) return releaseUpstream(upstream);
   if (server === undefined) return;
   if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
   else clearStage(worker.serverStage);

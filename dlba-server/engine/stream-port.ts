@@ -56,7 +56,8 @@ export const streamPort: SessionPort = {
     // Trailers end with an empty line of theirs.
     if (stream !== undefined) endStream(client.mux!.http2, stream, session.responseTrailers.slice(0, -2));
   },
-  abortClient: () => reset(CODE.internalError),
+  // A web server that speaks HTTP/2, too, has said why.
+  abortClient: () => reset(current.resetCode === 0 ? CODE.internalError : current.resetCode),
   refuseStream: () => reset(CODE.protocolError),
 };
 

@@ -30,6 +30,8 @@ import { PREFACE } from "../http2/wire.ts";
 import { destroyClient, readLingering, startLinger } from "./closing.ts";
 import * as exchange from "./exchange.ts";
 import * as mux from "./mux.ts";
+import * as upstream from "./upstream.ts";
+import type { UpstreamMux } from "./upstream-streams.ts";
 import type {
   ClientConnection,
   Connection,
@@ -121,6 +123,7 @@ export function createWorker(
   };
   exchange.bindWorker(worker);
   mux.bindMuxes(worker);
+  upstream.bindUpstreams(worker);
   return worker;
 }
 
@@ -174,6 +177,7 @@ function turn(worker: Worker, uvFd: number): boolean {
   for (const pool of worker.waitingPools) exchange.goOnWaiting(pool);
   advance(worker.wheel, worker.now_ms, (waiting) => fire(worker, waiting));
   mux.flushMuxes();
+  upstream.flushUpstreams();
   return isUvReady;
 }
 
@@ -190,12 +194,15 @@ function readAgain(worker: Worker): void {
 function handleEvents(worker: Worker, connection: Connection, flags: number): void {
   const { stream } = connection;
   if (connection.kind === "server" && stream.isConnecting) {
-    exchange.connectConcluded(connection);
+    if (connection.upstreams === undefined) exchange.connectConcluded(connection);
+    else upstream.upstreamConcluded(connection, false);
     if (stream.isClosed || stream.isConnecting) return;
   }
   if ((flags & (sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0) stream.hasPeerEnded = true;
   if ((flags & sockets.EPOLLOUT) !== 0 && stream.pending_bytes > 0) {
     if (connection.kind === "client" && connection.mux !== undefined) mux.muxDrained(connection);
+    else if (connection.kind === "server" && connection.upstreams !== undefined)
+      upstream.upstreamDrained(connection);
     else exchange.streamDrained(connection);
     if (stream.isClosed) return;
   }
@@ -362,6 +369,7 @@ function readMux(connection: ClientConnection): void {
 
 function readServer(worker: Worker, connection: ServerConnection): void {
   const { stream } = connection;
+  if (connection.upstreams !== undefined) return readUpstream(connection, connection.upstreams);
   if (connection.owner === undefined) return readIdle(worker, connection);
   for (let reads = 0; stream.isReadable && !stream.isClosed && exchange.mayReadServer(connection); reads++) {
     // Compressing takes a few milliseconds a read: others have a turn in between.
@@ -384,6 +392,24 @@ function readServer(worker: Worker, connection: ServerConnection): void {
 function readIdle(worker: Worker, connection: ServerConnection): void {
   const { ssl, hasPeerEnded } = connection.stream;
   if (ssl === 0 || hasPeerEnded || !isTlsAlive(connection)) closeServer(worker, connection);
+}
+
+/** Frames of a web server: flow control bounds what it sends, so it is always read. */
+function readUpstream(connection: ServerConnection, upstreams: UpstreamMux): void {
+  const { stream } = connection;
+  for (let reads = 0; stream.isReadable && !stream.isClosed; reads++) {
+    if (reads === READS_PER_TURN) return exchange.queueAgain(connection);
+    const { held } = upstreams;
+    const held_bytes = held?.length ?? 0;
+    held?.copy(received.bytes, 0);
+    const count = readStream(stream, held_bytes);
+    if (count > 0) upstream.upstreamArrived(connection, held_bytes + count);
+    else if (count === WOULD_BLOCK) return;
+    else {
+      stream.isReadable = false;
+      upstream.upstreamEnded(connection);
+    }
+  }
 }
 
 function acceptClients(worker: Worker, listenerFd: number, most = limits.ACCEPTS_PER_TURN): void {
@@ -513,7 +539,8 @@ function fire(worker: Worker, waiting: Waiting): void {
     const isMux = waiting.mux !== undefined && !waiting.isClosing;
     if (isMux) mux.muxTimedOut(waiting);
     else exchange.clientTimedOut(waiting);
-  } else if (waiting.stream.isConnecting) exchange.connectTimedOut(waiting);
+  } else if (waiting.upstreams !== undefined) upstream.upstreamTimedOut(waiting);
+  else if (waiting.stream.isConnecting) exchange.connectTimedOut(waiting);
   else closeServer(worker, waiting);
 }
 

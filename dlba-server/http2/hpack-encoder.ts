@@ -117,6 +117,19 @@ export function encodeStatus(to: Uint8Array, at: number, status: number): number
   return at + 5;
 }
 
+/** A pseudo-header field whose name is in the static table, and which is not kept. */
+export function encodePseudo(
+  to: Uint8Array,
+  at: number,
+  index: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  to[at] = index;
+  return writeText(to, at + 1, bytes, start, end);
+}
+
 function isEntry(
   entry: Entry,
   bytes: Uint8Array,

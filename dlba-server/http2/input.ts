@@ -96,7 +96,8 @@ function countIdleFrame<O, X>(c: Http2Connection<O, X>): void {
 
 /** A stream that ends for the peer's sake or fault before it is answered. */
 function countReset<O, X>(c: Http2Connection<O, X>): void {
-  if (--c.resets < 0) failConnection(c, CODE.enhanceYourCalm);
+  // Whoever we ask resets what it likes.
+  if (c.isServer && --c.resets < 0) failConnection(c, CODE.enhanceYourCalm);
 }
 
 function takeFrame<O, X>(c: Http2Connection<O, X>, bytes: Buffer, at: number, end: number): void {

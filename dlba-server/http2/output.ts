@@ -10,6 +10,7 @@ import {
   FRAME_BYTES,
   FRAME_HEAD_BYTES,
   MAX_STREAM,
+  PREFACE,
   SETTING,
   write32,
   writeFrameHead,
@@ -40,6 +41,12 @@ function writeShort<O, X>(
 
 const writeWindowUpdate = <O, X>(c: Http2Connection<O, X>, stream: number, bytes: number): void =>
   writeShort(c, FRAME.windowUpdate, 0, stream, bytes, 0, 4);
+
+/** The first bytes of who asks. */
+export function sendPreface<O, X>(c: Http2Connection<O, X>): void {
+  const out = roomFor(c, PREFACE.length);
+  out.length += PREFACE.copy(out.bytes, out.length);
+}
 
 /** What either side begins with: its settings, and the connection's whole window. */
 export function sendSettings<O, X>(c: Http2Connection<O, X>): void {

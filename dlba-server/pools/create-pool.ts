@@ -51,6 +51,7 @@ export function createPool(pool: ProxiedPool, arrayKey: Uint8Array, place: Worke
   return {
     name: pool.name,
     sendProxy: pool.send_proxy,
+    isHttp2: pool.protocol === "h2",
     tls: pool.tls === undefined ? 0 : createServerTls(pool.tls),
     room,
     queueTimeout_ms: timeout_ms,
@@ -83,6 +84,7 @@ function createWebServer(server: ServerConfig, { tls }: ProxiedPool): WebServer 
     expected: { name: server.server_name ?? tls?.server_name, address: address.text },
     session: 0,
     idle: [],
+    upstreams: [],
     counters: createServerCounters(),
     configured: { weight: server.weight, state: server.state ?? "ready" },
     standing: { weight: server.weight, state: server.state ?? "ready", complaint: null },

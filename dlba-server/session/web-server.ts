@@ -86,6 +86,21 @@ function retry(s: Session, env: SessionEnv, port: SessionPort, statusIfNone: num
   connectNext(s, env, port, statusIfNone);
 }
 
+/**
+ * The web server says that it has not looked at the request (RFC 9113 8.7): then it may be sent again, whatever it is, as long as
+ * nothing of its body is gone.
+ */
+export function onServerRefused(s: Session, env: SessionEnv, port: SessionPort): void {
+  if (!s.isConnected) return;
+  const { server } = s;
+  if (s.hasResponse || s.isBodyBegun || s.tries >= MAX_TRIES) {
+    failServer(s, port, 502);
+    return;
+  }
+  letGoOfServer(s, port, false);
+  connect(s, port, server, poolOf(s, env).serverKeepAlive);
+}
+
 /** The web server closed before it answered. A reused connection may just have been too old. */
 export function askAgain(s: Session, env: SessionEnv, port: SessionPort): void {
   const { server, isReused } = s;

@@ -13,7 +13,7 @@ import {
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { after, describe, test } from "node:test";
-import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
+import { FLAG, FRAME, PREFACE } from "../../../dlba-server/http2/wire.ts";
 import { frame, number, POST, request, START } from "../http2/harness.ts";
 import { rawServer, type Rig, startRig, until, webServer } from "./rig.ts";
 
@@ -281,6 +281,38 @@ describe("back-pressure", () => {
     });
     web.server.close();
   });
+});
+
+test("what the kernel does not take of a large response follows, however large the windows are", async () => {
+  const SIZE = 20_000_000;
+  const piece = Buffer.alloc(SIZE, "z");
+  const web = await webServer((_message, response) => response.end(piece));
+  await withRig({ serverPorts: [web.port] }, async (rig) => {
+    const socket = connect(rig.httpPort, "127.0.0.1").pause();
+    const wide = frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), number(0x7fffffff)]));
+    socket.write(
+      Buffer.concat([
+        PREFACE,
+        wide,
+        frame(FRAME.windowUpdate, 0, 0, number(0x7fff0000 - 65_535)),
+        request(1),
+      ]),
+    );
+    await until(
+      () => [...rig.worker.clients].some(({ stream }) => stream.pending_bytes > 0),
+      "nothing waits",
+    );
+    const [client] = rig.worker.clients;
+    assert.ok(client!.stream.pending_bytes < 1_000_000);
+    let zs = 0;
+    for await (const data of socket) {
+      for (const byte of data as Buffer) if (byte === 122) zs++;
+      if (zs >= SIZE) break;
+    }
+    // Heads may have one of these bytes, too.
+    assert.ok(zs >= SIZE && zs < SIZE + 100, `${zs} bytes`);
+  });
+  web.server.close();
 });
 
 describe("clients that go away", () => {

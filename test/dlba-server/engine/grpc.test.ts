@@ -1,0 +1,280 @@
+/** Web servers that speak HTTP/2, as gRPC has them: Node's server behind a worker, Node's client and HTTP/1.1 in front. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import {
+  type ClientHttp2Session,
+  connect,
+  constants,
+  createServer,
+  type Http2Server,
+  type IncomingHttpHeaders,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { test } from "node:test";
+import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
+import { frame, number } from "../http2/harness.ts";
+import { rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
+
+type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+interface Surroundings {
+  readonly rig: Rig;
+  readonly client: ClientHttp2Session;
+  readonly sessions: ServerHttp2Session[];
+}
+
+/** A web server with this handler, a worker before it, and a client. */
+async function withGrpc(
+  handler: Handler,
+  run: (surroundings: Surroundings) => Promise<void>,
+  options: Partial<RigOptions> = {},
+): Promise<void> {
+  const sessions: ServerHttp2Session[] = [];
+  const server: Http2Server = createServer();
+  server.on("session", (session) => sessions.push(session));
+  server.on("stream", (stream, headers) => {
+    stream.on("error", () => undefined);
+    handler(stream, headers);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const rig = await startRig({ serverPorts: [port], pool: { protocol: "h2" }, ...options });
+  const client = connect(`http://127.0.0.1:${rig.httpPort}`);
+  client.on("error", () => undefined);
+  try {
+    await run({ rig, client, sessions });
+  } finally {
+    client.destroy();
+    await rig.stop();
+    for (const session of sessions) session.destroy();
+    server.close();
+  }
+}
+
+async function bodyOf(stream: AsyncIterable<unknown>): Promise<Buffer> {
+  const pieces: Buffer[] = [];
+  for await (const piece of stream) pieces.push(piece as Buffer);
+  return Buffer.concat(pieces);
+}
+
+const CALL = {
+  ":method": "POST",
+  ":path": "/echo.Echo/Say",
+  "content-type": "application/grpc",
+  te: "trailers",
+};
+const OK = { ":status": 200, "content-type": "application/grpc" };
+
+/** Echoes what comes, as it comes, and ends with a status in trailers. */
+const echo: Handler = (stream) => {
+  stream.respond(OK, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0", "grpc-message": "fine" }));
+  stream.pipe(stream);
+};
+
+test("a call of any size comes back with its trailers, and knows what it was asked with", () => {
+  let seen: IncomingHttpHeaders = {};
+  return withGrpc(
+    (stream, headers) => {
+      seen = headers;
+      echo(stream, headers);
+    },
+    async ({ client }) => {
+      for (const size of [0, 5, 65_536, 2_000_000]) {
+        const body = randomBytes(size);
+        const call = client.request({ ...CALL, cookie: "a=1" });
+        call.end(body);
+        const trailers = once(call, "trailers") as Promise<[Record<string, string>]>;
+        assert.ok((await bodyOf(call)).equals(body), `${size} bytes`);
+        const [last] = await trailers;
+        assert.deepEqual([last["grpc-status"], last["grpc-message"]], ["0", "fine"]);
+      }
+      assert.equal(seen[":path"], "/echo.Echo/Say");
+      assert.equal(seen[":scheme"], "http");
+      assert.equal(seen["te"], "trailers");
+      assert.equal(seen["cookie"], "a=1");
+      assert.equal(seen["x-forwarded-for"], "127.0.0.1");
+      assert.equal(seen["connection"], undefined);
+      assert.equal(seen["transfer-encoding"], undefined);
+    },
+  );
+});
+
+test("messages go both ways while the call lasts", () =>
+  withGrpc(echo, async ({ client }) => {
+    const call = client.request(CALL);
+    call.write("first");
+    const [fields] = (await once(call, "response")) as [IncomingHttpHeaders];
+    assert.equal(fields[":status"], 200);
+    for (const message of ["first", "second", "third"]) {
+      if (message !== "first") call.write(message);
+      const [piece] = (await once(call, "data")) as [Buffer];
+      assert.equal(piece.toString(), message);
+    }
+    const trailers = once(call, "trailers") as Promise<[Record<string, string>]>;
+    call.end();
+    assert.equal((await trailers)[0]["grpc-status"], "0");
+  }));
+
+test("an answer of trailers alone stays one", () =>
+  withGrpc(
+    (stream) => stream.respond({ ...OK, "grpc-status": "12" }, { endStream: true }),
+    async ({ client }) => {
+      const call = client.request(CALL);
+      call.end("x");
+      const [fields] = (await once(call, "response")) as [IncomingHttpHeaders];
+      assert.equal(fields["grpc-status"], "12");
+      assert.equal((await bodyOf(call)).length, 0);
+    },
+  ));
+
+test("a hundred calls share one connection to the web server, and a later one takes it, too", () =>
+  withGrpc(echo, async ({ client, sessions, rig }) => {
+    const call = async (): Promise<boolean> => {
+      const body = randomBytes(1000);
+      const stream = client.request(CALL);
+      stream.end(body);
+      return (await bodyOf(stream)).equals(body);
+    };
+    const answers = await Promise.all(Array.from({ length: 100 }, call));
+    assert.ok(answers.every(Boolean) && (await call()));
+    assert.equal(sessions.length, 1);
+    const [pool] = rig.worker.pools;
+    assert.equal(pool!.state.servers[0]!.load, 0);
+    assert.equal(pool!.servers[0]!.upstreams.length, 1);
+  }));
+
+test("clients of HTTP/1.1 are served as well", () =>
+  withGrpc(echo, async ({ rig }) => {
+    const body = randomBytes(300_000);
+    for (const headers of [{ "content-length": body.length }, { "transfer-encoding": "chunked" }]) {
+      const message = httpRequest({ port: rig.httpPort, method: "POST", path: "/", headers });
+      message.end(body);
+      const [response] = (await once(message, "response")) as [IncomingMessage];
+      assert.equal(response.statusCode, 200);
+      assert.ok((await bodyOf(response)).equals(body));
+      assert.equal(response.trailers["grpc-status"], "0");
+    }
+  }));
+
+test("a call that is cancelled is cancelled at the web server", async () => {
+  let code = -1;
+  await withGrpc(
+    (stream) => {
+      stream.respond(OK);
+      stream.write("begun");
+      stream.on("close", () => (code = stream.rstCode));
+    },
+    async ({ client, sessions }) => {
+      const call = client.request(CALL);
+      await once(call, "data");
+      call.close(constants.NGHTTP2_CANCEL);
+      await until(() => code !== -1, "the web server has not heard of it");
+      assert.equal(code, constants.NGHTTP2_CANCEL);
+      assert.equal(sessions[0]!.destroyed, false);
+    },
+  );
+});
+
+test("a call that the web server resets is reset with its code", async () => {
+  const web = await rawServer((socket) =>
+    socket.once("data", () => {
+      const begun = [frame(FRAME.settings, 0, 0), frame(FRAME.headers, FLAG.endHeaders, 1, [0x88])];
+      const reset = frame(FRAME.rstStream, 0, 1, number(constants.NGHTTP2_ENHANCE_YOUR_CALM));
+      socket.write(Buffer.concat([...begun, frame(FRAME.data, 0, 1, Buffer.from("begun")), reset]));
+    }),
+  );
+  const rig = await startRig({ serverPorts: [web.port], pool: { protocol: "h2" } });
+  const client = connect(`http://127.0.0.1:${rig.httpPort}`);
+  client.on("error", () => undefined);
+  const call = client.request(CALL);
+  call.resume();
+  const [error] = (await once(call, "error")) as [Error];
+  assert.match(error.message, /NGHTTP2_ENHANCE_YOUR_CALM/);
+  client.destroy();
+  await rig.stop();
+  web.server.close();
+});
+
+test("a request that was refused before it was looked at goes there once more", async () => {
+  let count = 0;
+  await withGrpc(
+    (stream) => {
+      if (count++ === 0) stream.close(constants.NGHTTP2_REFUSED_STREAM);
+      else stream.respond({ ":status": 200, "x-count": count }, { endStream: true });
+    },
+    async ({ client }) => {
+      const call = client.request({ ":path": "/" });
+      const [fields] = (await once(call, "response")) as [IncomingHttpHeaders];
+      assert.equal(fields["x-count"], "2");
+    },
+  );
+});
+
+test("a web server that says goodbye gets no more calls on that connection, and those that are there end well", () =>
+  withGrpc(echo, async ({ client, sessions, rig }) => {
+    const first = client.request(CALL);
+    first.write("a");
+    await once(first, "data");
+    sessions[0]!.goaway(constants.NGHTTP2_NO_ERROR, 1);
+    const [connection] = rig.worker.pools[0]!.servers[0]!.upstreams;
+    await until(() => connection!.upstreams!.isGoingAway, "the worker has not heard of it");
+    const second = client.request(CALL);
+    second.end("b");
+    assert.equal((await bodyOf(second)).toString(), "b");
+    first.end("c");
+    assert.equal((await bodyOf(first)).toString(), "c");
+  }));
+
+test("who is not there is answered for, and a connection that breaks ends its calls", async () => {
+  await withGrpc(
+    echo,
+    async ({ client }) => {
+      const call = client.request(CALL);
+      const [fields] = (await once(call, "response")) as [IncomingHttpHeaders];
+      assert.equal(fields[":status"], 503);
+      call.destroy();
+    },
+    { serverPorts: [1] },
+  );
+  await withGrpc(echo, async ({ client, sessions }) => {
+    const call = client.request(CALL);
+    call.write("a");
+    await once(call, "data");
+    call.resume();
+    const error = once(call, "error") as Promise<[Error]>;
+    sessions[0]!.destroy();
+    assert.match((await error)[0].message, /NGHTTP2_/);
+  });
+});
+
+test("a client that does not read holds up its own call, and nobody else's", () => {
+  const SIZE = 4_000_000;
+  return withGrpc(
+    (stream, headers) => {
+      stream.respond(OK);
+      stream.end(headers[":path"] === "/large" ? Buffer.alloc(SIZE, "x") : "small");
+    },
+    async ({ client, rig }) => {
+      await once(client, "connect");
+      client.setLocalWindowSize(2 * SIZE);
+      const large = client.request({ ...CALL, ":path": "/large" });
+      large.end();
+      await once(large, "response");
+      large.pause();
+      for (let i = 0; i < 5; i++) {
+        const small = client.request({ ...CALL, ":path": "/small" });
+        small.end();
+        assert.equal((await bodyOf(small)).toString(), "small");
+      }
+      const [connection] = rig.worker.clients;
+      const [stream] = connection!.mux!.http2.streams.values();
+      assert.ok(stream!.pending_bytes <= 131_072, `${stream!.pending_bytes} bytes wait`);
+      assert.equal((await bodyOf(large)).length, SIZE);
+    },
+  );
+});

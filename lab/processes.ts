@@ -14,7 +14,7 @@ export interface HostProcess {
   readonly is_stopped: boolean;
 }
 
-const GONE_WITHIN_MS = 5000;
+const GONE_WITHIN_MS = 30_000;
 
 /** The processes in a namespace. */
 export function processesIn(namespace: string): HostProcess[] {

@@ -346,7 +346,7 @@ describe("clients that go away", () => {
       const socket = connect(rig.httpPort, "127.0.0.1");
       socket.write(START);
       socket.write(
-        Buffer.concat(Array.from({ length: 3000 }, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8)))),
+        Buffer.concat(Array.from({ length: 8000 }, () => frame(FRAME.ping, 0, 0, Buffer.alloc(8)))),
       );
       const got = await bodyOf(socket);
       assert.equal(got.readUInt32BE(got.length - 4), constants.NGHTTP2_ENHANCE_YOUR_CALM);
@@ -386,7 +386,7 @@ describe("time-outs", () => {
     withRig(
       {
         serverPorts: [echo.port],
-        timeouts: { keep_alive_ms: 400, request_head_ms: 200, request_body_ms: 150 },
+        timeouts: { keep_alive_ms: 1500, request_head_ms: 1000, request_body_ms: 500 },
       },
       async (rig) => {
         const silent = connect(rig.httpPort, "127.0.0.1");

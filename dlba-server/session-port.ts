@@ -111,6 +111,8 @@ export interface SessionPort {
   readonly takeFromLimit: (rule: number) => number;
   /** 24 random bytes in hexadecimal digits, for a trace. */
   readonly newTraceId: () => string;
+  /** A key for a WebSocket's upgrade: 16 random bytes in base64. */
+  readonly newWebsocketKey: () => string;
   /** A name for a request, different from all others. */
   newRequestId(): string;
   /** A request begins; it is over: answered in full, with a response that broke off, or because the client is gone. */

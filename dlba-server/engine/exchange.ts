@@ -158,6 +158,7 @@ export const port: SessionPort = {
   errorPage: (status) => current.client.vserver.errorPages.get(status),
   newTraceId: () => randomBytes(24).toString("hex"),
   takeFromLimit: (rule) => takeFromLimit(worker, current, rule),
+  newWebsocketKey: () => randomBytes(16).toString("base64"),
   newRequestId: () => {
     const { requestIds } = worker;
     return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");

@@ -174,6 +174,7 @@ function keepRecords(): void {
 export function startMux(connection: ClientConnection): void {
   const { limits, env } = { limits: worker.config.limits, env: connection.env };
   const http2 = createConnection(port, connection, true, limits.http2_streams, env.limits.request_head_bytes);
+  http2.takesProtocols = env.takesWebsockets;
   connection.mux = { http2, stage: undefined, idleSince_ms: worker.now_ms, isUsed: false, farewell: "none" };
 }
 
@@ -195,6 +196,12 @@ export const mayReadMux = (connection: ClientConnection): boolean =>
 export function muxEnded(connection: ClientConnection): void {
   loseStreams(connection.mux!.http2);
   destroyClient(worker, connection, "close");
+}
+
+/** The worker ends now: what is under way is over, and its records are nobody's any more. */
+export function stopMux(connection: ClientConnection): void {
+  muxEnded(connection);
+  over.length = 0;
 }
 
 /** Nobody is left to answer. */

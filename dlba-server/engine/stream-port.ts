@@ -2,7 +2,7 @@
 import { HTTP2_OUT_BYTES } from "../../conf/limits.ts";
 import { head, scanResponseHead } from "../http/head.ts";
 import { readResponse } from "../http/response.ts";
-import { endStream, resetStream, sendData } from "../http2/output.ts";
+import { closeTunnel, endStream, resetStream, sendData } from "../http2/output.ts";
 import { sendResponseHead } from "../http2/response-fields.ts";
 import { CODE } from "../http2/wire.ts";
 import type { SessionPort } from "../session-port.ts";
@@ -51,8 +51,13 @@ export const streamPort: SessionPort = {
     const { client, stream } = current;
     if (stream !== undefined) endStream(client.mux!.http2, stream, "");
   },
+  tunnelBegins: () => {
+    port.tunnelBegins();
+    if (current.stream !== undefined) current.stream.isTunnel = true;
+  },
   closeClient: () => {
     const { client, stream, session } = current;
+    if (stream?.isTunnel === true) return closeTunnel(client.mux!.http2, stream);
     // Trailers end with an empty line of theirs.
     if (stream !== undefined) endStream(client.mux!.http2, stream, session.responseTrailers.slice(0, -2));
   },

@@ -587,7 +587,10 @@ function stopListening(worker: Worker, ended: ReadonlySet<number>): void {
 
 /** Ends what is left without waiting; resolves when the log is written. */
 export async function closeWorker(worker: Worker): Promise<void> {
-  for (const client of worker.clients) exchange.stopClient(client);
+  for (const client of worker.clients) {
+    if (client.mux === undefined) exchange.stopClient(client);
+    else mux.stopMux(client);
+  }
   sockets.close(worker.epoll);
   await worker.accessLog?.close();
 }

@@ -138,9 +138,15 @@ function forwardingFields(env: SessionEnv): string {
   return `${text}Forwarded: ${listed(joinedValue(FIELD.forwarded), element)}\r\n`;
 }
 
+/** The upgrade on this hop. A stream's client has no key: ours goes to the web server, and its answer no further. */
+function upgradeFields(env: SessionEnv): string {
+  if (!request.isStream) return `${UPGRADE_LINES}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
+  return `${UPGRADE_LINES}Sec-WebSocket-Key: ${request.websocketKey}\r\nVia: 2.0 ${env.via}\r\n\r\n`;
+}
+
 /** What this hop says of itself: framing, trailers, the connection, Via. */
 function hopFields(env: SessionEnv, pool: PoolEnv): string {
-  if (request.websocketKey !== "") return `${UPGRADE_LINES}Via: 1.${head.minor} ${env.via}\r\n\r\n`;
+  if (request.websocketKey !== "") return upgradeFields(env);
   let text = request.framing === FRAMING.chunked ? "Transfer-Encoding: chunked\r\n" : "";
   if (request.takesTrailers) {
     text += pool.serverKeepAlive

@@ -9,7 +9,7 @@ import { FIELD } from "./fields.ts";
 import { checkTransferEncoding, FRAMING, type Framing, readContentLength } from "./framing.ts";
 import { head, idOf, readText, valueEnds, valueStarts, valueText } from "./head.ts";
 import { hostEnd, isServed } from "./host.ts";
-import { websocketKey } from "./websocket.ts";
+import { hasKey, isWebsocket, websocketKey } from "./websocket.ts";
 
 /** What is known of the request whose head was scanned last; one record for all, as with `head`. */
 export const request = {
@@ -24,6 +24,8 @@ export const request = {
   takesTrailers: false,
   /** The key of a request for an upgrade to the WebSocket protocol; "" for any other request. */
   websocketKey: "",
+  /** Of a stream: the protocol that it asks for (RFC 8441); "" for none. */
+  protocol: "",
   /** Host and port as the client wrote them, in its target or else in Host. */
   authority: "",
   /** It came on an HTTP/2 stream. */
@@ -74,6 +76,7 @@ function readMethod(bytes: Uint8Array): number {
 function clearFields(): void {
   clearOptions();
   request.takesTrailers = false;
+  request.websocketKey = "";
   request.expectsContinue = false;
   request.length = 0;
   seen.hosts = 0;
@@ -202,7 +205,6 @@ function checkServed(env: SessionEnv): number {
  * protocol, is passed over, and the request goes on without it.
  */
 function readUpgrade(bytes: Buffer, env: SessionEnv): number {
-  request.websocketKey = "";
   if (seen.upgrades !== 1 || !env.takesWebsockets || head.minor === 0) return 0;
   const isAsked = isMethod(bytes, "GET") && options.named.includes("upgrade");
   if (!isAsked || request.framing !== FRAMING.none || request.expectsContinue) return 0;
@@ -245,8 +247,20 @@ export function readStreamRequest(bytes: Buffer, env: SessionEnv, isEnded: boole
     readStreamFraming(env, isEnded) ||
     seen.expectStatus ||
     (request.length > env.limits.request_body_bytes ? 413 : 0) ||
-    checkServed(env)
+    checkServed(env) ||
+    readProtocol(env, isEnded)
   );
+}
+
+/** A stream that is to be a WebSocket (RFC 8441): it has no body, and its key is ours to give. */
+function readProtocol(env: SessionEnv, isEnded: boolean): number {
+  if (request.protocol === "") return 0;
+  if (!env.takesWebsockets) return MALFORMED;
+  if (!isWebsocket(request.protocol)) return 501;
+  if (isEnded || seen.lengths > 0 || hasKey()) return 400;
+  request.framing = FRAMING.none;
+  request.length = 0;
+  return 0;
 }
 
 /** A body without a length goes on in chunks; `length` is then the most that it may have. */

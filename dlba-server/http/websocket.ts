@@ -24,7 +24,14 @@ function onlyValue(name: string): string | undefined {
   return found;
 }
 
-const asksForWebsocket = (): boolean => joinedValue(FIELD.upgrade).toLowerCase() === PROTOCOL;
+export const isWebsocket = (protocol: string): boolean => protocol.toLowerCase() === PROTOCOL;
+const asksForWebsocket = (): boolean => isWebsocket(joinedValue(FIELD.upgrade));
+
+/** Whether the head has a field that belongs to upgrades alone. */
+export function hasKey(): boolean {
+  for (let field = 0; field < head.fields; field++) if (nameText(field) === "sec-websocket-key") return true;
+  return false;
+}
 
 /** The key of a request that asks for a WebSocket and for nothing else; "" when it does not, or not in full. */
 export function websocketKey(): string {

@@ -27,6 +27,8 @@ export interface Http2Stream<X> {
   readonly pending: Buffer[];
   pending_bytes: number;
   endsAfterPending: boolean;
+  /** Either side may end before the other, as a WebSocket's may (RFC 8441). */
+  isTunnel: boolean;
   trailers: string;
   /** It is among those that wait for the connection's window. */
   isWaiting: boolean;
@@ -49,6 +51,7 @@ export function createStream<X>(user: X): Http2Stream<X> {
     pending: [],
     pending_bytes: 0,
     endsAfterPending: false,
+    isTunnel: false,
     trailers: "",
     isWaiting: false,
     lastFrame: 0,
@@ -93,6 +96,8 @@ export interface Http2Connection<O, X> {
   readonly maxStreams: number;
   /** Of a head, as SETTINGS_MAX_HEADER_LIST_SIZE counts. */
   readonly maxListBytes: number;
+  /** Clients may ask for other protocols on a stream (RFC 8441). */
+  takesProtocols: boolean;
   readonly decoder: HpackDecoder;
   readonly encoder: HpackEncoder;
   readonly streams: Map<number, Http2Stream<X>>;
@@ -151,6 +156,7 @@ export function createConnection<O, X>(
     isServer,
     maxStreams,
     maxListBytes,
+    takesProtocols: false,
     decoder: createDecoder(),
     encoder: createEncoder(),
     streams: new Map(),
@@ -195,6 +201,7 @@ export function openStream<O, X>(c: Http2Connection<O, X>, stream: Http2Stream<X
   stream.pending.length = 0;
   stream.pending_bytes = 0;
   stream.endsAfterPending = false;
+  stream.isTunnel = false;
   stream.trailers = "";
   stream.isWaiting = false;
   stream.lastRound = -1;

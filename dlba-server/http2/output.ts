@@ -56,6 +56,7 @@ export function sendSettings<O, X>(c: Http2Connection<O, X>): void {
     [SETTING.initialWindowSize, limits.HTTP2_STREAM_WINDOW_BYTES],
   ];
   if (!c.isServer) settings.push([SETTING.enablePush, 0]);
+  if (c.takesProtocols) settings.push([SETTING.enableConnectProtocol, 1]);
   const out = roomFor(c, FRAME_HEAD_BYTES + settings.length * 6);
   writeFrameHead(out.bytes, out.length, settings.length * 6, FRAME.settings, 0, 0);
   out.length += FRAME_HEAD_BYTES;
@@ -231,7 +232,16 @@ export function endStream<O, X>(c: Http2Connection<O, X>, stream: Http2Stream<X>
   else writeShort(c, FRAME.data, FLAG.endStream, stream.id, 0, 0, 0);
   if (stream.isRemoteEnded) closeStream(c, stream, CLOSED.ended);
   // What a client still sends of a request that is answered is not wanted any more (RFC 9113 8.1).
-  else if (c.isServer) resetStream(c, stream, CODE.noError);
+  else if (c.isServer && !stream.isTunnel) resetStream(c, stream, CODE.noError);
+}
+
+/** A tunnel is over on both sides, whatever the client would still say. */
+export function closeTunnel<O, X>(c: Http2Connection<O, X>, stream: Http2Stream<X>): void {
+  stream.isTunnel = false;
+  endStream(c, stream, "");
+  if (!stream.isOpen || !stream.isLocalEnded) return;
+  if (stream.isRemoteEnded) closeStream(c, stream, CLOSED.ended);
+  else resetStream(c, stream, CODE.noError);
 }
 
 /** Lines that are added to a head, or follow a body. */

@@ -14,7 +14,7 @@ import {
   valueEnds,
   valueStarts,
 } from "../http/head.ts";
-import { MALFORMED } from "../http/request.ts";
+import { MALFORMED, request } from "../http/request.ts";
 import { decoded } from "./hpack-decoder.ts";
 import { type Field, PSEUDO, valueOf } from "./hpack-fields.ts";
 
@@ -27,6 +27,7 @@ const pseudo = {
   scheme: undefined as Field | undefined,
   path: undefined as Field | undefined,
   authority: undefined as Field | undefined,
+  protocol: undefined as Field | undefined,
 };
 let text = "";
 let cookies = "";
@@ -50,6 +51,10 @@ function takePseudo(field: Field): boolean {
       if (pseudo.authority !== undefined) return false;
       pseudo.authority = field;
       return true;
+    case PSEUDO.protocol:
+      if (pseudo.protocol !== undefined) return false;
+      pseudo.protocol = field;
+      return true;
     default:
       return false;
   }
@@ -62,6 +67,7 @@ function takePseudos(): number {
   pseudo.scheme = undefined;
   pseudo.path = undefined;
   pseudo.authority = undefined;
+  pseudo.protocol = undefined;
   let taken = 0;
   for (; taken < count; taken++) {
     const field = fields[taken]!;
@@ -70,15 +76,21 @@ function takePseudos(): number {
   }
   if (pseudo.method === undefined) return -1;
   // CONNECT names its authority and nothing else (RFC 9113 8.5).
-  if (valueOf(pseudo.method) === "CONNECT") {
+  if (valueOf(pseudo.method) === "CONNECT" && pseudo.protocol === undefined) {
     const isPlain = pseudo.scheme === undefined && pseudo.path === undefined;
     return isPlain && pseudo.authority !== undefined ? taken : -1;
   }
-  return pseudo.scheme !== undefined && pseudo.path !== undefined ? taken : -1;
+  const hasTarget = pseudo.scheme !== undefined && pseudo.path !== undefined;
+  return hasTarget && isProtocolPlaced() ? taken : -1;
 }
 
+/** Another protocol is asked for by CONNECT, with an authority (RFC 8441 4); the request is then like a GET that asks for an upgrade. */
+const isProtocolPlaced = (): boolean =>
+  pseudo.protocol === undefined || (valueOf(pseudo.method!) === "CONNECT" && pseudo.authority !== undefined);
+
 function beginHead(): void {
-  const method = valueOf(pseudo.method!);
+  const method = pseudo.protocol === undefined ? valueOf(pseudo.method!) : "GET";
+  request.protocol = pseudo.protocol === undefined ? "" : valueOf(pseudo.protocol);
   const target = valueOf(pseudo.path ?? pseudo.authority!);
   text = `${method} ${target} HTTP/1.1\r\n`;
   head.start = 0;

@@ -23,6 +23,7 @@ export const SETTING = {
   initialWindowSize: 4,
   maxFrameSize: 5,
   maxHeaderListSize: 6,
+  enableConnectProtocol: 8,
 } as const;
 
 export const CODE = {

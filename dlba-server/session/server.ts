@@ -12,7 +12,7 @@ import { beginCoding, endCoding, flushCoding } from "./coding.ts";
 import { awaitRequest, closeConnection, endRequest, failServer, letGoOfServer } from "./ending.ts";
 import { cookieLines } from "./persistence.ts";
 import { poolOf, type Session } from "./state.ts";
-import { endTunnelServer, switchProtocols } from "./tunnel.ts";
+import { endTunnelServer, isFalseConsent, switchProtocols } from "./tunnel.ts";
 import { askAgain, retriesStatus } from "./web-server.ts";
 
 /** Where a head that came in pieces is put together for its scan. */
@@ -95,7 +95,8 @@ function takeVerdict(
   if (verdict !== COMPLETE || !readResponse(bytes, s.isHead)) {
     port.noteRefused("response", 502, bytes, span.start, span.end, verdict === COMPLETE);
     failServer(s, port, 502);
-  } else if (response.status < 200) relayInterim(s, env, port, bytes);
+  } else if (isFalseConsent(s)) failServer(s, port, 502);
+  else if (response.status < 200) relayInterim(s, env, port, bytes);
   else if (response.status < 500 || !retriesStatus(s, env, port, response.status))
     relayFinal(s, env, port, bytes, hasMore);
 }
@@ -103,7 +104,7 @@ function takeVerdict(
 /** 100, 103 and the like go on to clients that know them (RFC 9110 15.2). */
 function relayInterim(s: Session, env: SessionEnv, port: SessionPort, bytes: Buffer): void {
   if (response.status === 101) {
-    switchProtocols(s, env, port);
+    switchProtocols(s, env, port, bytes);
     return;
   }
   if (++s.interims > MAX_INTERIM_RESPONSES) {

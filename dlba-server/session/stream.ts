@@ -24,6 +24,7 @@ export function onStreamRequest(
   const refusal = verdict === COMPLETE ? readStreamRequest(bytes, env, isEnded) : verdict;
   if (env.isLogged && head.fields > 0) s.logged = loggedRequest();
   if (refusal === 0) {
+    if (request.protocol !== "") request.websocketKey = port.newWebsocketKey();
     beginRequest(s, env, port, bytes);
     return;
   }

@@ -208,6 +208,7 @@ export function createEngine(options: EngineOptions = {}) {
     takeFromLimit: (rule) => options.limits?.(rule) ?? 0,
     newTraceId: () => "0123456789abcdef".repeat(3),
     newRequestId: () => "made-here",
+    newWebsocketKey: () => "dGhlIHNhbXBsZSBub25jZQ==",
     requestBegins: () => {
       assert.equal(record.isRequest, false, "one request after the other");
       record.isRequest = true;

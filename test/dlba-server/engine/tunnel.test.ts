@@ -63,7 +63,7 @@ for (const scheme of ["http", "https"] as const) {
     const arrived = Promise.withResolvers<Buffer>();
     const web = await granting((socket) => {
       socket.end(down);
-      void readToEnd(socket).then(arrived.resolve);
+      void readToEnd(socket).then(arrived.resolve, () => {});
     });
     const rig = await startRig({ serverPorts: [web.port] });
     try {
@@ -85,7 +85,7 @@ for (const scheme of ["http", "https"] as const) {
     const arrived = Promise.withResolvers<Buffer>();
     const web = await granting((socket) => {
       socket.end("goodbye");
-      void readToEnd(socket).then(arrived.resolve);
+      void readToEnd(socket).then(arrived.resolve, () => {});
     });
     const rig = await startRig({ serverPorts: [web.port] });
     try {

@@ -128,6 +128,24 @@ const faults: [string, string, Fault][] = [
     },
   ],
   [
+    "http2",
+    "line ends in values",
+    {
+      file: "dlba-server/http2/hpack-fields.ts",
+      before: "const isGood = isValue(bytes, valueStart, valueEnd) && isGoodRegular(",
+      after: "const isGood = isGoodRegular(",
+    },
+  ],
+  [
+    "paths",
+    "NUL in paths",
+    {
+      file: "dlba-server/http/path.ts",
+      before: ' || digits === "00"',
+      after: "",
+    },
+  ],
+  [
     "hosts",
     "ports of five digits",
     { file: "dlba-server/http/host.ts", before: "return port <= 65_535;", after: "return true;" },
@@ -163,7 +181,7 @@ describe("a planted fault is found", () => {
         const run = spawnSync(process.execPath, args, { cwd: copy, encoding: "utf8" });
         assert.equal(run.status, 1, run.stdout + run.stderr);
         assert.match(run.stdout, /1 findings:/);
-        const [, input] = /1 findings:\n {2}\["[a-z-]+", (".*")\],/.exec(run.stdout)!;
+        const [, input] = /1 findings:\n {2}\["[a-z0-9-]+", (".*")\],/.exec(run.stdout)!;
         const text = JSON.parse(input!) as string;
         assert.equal(
           failureOf(targetCalled(target), text),

@@ -3,6 +3,8 @@ import { chunks } from "./targets/chunks.ts";
 import { cookies } from "./targets/cookies.ts";
 import { requestHead, responseHead } from "./targets/heads.ts";
 import { hosts } from "./targets/hosts.ts";
+import { hpack, http2 } from "./targets/http2.ts";
+import { paths } from "./targets/paths.ts";
 import { proxyHeader } from "./targets/proxy-header.ts";
 import { session } from "./targets/session.ts";
 import type { Target } from "./target.ts";
@@ -15,6 +17,9 @@ export const TARGETS: readonly Target[] = [
   proxyHeader,
   cookies,
   hosts,
+  http2,
+  hpack,
+  paths,
 ];
 
 export function targetCalled(name: string): Target {

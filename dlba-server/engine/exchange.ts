@@ -500,7 +500,7 @@ export function settle(exchange: Exchange): void {
     destroyClient(worker, client, "reset");
     return;
   }
-  // Answer, close_notify and end leave in one packet: measured, 1 to 3 % of a connection with a handshake and one request.
+  // Answer, close_notify and end leave in one packet instead of three.
   if (client.isClosing && !client.isLingering) holdBack(client.stream.fd);
   flushStage(worker.clientStage, client.stream, worker.now_ms);
   if (exchange.server === undefined) clearStage(worker.serverStage);

@@ -202,6 +202,7 @@ async function slow(httpPort: number): Promise<SlowResult> {
 
 const median = (values: readonly number[]): number => percentile(values, 0.5);
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => process.exit(1));
 process.on("exit", () => {
   for (const child of children) child.kill("SIGKILL");
   rmSync(dir, { recursive: true, force: true });

@@ -151,7 +151,8 @@ describe("failover", () => {
     await settled();
   });
   after(async () => {
-    pages.close();
+    // Undefined when the lab did not come up.
+    (pages as LeasePages | undefined)?.close();
     await labDown(LAB);
     rmSync(DIR, { recursive: true });
   });

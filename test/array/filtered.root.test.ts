@@ -44,7 +44,8 @@ describe("an array whose switch lets no heartbeat through", () => {
     pages = openLeasePages(state);
   });
   after(async () => {
-    pages.close();
+    // Undefined when the lab did not come up.
+    (pages as LeasePages | undefined)?.close();
     await labDown(LAB);
     rmSync(DIR, { recursive: true });
   });

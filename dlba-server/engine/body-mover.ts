@@ -5,11 +5,12 @@
  */
 import { MOVED_BYTES } from "../../conf/limits.ts";
 import { errno } from "../../net/ffi.ts";
-import { createPipe, type Pipe, readPipe, spliceFrom, spliceTo } from "../../net/pipe.ts";
+import { createPipe, readPipe, spliceFrom, spliceTo } from "../../net/pipe.ts";
 import { EAGAIN, EINTR } from "../../net/sockets.ts";
 import { END, FAILED, queueBytes, received, type Stream, WOULD_BLOCK } from "./stream.ts";
 
-let pipe: Pipe | undefined;
+/** Made at the start, not when it is first needed: a worker that is short of descriptors then has it already. */
+const pipe = createPipe(MOVED_BYTES);
 
 /** A body with less left is read: the next head comes behind it, and the two are written together. */
 const LEAST_BYTES = 32_768;
@@ -24,7 +25,6 @@ const isOpen = (to: Stream): boolean =>
 
 /** Moves at most `left_bytes`; like `readStream`: a count of bytes, END, WOULD_BLOCK or FAILED. */
 export function moveBytes(from: Stream, to: Stream, left_bytes: number, now_ms: number): number {
-  pipe ??= createPipe(MOVED_BYTES);
   const count = spliceFrom(from.fd, pipe, Math.min(left_bytes, MOVED_BYTES));
   if (count === 0) return END;
   if (count < 0) {
@@ -34,14 +34,14 @@ export function moveBytes(from: Stream, to: Stream, left_bytes: number, now_ms: 
     from.isReadable = false;
     return WOULD_BLOCK;
   }
-  empty(pipe, to, count, now_ms);
+  empty(to, count, now_ms);
   return count;
 }
 
-function empty(full: Pipe, to: Stream, count: number, now_ms: number): void {
+function empty(to: Stream, count: number, now_ms: number): void {
   let left = count;
   while (left > 0) {
-    const taken = spliceTo(full, to.fd, left);
+    const taken = spliceTo(pipe, to.fd, left);
     if (taken > 0) {
       left -= taken;
       continue;
@@ -52,7 +52,7 @@ function empty(full: Pipe, to: Stream, count: number, now_ms: number): void {
     break;
   }
   while (left > 0) {
-    const read = readPipe(full, received.address, Math.min(left, received.bytes.length));
+    const read = readPipe(pipe, received.address, Math.min(left, received.bytes.length));
     if (read <= 0) throw new Error("a pipe has lost bytes");
     left -= read;
     if (!to.isBroken) queueBytes(to, received.bytes, 0, read, now_ms);

@@ -541,9 +541,11 @@ export function mayTakeBody({ server, upstream, session: state }: Exchange): boo
 function offerHeld(exchange: Exchange): boolean {
   const held = exchange.held!;
   const { env } = exchange.client;
+  // A stream that ends meanwhile gives back what it holds, and this is counted below.
+  hold(exchange, undefined);
   const consumed = session.onClientBytes(exchange.session, env, exchange.port, held, 0, held.length);
+  if (consumed < held.length) hold(exchange, consumed === 0 ? held : held.subarray(consumed));
   if (consumed === 0) return exchange.wantedServer !== -1;
-  hold(exchange, consumed < held.length ? held.subarray(consumed) : undefined);
   if (exchange.stream !== undefined) giveBack(exchange.client.mux!.http2, exchange.stream, consumed);
   return true;
 }
@@ -626,7 +628,11 @@ export function exchangeTimedOut(exchange: Exchange): void {
     serverEnded(server!);
     return;
   } else if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, exchange.port);
-  else session.onTimeout(exchange.session, client.env, exchange.port);
+  else if (stream.pending_bytes > 0) {
+    // It is the client who takes nothing, not the web server's fault.
+    session.onClientLost(exchange.session, client.env, exchange.port);
+    resetStream(client.mux!.http2, stream, CODE.cancel);
+  } else session.onTimeout(exchange.session, client.env, exchange.port);
   settle(exchange);
 }
 

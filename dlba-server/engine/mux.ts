@@ -6,24 +6,26 @@ import { HTTP2_OUT_BYTES, KEPT_EXCHANGES } from "../../conf/limits.ts";
 import {
   createConnection,
   createStream,
+  dropStreams,
   type Http2Connection,
   type Http2Port,
   type Http2Stream,
 } from "../http2/connection.ts";
 import { takeFrames } from "../http2/input.ts";
-import { announceGoaway, failConnection, giveBack, sendGoaway } from "../http2/output.ts";
+import { announceGoaway, failConnection, giveBack, giveBackUnowned, sendGoaway } from "../http2/output.ts";
 import { laidOut, layOutRequest } from "../http2/request-fields.ts";
 import { CODE } from "../http2/wire.ts";
 import * as session from "../session.ts";
 import { destroyClient, finishClosing } from "./closing.ts";
 import { isFull } from "./deadlines.ts";
-import { createExchange, enter, settle } from "./exchange.ts";
+import { createExchange, enter, queueAgain, settle } from "./exchange.ts";
 import { countWaiting, hold } from "./load.ts";
 import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
 import { createStage, drainQueue, flushStage, received, type Stage } from "./stream.ts";
 import { streamPort } from "./stream-port.ts";
 import { arm, disarm } from "./timer-wheel.ts";
+import { takesMore } from "./upstream-streams.ts";
 
 export type Http2Client = Http2Connection<ClientConnection, Exchange>;
 
@@ -94,6 +96,11 @@ const port: Http2Port<ClientConnection, Exchange> = {
   },
   closed: (c, { user }) => {
     over.push(user);
+    // What it sent and nobody took: without it the connection's window would shrink for good.
+    if (user.held !== undefined) {
+      giveBackUnowned(c, user.held.length);
+      hold(user, undefined);
+    }
     if (c.streams.size === 0) c.owner.mux!.idleSince_ms = worker.now_ms;
   },
   pinged: (c) => {
@@ -134,8 +141,9 @@ function takeData(
 }
 
 /** Whether what was taken last has left for the web server. */
-export const mayTakeData = ({ server }: Exchange): boolean =>
-  server === undefined || !isFull(worker, server.stream.pending_bytes);
+const mayTakeData = ({ server, upstream }: Exchange): boolean =>
+  (server === undefined || !isFull(worker, server.stream.pending_bytes)) &&
+  (upstream === undefined || takesMore(worker, upstream));
 
 function takeExchange(client: ClientConnection): Exchange {
   const exchange = kept.pop() ?? newExchange(client);
@@ -207,23 +215,28 @@ export function stopMux(connection: ClientConnection): void {
 /** Nobody is left to answer. */
 export function loseStreams(c: Http2Client): void {
   c.isFailed = true;
-  for (const { user } of c.streams.values()) {
+  const lost = [...c.streams.values()];
+  // First, so that nothing done below can end a stream once more: its record would serve two others at a time.
+  dropStreams(c);
+  for (const { user } of lost) {
     enter(user);
     session.onClientLost(user.session, c.owner.env, streamPort);
     settle(user);
     over.push(user);
   }
-  c.streams.clear();
 }
 
 /** Some of what was queued has left: streams whose web servers were not read go on. */
 export function muxDrained(connection: ClientConnection): void {
   drainQueue(connection.stream, worker.now_ms);
-  if (isFull(worker, connection.stream.pending_bytes)) return;
+  // Its deadline moves on with what has left.
+  if (isFull(worker, connection.stream.pending_bytes)) return settleMux(connection);
   for (const { user } of connection.mux!.http2.streams.values()) {
     enter(user);
     settle(user);
   }
+  // Of TLS, frames may have been read already, which no event tells of.
+  if (connection.stream.isReadable) queueAgain(connection);
   settleMux(connection);
 }
 
@@ -287,7 +300,9 @@ function deadlineOf({ stream, mux }: ClientConnection): number {
 }
 
 function writeOut(connection: ClientConnection, mux: Mux, stage: Stage): void {
-  flushStage(stage, connection.stream, worker.now_ms);
+  // The descriptor of one that is closed may be someone else's by now.
+  if (connection.stream.isClosed) stage.length = 0;
+  else flushStage(stage, connection.stream, worker.now_ms);
   mux.http2.round++;
 }
 
@@ -299,7 +314,7 @@ export function flushMuxes(): void {
   for (const connection of connections) {
     const mux = connection.mux!;
     const stage = mux.stage!;
-    if (!connection.stream.isClosed) writeOut(connection, mux, stage);
+    writeOut(connection, mux, stage);
     mux.stage = undefined;
     mux.http2.out = undefined;
     stage.length = 0;

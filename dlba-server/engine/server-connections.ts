@@ -251,7 +251,7 @@ export function releaseServer(worker: Worker, exchange: Exchange, isReusable: bo
   const { server, upstream } = exchange;
   exchange.wantedServer = -1;
   if (exchange.seat !== undefined) stopWaiting(exchange);
-  if (upstream !== undefined) return releaseUpstream(upstream);
+  if (upstream !== undefined) return releaseUpstream(worker, upstream);
   if (server === undefined) return;
   if (isReusable) flushStage(worker.serverStage, server.stream, worker.now_ms);
   else clearStage(worker.serverStage);

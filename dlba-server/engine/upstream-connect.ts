@@ -55,6 +55,7 @@ function openUpstream(worker: Worker, pool: PoolRuntime, index: number): ServerC
     held: undefined,
     waiting: [],
     isGoingAway: false,
+    heard_ms: worker.now_ms,
   };
   pool.servers[index]!.upstreams.push(connection);
   return connection;

@@ -29,8 +29,10 @@ export interface UpstreamMux {
   held: Buffer | undefined;
   /** Those that wait for the connection. */
   readonly waiting: Upstream[];
-  /** The web server takes no more streams here. */
+  /** The web server takes no more streams here, or says nothing. */
   isGoingAway: boolean;
+  /** When something came last. */
+  heard_ms: number;
 }
 export const countersOf = ({ pool, index }: ServerConnection): ServerCounters =>
   pool.servers[index]!.counters;
@@ -64,16 +66,21 @@ export function beginUpstream(upstream: Upstream): void {
 }
 
 /** The exchange is done with its stream, or with waiting for one. */
-export function releaseUpstream(upstream: Upstream): void {
+export function releaseUpstream(worker: Worker, upstream: Upstream): void {
   const { connection, stream } = upstream;
-  const { http2, waiting } = connection.upstreams!;
+  const mux = connection.upstreams!;
+  const { http2, waiting } = mux;
   partUpstream(upstream);
   const at = waiting.indexOf(upstream);
   if (at !== -1) waiting.splice(at, 1);
   // What was to come of it is nobody's any more.
   if (stream === undefined || !stream.isOpen || http2.isFailed) return;
   const isOver = stream.isRemoteEnded && stream.isLocalEnded;
-  if (!isOver) resetStream(http2, stream, CODE.cancel);
+  if (isOver) return;
+  // Given up in a long silence: the other end may be gone without a word, and the next request had better not find out.
+  const silence_ms = worker.config.timeouts.response_head_ms / 2;
+  if (mux.heard_ms + silence_ms <= worker.now_ms) mux.isGoingAway = true;
+  resetStream(http2, stream, CODE.cancel);
 }
 
 /** The exchange and its stream have nothing to do with each other any more. */

@@ -105,7 +105,8 @@ const port: Http2Port<ServerConnection, Upstream> = {
     const { exchange, response } = stream.user;
     if (exchange === undefined) return giveBack(c, stream, end - start);
     tell(exchange, message, frameData(response, bytes, start, end, message));
-    if (isClientFull(exchange)) stream.user.owed_bytes += end - start;
+    // A response that has just become whole has ended the stream: nobody would give it back later.
+    if (stream.isOpen && isClientFull(exchange)) stream.user.owed_bytes += end - start;
     else giveBack(c, stream, end - start);
     settle(exchange);
   },
@@ -190,6 +191,7 @@ function loseAll(c: Connection): void {
 /** Bytes from the web server stand in the receive buffer from 0 to `end` (what was held in front). */
 export function upstreamArrived(connection: ServerConnection, end: number): void {
   const mux = connection.upstreams!;
+  mux.heard_ms = worker.now_ms;
   const consumed = takeFrames(mux.http2, received.bytes, 0, end, worker.now_ms);
   mux.held = consumed < end ? Buffer.from(received.bytes.subarray(consumed, end)) : undefined;
   settleUpstream(connection);

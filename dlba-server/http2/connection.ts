@@ -227,6 +227,19 @@ export function closeStream<O, X>(c: Http2Connection<O, X>, stream: Http2Stream<
   c.port.closed(c, stream);
 }
 
+/** The connection can't go on: its streams are over without a word, and what they had to say is dropped. */
+export function dropStreams<O, X>(c: Http2Connection<O, X>): void {
+  for (const stream of c.streams.values()) {
+    stream.isOpen = false;
+    stream.isWaiting = false;
+    stream.pending.length = 0;
+    stream.pending_bytes = 0;
+    stream.trailers = "";
+  }
+  c.streams.clear();
+  c.waiting.length = 0;
+}
+
 export function howClosed<O, X>(c: Http2Connection<O, X>, id: number): number {
   const at = c.closedIds.lastIndexOf(id);
   return at === -1 ? CLOSED.unknown : c.closedHow[at]!;

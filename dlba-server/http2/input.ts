@@ -440,6 +440,8 @@ function takeWindowUpdate<O, X>(
   if (end - start !== 4) return failConnection(c, CODE.frameSizeError);
   const more = read31(bytes, start);
   countIdleFrame(c);
+  // Streams that waited are nobody's any more.
+  if (c.isFailed) return;
   if (id === 0) {
     if (more === 0) return failConnection(c, CODE.protocolError);
     c.sendWindow += more;

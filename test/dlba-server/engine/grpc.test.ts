@@ -14,6 +14,7 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import { test } from "node:test";
+import { HTTP2_CONNECTION_WINDOW_BYTES } from "../../../conf/limits.ts";
 import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
 import { frame, number } from "../http2/harness.ts";
 import { rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
@@ -277,4 +278,85 @@ test("a client that does not read holds up its own call, and nobody else's", () 
       assert.equal((await bodyOf(large)).length, SIZE);
     },
   );
+});
+
+test("responses that end while their clients are slow leave the connection's window whole", () =>
+  withGrpc(
+    (stream) => {
+      stream.respond({ ":status": 200, "content-length": 5000 });
+      stream.end(Buffer.alloc(5000));
+    },
+    async ({ rig }) => {
+      const client = connect(`http://127.0.0.1:${rig.httpPort}`, { settings: { initialWindowSize: 100 } });
+      client.on("error", () => undefined);
+      for (let i = 0; i < 5; i++) {
+        const call = client.request({ ":path": "/" });
+        assert.equal((await bodyOf(call)).length, 5000);
+      }
+      const { http2 } = rig.worker.pools[0]!.servers[0]!.upstreams[0]!.upstreams!;
+      assert.equal(http2.receiveWindow + http2.unreturned_bytes, HTTP2_CONNECTION_WINDOW_BYTES);
+      client.destroy();
+    },
+  ));
+
+test("a web server that does not read holds up its own call, and nobody else's", () => {
+  const SIZE = 4_000_000;
+  let large: ServerHttp2Stream | undefined;
+  return withGrpc(
+    (stream, headers) => {
+      stream.respond(OK);
+      if (headers[":path"] !== "/large") return void stream.end("small");
+      large = stream;
+      let got = 0;
+      stream.on("data", (data: Buffer) => (got += data.length));
+      stream.on("end", () => stream.end(String(got)));
+      stream.pause();
+    },
+    async ({ client, rig }) => {
+      const upload = client.request({ ...CALL, ":path": "/large" });
+      upload.end(Buffer.alloc(SIZE));
+      const { servers } = rig.worker.pools[0]!;
+      const waiting = (): number =>
+        [...(servers[0]!.upstreams[0]?.upstreams!.http2.streams.values() ?? [])].reduce(
+          (sum, { pending_bytes }) => sum + pending_bytes,
+          0,
+        );
+      await until(() => large !== undefined && waiting() > 0, "nothing waits");
+      for (let i = 0; i < 20; i++) {
+        const small = client.request({ ...CALL, ":path": "/small" });
+        small.end();
+        assert.equal((await bodyOf(small)).toString(), "small");
+        assert.ok(waiting() <= 131_072, `${waiting()} bytes wait`);
+      }
+      large!.resume();
+      assert.equal((await bodyOf(upload)).toString(), String(SIZE));
+    },
+  );
+});
+
+test("a connection on which nothing is heard any more gets no further calls", async () => {
+  const connections: unknown[] = [];
+  const silent = await rawServer((socket) => {
+    connections.push(socket);
+    socket.resume();
+    socket.write(frame(FRAME.settings, 0, 0));
+  });
+  const rig = await startRig({
+    serverPorts: [silent.port],
+    pool: { protocol: "h2" },
+    timeouts: { response_head_ms: 500 },
+  });
+  const client = connect(`http://127.0.0.1:${rig.httpPort}`);
+  client.on("error", () => undefined);
+  // The first one may still have heard the web server's settings.
+  for (let calls = 0; calls < 5 && connections.length < 2; calls++) {
+    const call = client.request({ ":path": "/" });
+    const [fields] = (await once(call, "response")) as [IncomingHttpHeaders];
+    assert.equal(fields[":status"], 504);
+    call.destroy();
+  }
+  assert.equal(connections.length, 2);
+  client.destroy();
+  await rig.stop();
+  silent.server.close();
 });

@@ -13,7 +13,8 @@ import {
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { after, describe, test } from "node:test";
-import { FLAG, FRAME, PREFACE } from "../../../dlba-server/http2/wire.ts";
+import { HTTP2_CONNECTION_WINDOW_BYTES } from "../../../conf/limits.ts";
+import { CODE, FLAG, FRAME, PREFACE } from "../../../dlba-server/http2/wire.ts";
 import { frame, number, POST, request, START } from "../http2/harness.ts";
 import { rawServer, type Rig, startRig, until, webServer } from "./rig.ts";
 
@@ -481,3 +482,46 @@ async function run(program: string, args: readonly string[]): Promise<string> {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
   return (await bodyOf(child.stdout)).toString();
 }
+
+test("what nobody took of requests that were reset is given back to the connection's window", async () => {
+  const web = await rawServer((socket) => socket.resume());
+  await withRig({ serverPorts: [web.port] }, async (rig) => {
+    const socket = connect(rig.httpPort, "127.0.0.1");
+    const ids = Array.from({ length: 20 }, (_, index) => 2 * index + 1);
+    const requests = ids.flatMap((id) => [
+      request(id, POST, 0),
+      frame(FRAME.data, 0, id, Buffer.alloc(10_000)),
+      frame(FRAME.rstStream, 0, id, number(8)),
+    ]);
+    socket.write(Buffer.concat([START, ...requests]));
+    const last = (): number => [...rig.worker.clients][0]?.mux?.http2.lastStream ?? 0;
+    await until(() => last() === ids.at(-1), "the requests have not been read");
+    const { http2 } = [...rig.worker.clients][0]!.mux!;
+    await until(() => http2.streams.size === 0, "streams are still there");
+    assert.equal(http2.receiveWindow + http2.unreturned_bytes, HTTP2_CONNECTION_WINDOW_BYTES);
+    socket.destroy();
+  });
+  web.server.close();
+});
+
+test("a client that gives no window for its response is reset, and its web server not blamed", async () => {
+  const web = await rawServer((socket) =>
+    socket.on("data", () => {
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n");
+      socket.write(Buffer.alloc(200_000));
+    }),
+  );
+  await withRig({ serverPorts: [web.port], timeouts: { client_write_ms: 300 } }, async (rig) => {
+    const socket = connect(rig.httpPort, "127.0.0.1");
+    const noWindow = frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), number(0)]));
+    socket.write(Buffer.concat([START, noWindow, request(1)]));
+    const pieces: Buffer[] = [];
+    socket.on("data", (piece) => pieces.push(piece));
+    const reset = frame(FRAME.rstStream, 0, 1, number(CODE.cancel));
+    await until(() => Buffer.concat(pieces).includes(reset), "the stream has not been reset");
+    assert.equal(rig.worker.pools[0]!.servers[0]!.counters.response_failures, 0);
+    assert.equal(rig.worker.pools[0]!.state.servers[0]!.load, 0);
+    socket.destroy();
+  });
+  web.server.close();
+});

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import * as limits from "../../../conf/limits.ts";
-import { sendData, sendReset } from "../../../dlba-server/http2/output.ts";
+import { dropStreams } from "../../../dlba-server/http2/connection.ts";
+import { endStream, sendData, sendReset } from "../../../dlba-server/http2/output.ts";
 import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
 import {
   block,
@@ -101,6 +102,22 @@ describe("floods end the connection", () => {
     harness.feed(Buffer.concat([START, frame(FRAME.headers, FLAG.endHeaders | FLAG.endStream, 1, bomb)]));
     assert.deepEqual(harness.heard, ["1 refused 431 end"]);
   });
+});
+
+test("a flood that ends in a window for what waits ends no stream once more", () => {
+  const harness = createHarness();
+  harness.feed(Buffer.concat([START, request(1)]));
+  // More than the connection's window.
+  const piece = Buffer.alloc(70_000);
+  harness.feed(frame(FRAME.windowUpdate, 0, 1, number(100_000)));
+  sendData(harness.c, harness.stream(1), piece, 0, piece.length);
+  endStream(harness.c, harness.stream(1), "");
+  assert.equal(harness.c.waiting.length, 1);
+  harness.c.idleFrames = 0;
+  harness.feed(frame(FRAME.windowUpdate, 0, 0, number(100_000)));
+  assert.equal(harness.heard.at(-1), CALM);
+  dropStreams(harness.c);
+  assert.deepEqual([harness.c.streams.size, harness.c.waiting.length], [0, 0]);
 });
 
 describe("no flood", () => {

@@ -622,6 +622,8 @@ export function exchangeTimedOut(exchange: Exchange): void {
   const { stream, server, client } = exchange;
   if (stream === undefined || !stream.isOpen) return;
   current = exchange;
+  // The client is slow, and takes something all the same.
+  if (stream.pending_bytes < exchange.counted_bytes && !isOverdue(worker, exchange)) return settle(exchange);
   // What it was sent waits for its window, and all else is done: nobody is going to read it.
   if (exchange.session.phase === PHASE.closed) resetStream(client.mux!.http2, stream, CODE.cancel);
   else if (isServerStuck(server)) {

@@ -13,6 +13,7 @@ import {
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { after, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { HTTP2_CONNECTION_WINDOW_BYTES } from "../../../conf/limits.ts";
 import { CODE, FLAG, FRAME, PREFACE } from "../../../dlba-server/http2/wire.ts";
 import { frame, number, POST, request, START } from "../http2/harness.ts";
@@ -521,6 +522,33 @@ test("a client that gives no window for its response is reset, and its web serve
     await until(() => Buffer.concat(pieces).includes(reset), "the stream has not been reset");
     assert.equal(rig.worker.pools[0]!.servers[0]!.counters.response_failures, 0);
     assert.equal(rig.worker.pools[0]!.state.servers[0]!.load, 0);
+    socket.destroy();
+  });
+  web.server.close();
+});
+
+test("a client that gives its response little window at a time is served on", async () => {
+  const web = await rawServer((socket) =>
+    socket.on("data", () => {
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n");
+      socket.write(Buffer.alloc(200_000));
+    }),
+  );
+  await withRig({ serverPorts: [web.port], timeouts: { client_write_ms: 1500 } }, async (rig) => {
+    const socket = connect(rig.httpPort, "127.0.0.1");
+    const noWindow = frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.from([0, 4]), number(0)]));
+    socket.write(Buffer.concat([START, noWindow, request(1)]));
+    socket.resume();
+    await until(() => rig.worker.counters.requests === 1, "the request has not been read");
+    const [connection] = rig.worker.clients;
+    const { streams } = connection!.mux!.http2;
+    await until(() => (streams.get(1)?.pending_bytes ?? 0) > 0, "nothing waits");
+    // Twice as long as it may take nothing.
+    for (let i = 0; i < 15; i++) {
+      await sleep(200);
+      socket.write(frame(FRAME.windowUpdate, 0, 1, number(1000)));
+    }
+    assert.ok(streams.get(1)!.pending_bytes > 0);
     socket.destroy();
   });
   web.server.close();

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { formatConfigError, formatConfigErrors } from "../conf/config-error.ts";
 import { checkCertificateFiles, type CertificateFinding } from "../conf/certificates.ts";
 import { DlbaError } from "../conf/errors.ts";
-import { certificateFiles, namedFiles } from "../conf/given-files.ts";
+import { certificateFiles, namedFiles, poolFiles } from "../conf/given-files.ts";
 import { locateFindings, parseConfig, readConfigFile } from "../conf/load.ts";
 import type { Config } from "../conf/schema.ts";
 import type { Snapshot } from "../conf/snapshot.ts";
@@ -36,7 +36,8 @@ export function readText(configFile: string): { readonly text: string; readonly 
 
 /** The same configuration with what its files hold now. Throws as `readGeneration`. */
 export function withFiles(configFile: string, text: string, config: Config): Generation {
-  const { certificates, others } = namedBy(config);
+  const vserverFiles = certificateFiles(config);
+  const others = namedFiles(config).filter((path) => !vserverFiles.includes(path));
   const read = new Map<string, Buffer>();
   const readOnce = (path: string): Buffer => {
     const bytes = read.get(path) ?? readFileSync(path);
@@ -49,15 +50,21 @@ export function withFiles(configFile: string, text: string, config: Config): Gen
     throw new DlbaError("CONFIG_INVALID", formatConfigErrors(locateFindings(text, configFile, bad)));
   }
   for (const path of others) readNamed(path, readOnce);
-  const paths = [...certificates, ...others];
-  const files = Object.fromEntries(paths.map((path) => [path, read.get(path)!.toString("base64")]));
   tryContexts(config, readOnce);
+  // All that was read, the system's authorities included.
+  const files = Object.fromEntries([...read].map(([path, bytes]) => [path, bytes.toString("base64")]));
   return { config, files, text, warnings: warningsOf(text, configFile, findings) };
 }
 
-function namedBy(config: Config): { certificates: string[]; others: string[] } {
-  const certificates = certificateFiles(config);
-  return { certificates, others: namedFiles(config).filter((path) => !certificates.includes(path)) };
+/**
+ * Whether workers of one generation have read the same as those of another, but for certificates of vservers, which alone are
+ * looked at again while a worker runs. The configurations are the same.
+ */
+export function sameAtStart(before: Snapshot, after: Snapshot): boolean {
+  const renewed = new Set(certificateFiles(before.config));
+  for (const path of poolFiles(before.config)) renewed.delete(path);
+  const paths = new Set([...Object.keys(before.files), ...Object.keys(after.files)]);
+  return [...paths].every((path) => renewed.has(path) || before.files[path] === after.files[path]);
 }
 
 function readNamed(path: string, read: (path: string) => Buffer): void {

@@ -3,8 +3,7 @@
  * reload prepares everything that can fail before it changes anything: it reads and checks, makes sockets, and has a successor
  * of each worker ready; only then one after the other takes over.
  */
-import { DlbaError } from "../conf/errors.ts";
-import { pageFiles } from "../conf/given-files.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
 import { listenersOf } from "../conf/listeners.ts";
 import { findNode } from "../conf/node.ts";
 import type { Config } from "../conf/schema.ts";
@@ -14,7 +13,8 @@ import { prepareHost } from "../net/host.ts";
 import type { Logger } from "../status/log.ts";
 import { workersOf } from "../conf/workers.ts";
 import { childSpecs, type NodeOptions, WORKER, workerName, workerSpecs } from "./child-specs.ts";
-import { readGeneration, withFiles, writeSnapshot, type Generation } from "./generation.ts";
+import { readGeneration, sameAtStart, withFiles, writeSnapshot, type Generation } from "./generation.ts";
+import { prepareAfter } from "./host-after.ts";
 import { closeListening, endedPlaces, openListening, type Listening } from "./listening.ts";
 import { concernsScheduler, restartNeeds } from "./restart-needs.ts";
 import { supervise, type Successor, type Supervisor } from "./supervisor.ts";
@@ -95,17 +95,11 @@ async function reload(state: State): Promise<string[]> {
     const hint = "stop 'dlba run' and start it again, one node after the other";
     throw new DlbaError("RESTART_NEEDED", `a running node can't change ${needs.join(", ")}`, { hint });
   }
-  if (JSON.stringify(before.config) === JSON.stringify(after.config) && samePages(before, after)) {
+  if (JSON.stringify(before.config) === JSON.stringify(after.config) && sameAtStart(before, after)) {
     return takeFiles(state, after);
   }
   return replaceAll(state, after);
 }
-
-/** Only certificates are looked at again while a worker runs. */
-const samePages = (before: Generation, after: Generation): boolean =>
-  JSON.stringify(pagesOf(before)) === JSON.stringify(pagesOf(after));
-
-const pagesOf = ({ config, files }: Generation): unknown => pageFiles(config).map((file) => files[file]);
 
 async function reloadFiles(state: State): Promise<string[]> {
   const { options, generation } = state;
@@ -153,7 +147,9 @@ async function replaceAll(state: State, after: Generation): Promise<string[]> {
     for (const successor of successors) successor.discard();
     closeListening(listening, open);
     close(snapshotFd);
-    await prepareHost(interfaces, vipsOf(old), hostRecord);
+    await prepareHost(interfaces, vipsOf(old), hostRecord).catch((problem: unknown) =>
+      log.error({ reason: describeError(problem) }, "VIPs on lo could not be put back"),
+    );
     throw error;
   }
   const retire_ms = config.timeouts.retire_ms;
@@ -166,10 +162,12 @@ async function replaceAll(state: State, after: Generation): Promise<string[]> {
   }
   closeListening(open, listening);
   tellDaemons(state, old);
-  await prepareHost(interfaces, vipsOf(config), hostRecord);
+  const vips = vipsOf(config);
+  const former = vipsOf(old).filter((vip) => !vips.includes(vip));
+  const complaints = await prepareAfter(async () => prepareHost(interfaces, vips, hostRecord), former, log);
   tellWarnings(state, after);
   log.info({ workers, vservers: config.vservers.length }, "reloaded");
-  return [...summary(old, config, workers), ...after.warnings];
+  return [...summary(old, config, workers), ...complaints, ...after.warnings];
 }
 
 /** From now on this is what processes are started with. */

@@ -24,16 +24,22 @@ export function certificateFiles({ vservers }: Config): string[] {
 }
 
 /** The pages that a configuration names: of the proxy's own answers, and of rules that deny. */
-export function pageFiles({ vservers }: Config): string[] {
+function pageFiles({ vservers }: Config): string[] {
   return vservers.flatMap(({ error_pages, rules }) => [
     ...error_pages.map(({ file }) => file),
     ...rules.flatMap(({ deny }) => deny?.page ?? []),
   ]);
 }
 
+/** What connections to web servers over TLS are made with. */
+export function poolFiles({ pools }: Config): string[] {
+  const files = pools.flatMap(({ tls }) => [tls?.ca, tls?.certificate, tls?.key]);
+  return files.filter((file) => file !== undefined);
+}
+
 /** All files that the processes of a node read because the configuration names them, each once. */
 export function namedFiles(config: Config): string[] {
-  const ofPools = config.pools.flatMap(({ tls }) => [tls?.ca, tls?.certificate, tls?.key]);
-  const files = [config.array.key_file, ...certificateFiles(config), ...pageFiles(config), ...ofPools];
-  return [...new Set(files.filter((file) => file !== undefined))];
+  const { key_file } = config.array;
+  const files = [key_file, ...certificateFiles(config), ...pageFiles(config), ...poolFiles(config)];
+  return [...new Set(files)];
 }

@@ -139,7 +139,9 @@ const vserver = z.strictObject({
   websockets: z
     .boolean()
     .default(true)
-    .describe("Whether WebSockets go to the web servers; without, requests for one go on as plain requests."),
+    .describe(
+      "Whether WebSockets go to the web servers (to a pool with protocol: h2 they are refused with 501); without, requests for one go on as plain requests.",
+    ),
   request_id: z
     .boolean()
     .default(false)

@@ -150,6 +150,8 @@ export interface PoolEnv {
   /** Names of the cookies of the vserver's other pools: the web servers don't see those either. */
   readonly otherCookies: readonly string[];
   readonly persistence: Persistence;
+  /** Whether the web servers can be asked for an upgrade: HTTP/2 has none. */
+  readonly takesUpgrades: boolean;
   /** Whether connections to web servers are kept. */
   readonly serverKeepAlive: boolean;
   /** When a request is given to another web server after the first one had it. */

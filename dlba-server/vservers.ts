@@ -98,6 +98,7 @@ function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array, place: Worker
     setCookie: setCookieLines(pool, arrayKey),
     persistence: createPersistence(pool, arrayKey),
     tokenIndex: runtime.state.tokenIndex,
+    takesUpgrades: pool.protocol !== "h2",
     // Connections that begin with a PROXY header are each one client's.
     serverKeepAlive: pool.keep_alive && pool.send_proxy === undefined,
     retries: retryRules(pool),

@@ -56,6 +56,7 @@ export const EVENT_KINDS: Readonly<Record<string, Kind>> = {
   starting: ["node-starts", "info"],
   stopping: ["node-stops", "info"],
   reloaded: ["reloaded", "info"],
+  "the new configuration is in force, but VIPs on lo are not": ["vips-not-in-line", "error"],
   "nothing was changed: the reload can't be done": ["reload-refused", "error"],
   "process ended, it is started again": ["process-ended", "error"],
   "process could not be started": ["process-not-started", "error"],

@@ -159,6 +159,10 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   if (compression !== null) s.coding = acceptedCoding(compression);
   if (rules !== null && !passRules(s, env, rules, port, bytes)) return;
   const pool = poolOf(s, env);
+  if (s.websocketKey !== "" && !pool.takesUpgrades) {
+    refuseUpgrade(s, port, bytes);
+    return;
+  }
   rewriteRequestHead(
     env,
     pool,
@@ -173,6 +177,12 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   if (!pool.persistence.isPlain) readKeys(s, pool, bytes);
   else if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);
   connectNext(s, env, port, 503);
+}
+
+/** A WebSocket that nobody in the pool could serve: better an answer that says so than a plain request in its place. */
+function refuseUpgrade(s: Session, port: SessionPort, bytes: Buffer): void {
+  answer(s, port, 501);
+  port.noteRefused("request", 501, bytes, head.start, head.end, true);
 }
 
 /** The body, as it came, to the web server. */

@@ -85,12 +85,32 @@ describe("a pool that is proxied to", () => {
       "",
       'a.yaml:30:38: pools[1].tls.server_name is "a b"; expected a host name such as web.example.org',
     ],
+    [
+      "speaks HTTP/2 without TLS",
+      "protocol: h2, tls: {}, ",
+      "",
+      "a.yaml:30:32: 'tls' can't be: HTTP/2 to web servers is without TLS; remove it, or set protocol: http/1.1",
+    ],
+    [
+      "tells no client's address on connections that serve many",
+      "protocol: h2, send_proxy: v2, ",
+      "",
+      "a.yaml:30:32: 'send_proxy' can't be: a connection of HTTP/2 serves many clients; remove it, or set protocol: http/1.1",
+    ],
   ];
   for (const [name, keys, server, errors] of rows)
     test(name, () => assert.equal(errorsIn(keys, server), errors));
 });
 
 describe("a direct pool has nothing of that", () => {
+  test("protocol", () => {
+    const text = GOOD.replace("    check: { type: icmp }\n", "    check: { type: icmp }\n    protocol: h2\n");
+    assert.equal(
+      errorsOf(text),
+      "a.yaml:27:5: 'protocol' has no effect: the scheduling of pools[0] is direct; remove it: the hosts speak with their clients themselves",
+    );
+  });
+
   for (const key of ["outliers", "retries", "queue", "tls"]) {
     test(key, () => {
       const text = GOOD.replace("    check: { type: icmp }\n", `    check: { type: icmp }\n    ${key}: {}\n`);

@@ -36,6 +36,7 @@ export function testPool(overrides: Partial<PoolEnv> = {}): PoolEnv {
     tokenIndex: new Map(TOKENS.map((token, index) => [token, index])),
     otherCookies: [],
     persistence: PLAIN,
+    takesUpgrades: true,
     serverKeepAlive: true,
     retries: retryRules({}),
     ...overrides,

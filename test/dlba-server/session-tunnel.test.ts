@@ -221,6 +221,18 @@ describe("a tunnel's end", () => {
     assert.equal(engine.record.end, "");
   });
 
+  test("a pool that has no upgrades is not asked: 501, and nothing of the client's is read any more", () => {
+    const engine = createEngine({ env: testEnv({ pools: [testPool({ takesUpgrades: false })] }) });
+    engine.client(asking());
+    assert.deepEqual(statuses(engine.record.toClient), [501]);
+    assert.deepEqual(
+      engine.record.refused.map(([, status, , isWhole]) => [status, isWhole]),
+      [[501, true]],
+    );
+    assert.equal(engine.record.exchanges.length, 0);
+    assert.equal(engine.record.end, "closed");
+  });
+
   test("a web server that closes before its answer is another one's turn", () => {
     const engine = createEngine({ env: testEnv({ pools: [testPool({ serverKeepAlive: false })] }) });
     engine.client(asking());

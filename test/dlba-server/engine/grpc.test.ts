@@ -17,7 +17,7 @@ import { test } from "node:test";
 import { HTTP2_CONNECTION_WINDOW_BYTES } from "../../../conf/limits.ts";
 import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
 import { frame, number } from "../http2/harness.ts";
-import { rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
+import { exchange, rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
 
 type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
@@ -359,4 +359,33 @@ test("a connection on which nothing is heard any more gets no further calls", as
   client.destroy();
   await rig.stop();
   silent.server.close();
+});
+
+test("a WebSocket is refused to clients of HTTP/1.1 and of HTTP/2, before any web server is asked, and calls go on", () => {
+  let asked = 0;
+  return withGrpc(
+    (stream, headers) => {
+      asked++;
+      echo(stream, headers);
+    },
+    async ({ rig, client }) => {
+      const lines = [
+        "GET /chat HTTP/1.1",
+        "Host: a.test",
+        "Connection: Upgrade, close",
+        "Upgrade: websocket",
+      ];
+      const key = ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""];
+      assert.match(await exchange(rig.httpPort, [...lines, ...key].join("\r\n")), /^HTTP\/1\.1 501 /);
+      const fields = { ":scheme": "http", ":authority": "a.test", ":path": "/chat" };
+      const socket = client.request({ ":method": "CONNECT", ":protocol": "websocket", ...fields });
+      const [refused] = (await once(socket, "response")) as [IncomingHttpHeaders];
+      assert.equal(refused[":status"], 501);
+      socket.close();
+      assert.equal(asked, 0);
+      const call = client.request(CALL);
+      call.end("still here");
+      assert.equal(String(await bodyOf(call)), "still here");
+    },
+  );
 });

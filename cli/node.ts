@@ -1,7 +1,7 @@
 /** One node of the array on this machine: checked, prepared, supervised; and taken away again. */
 import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describeError, DlbaError } from "../conf/errors.ts";
+import { DlbaError } from "../conf/errors.ts";
 import { certificateFiles } from "../conf/given-files.ts";
 import { CERTIFICATE_LOOK_MS } from "../conf/limits.ts";
 import { findNode } from "../conf/node.ts";
@@ -16,6 +16,7 @@ import { publish } from "../status/publish.ts";
 import { look, startWatch } from "./certificate-watch.ts";
 import { readText, withFiles } from "./generation.ts";
 import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
+import { answerReload } from "./reload-answer.ts";
 import { startNode, type RunningNode } from "./running-node.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
 
@@ -112,29 +113,6 @@ function tellEvents(runDir: string, log: Logger): { close: () => void } {
 async function obey(running: RunningNode, line: string, log: Logger): Promise<string> {
   if (line !== "reload") throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload' alone");
   return JSON.stringify(await answerReload(running.reload, "command", log));
-}
-
-interface ReloadAnswer {
-  readonly ok: boolean;
-  readonly lines: readonly string[];
-}
-
-/** Reloads, and says in the log and in return what came of it. A node that can't go on with it goes on as it was. */
-async function answerReload(
-  reload: () => Promise<string[]>,
-  cause: string,
-  log: Logger,
-): Promise<ReloadAnswer> {
-  try {
-    const lines = await reload();
-    log.info({ cause, done: lines }, "a reload was asked for");
-    return { ok: true, lines };
-  } catch (error) {
-    if (!(error instanceof DlbaError)) throw error;
-    const lines = describeError(error).split("\n");
-    log.error({ cause, reason: lines }, "nothing was changed: the reload can't be done");
-    return { ok: false, lines };
-  }
 }
 
 /** Certificates that change are taken by themselves; the configuration is not looked at. */

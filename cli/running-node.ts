@@ -136,9 +136,10 @@ async function replaceAll(state: State, after: Generation): Promise<string[]> {
   const workers = workersOf(config);
   // A vserver that is gone, and one that has less workers, keep their sockets until those that listen have a successor.
   const listening = openListening(config, workers, open);
-  const snapshotFd = writeSnapshot(after);
+  let snapshotFd = -1;
   const successors: Successor[] = [];
   try {
+    snapshotFd = writeSnapshot(after);
     await prepareHost(interfaces, [...new Set([...vipsOf(old), ...vipsOf(config)])], hostRecord);
     for (const spec of workerSpecs({ options, snapshotFd, listening, config })) {
       successors.push(await supervisor.prepare(spec));
@@ -146,7 +147,7 @@ async function replaceAll(state: State, after: Generation): Promise<string[]> {
   } catch (error) {
     for (const successor of successors) successor.discard();
     closeListening(listening, open);
-    close(snapshotFd);
+    if (snapshotFd >= 0) close(snapshotFd);
     await prepareHost(interfaces, vipsOf(old), hostRecord).catch((problem: unknown) =>
       log.error({ reason: describeError(problem) }, "VIPs on lo could not be put back"),
     );

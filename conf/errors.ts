@@ -15,6 +15,10 @@ export class DlbaError extends Error {
   }
 }
 
+/** Whether what was thrown is something that happens in operation, one of ours or one that the system told Node; not a fault of the program. */
+export const isOperatingError = (error: unknown): boolean =>
+  error instanceof DlbaError || (error instanceof Error && "syscall" in error);
+
 /** The text of anything thrown, for a log line or an operator: message, hint and causes, on one line. */
 export function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

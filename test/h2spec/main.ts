@@ -10,6 +10,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { describeError, DlbaError, isOperatingError } from "../../conf/errors.ts";
 import { startRig, webServer } from "../dlba-server/engine/rig.ts";
 
 const { values } = parseArgs({ options: { source: { type: "string" } } });
@@ -29,8 +30,13 @@ function fetchSource(to: string): void {
     return;
   }
   console.log(`h2spec: taking ${REPOSITORY}`);
-  execFileSync("git", ["clone", "--quiet", REPOSITORY, to], { stdio: "inherit" });
-  execFileSync("git", ["-C", to, "checkout", "--quiet", COMMIT], { stdio: "inherit" });
+  try {
+    execFileSync("git", ["clone", "--quiet", REPOSITORY, to], { stdio: "inherit" });
+    execFileSync("git", ["-C", to, "checkout", "--quiet", COMMIT], { stdio: "inherit" });
+  } catch {
+    const hint = "where GitHub can't be reached, name a copy of it: npm run h2spec -- --source DIR";
+    throw new DlbaError("H2SPEC_SOURCE", "h2spec's source can't be had", { hint });
+  }
 }
 
 /** Packaged libraries are found by their place, not by versions: that is Go's older way. */
@@ -93,4 +99,8 @@ async function main(): Promise<void> {
   }
 }
 
-await main();
+await main().catch((error: unknown) => {
+  if (!isOperatingError(error)) throw error;
+  console.error(`h2spec: ${describeError(error)}`);
+  process.exitCode = 3;
+});

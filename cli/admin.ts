@@ -1,4 +1,4 @@
-/** What the commands that change a running node share: how it is reached, and how nodes are named. */
+/** What the commands that change a running node share: how it is reached, how nodes are named, and what is said then. */
 import { InvalidArgumentError } from "commander";
 import { join } from "node:path";
 import { askAdmin } from "../net/admin-socket.ts";
@@ -8,6 +8,11 @@ import { notReached } from "./show.ts";
 export function nodeName(text: string): string {
   if (/^[A-Za-z0-9-]{1,63}$/.test(text)) return text;
   throw new InvalidArgumentError("expected a node's name or number");
+}
+
+/** What a command has done, in its sentence; as JSON that is `done`. */
+export function sayDone(sentence: string, json = false): void {
+  process.stdout.write(`${json ? JSON.stringify({ done: sentence }) : sentence}\n`);
 }
 
 /** Which process is told to do what. */

@@ -12,10 +12,12 @@ import { DEFAULT_RUN_DIR } from "./places.ts";
 interface Place {
   readonly runDir: string;
 }
-interface DrainOptions extends Place {
+interface UndrainOptions extends Place {
+  readonly json?: boolean;
+}
+interface DrainOptions extends UndrainOptions {
   readonly wait?: boolean;
   readonly timeout?: number;
-  readonly json?: boolean;
 }
 
 const POLL_MS = 1000;
@@ -37,9 +39,9 @@ export function registerDrain(program: Command): void {
     .action(async (node: string, options: DrainOptions) => drain(node, options));
   withPlace(
     program.command("undrain").description("take a drained node back into service (ask the scheduler)"),
-  ).action(async (node: string, options: Place) =>
-    say(node, await ask(options, "undrain", node), "undrained"),
-  );
+  )
+    .option("--json", "how it stands then, as one JSON object")
+    .action(async (node: string, options: UndrainOptions) => undrain(node, options));
 }
 
 const withPlace = (command: Command): Command =>
@@ -63,6 +65,12 @@ async function drain(node: string, options: DrainOptions): Promise<void> {
   const last = await waitUntilDrained(() => status(options, node), timeout_ms);
   if (options.json === true) sayJson(last);
   else say(last.node, "", last.state);
+}
+
+async function undrain(node: string, options: UndrainOptions): Promise<void> {
+  const answer = await ask(options, "undrain", node);
+  if (options.json === true) sayJson(await status(options, node));
+  else say(node, answer, "undrained");
 }
 
 function sayJson(status: DrainStatus): void {

@@ -140,8 +140,11 @@ async function stopSignal(): Promise<NodeJS.Signals> {
   });
 }
 
-/** Removes a stopped node's pinned data plane, and its VIPs from `lo`. */
-export async function detachNode({ pinDir, runDir }: NodePlaces): Promise<void> {
+/** Removes a stopped node's pinned data plane, and its VIPs from `lo`; says which. */
+export async function detachNode({
+  pinDir,
+  runDir,
+}: NodePlaces): Promise<{ pinDir: string; vips: string[] }> {
   const running = runningSupervisor(runDir);
   if (running !== undefined) {
     throw new DlbaError("ALREADY_RUNNING", `process ${running.pid} still runs in ${runDir}`, {
@@ -149,6 +152,5 @@ export async function detachNode({ pinDir, runDir }: NodePlaces): Promise<void> 
     });
   }
   detachDataPlane(pinDir);
-  const vips = await restoreHost(hostRecord(runDir));
-  console.log(`data plane removed from ${pinDir}; VIPs removed from lo: ${vips.join(", ") || "none"}`);
+  return { pinDir, vips: await restoreHost(hostRecord(runDir)) };
 }

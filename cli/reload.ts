@@ -14,9 +14,11 @@ export function registerReload(program: Command): void {
     .description(
       "have a running node take its configuration and certificates anew, without losing a connection",
     )
+    .option("--json", "what was done, as one JSON object")
     .option("--run-dir <directory>", "directory of the node's sockets", DEFAULT_RUN_DIR)
-    .action(async ({ runDir }: { readonly runDir: string }) => {
-      for (const line of await askReload(supervisorSocket(runDir))) process.stdout.write(`${line}\n`);
+    .action(async ({ runDir, json }: { readonly runDir: string; readonly json?: boolean }) => {
+      const done = await askReload(supervisorSocket(runDir));
+      process.stdout.write(`${json === true ? JSON.stringify({ done }) : done.join("\n")}\n`);
     });
 }
 

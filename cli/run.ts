@@ -22,5 +22,10 @@ export function registerRun(program: Command): void {
     .description("remove what a stopped node left: its pinned data plane, and the VIPs on lo")
     .option("--pin-dir <dir>", "the node's --pin-dir", DEFAULT_PIN_DIR)
     .option("--run-dir <dir>", "the node's --run-dir", DEFAULT_RUN_DIR)
-    .action(async (places: NodePlaces) => (await import("./node.ts")).detachNode(places));
+    .option("--json", "what was removed, as one JSON object")
+    .action(async (options: NodePlaces & { readonly json?: boolean }) => {
+      const { pinDir, vips } = await (await import("./node.ts")).detachNode(options);
+      const text = `data plane removed from ${pinDir}; VIPs removed from lo: ${vips.join(", ") || "none"}`;
+      process.stdout.write(`${options.json === true ? JSON.stringify({ pin_dir: pinDir, vips }) : text}\n`);
+    });
 }

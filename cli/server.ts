@@ -3,12 +3,13 @@ import { InvalidArgumentError, type Command } from "commander";
 import { CONTROL_TIMEOUT_MS, MAX_WEIGHT } from "../conf/limits.ts";
 import { SERVER_STATES } from "../conf/server-orders.ts";
 import { listOf } from "../conf/suggest.ts";
-import { askAdminAt } from "./admin.ts";
+import { askAdminAt, sayDone } from "./admin.ts";
 import { DEFAULT_RUN_DIR } from "./places.ts";
 
 interface ServerOptions {
   readonly runDir: string;
   readonly here?: boolean;
+  readonly json?: boolean;
 }
 
 /** Adds `server` and `weight` to the command line. */
@@ -36,6 +37,7 @@ export function registerServer(program: Command): void {
 const withPlace = (command: Command): Command =>
   command
     .option("--here", "on this node alone, not on the whole array")
+    .option("--json", "what was done, as one JSON object")
     .option("--run-dir <directory>", "directory of the node's sockets", DEFAULT_RUN_DIR);
 
 function serverName(text: string): string {
@@ -53,8 +55,7 @@ function weight(text: string): string {
   throw new InvalidArgumentError(`expected a whole number from 0 to ${MAX_WEIGHT}`);
 }
 
-async function say({ runDir, here }: ServerOptions, line: string): Promise<void> {
+async function say({ runDir, here, json }: ServerOptions, line: string): Promise<void> {
   const command = here === true ? `here ${line}` : line;
-  const answer = await askAdminAt(runDir, command, CONTROL_TIMEOUT_MS, "status");
-  process.stdout.write(`${answer}\n`);
+  sayDone(await askAdminAt(runDir, command, CONTROL_TIMEOUT_MS, "status"), json);
 }

@@ -48,7 +48,7 @@ const VERBS = ["server", "weight"] as const;
 
 /**
  * Reads `server POOL/ID STATE` or `weight POOL/ID N`, or the same as HAProxy writes it (`set server POOL/ID state STATE`,
- * `set weight POOL/ID N`). Throws DlbaError COMMAND_UNKNOWN, SERVER_UNKNOWN, STATE_UNKNOWN, WEIGHT_INVALID.
+ * `set server POOL/ID weight N`, `set weight POOL/ID N`). Throws DlbaError COMMAND_UNKNOWN, SERVER_UNKNOWN, STATE_UNKNOWN, WEIGHT_INVALID.
  */
 export function readServerCommand(config: Config, line: string): ServerCommand {
   const words = line.trim().split(/\s+/);
@@ -65,9 +65,12 @@ export function readServerCommand(config: Config, line: string): ServerCommand {
   );
 }
 
-/** HAProxy names what is set of a server; its state is all that can be set here. */
+/** HAProxy names what is set of a server: its state or its weight. */
 function withoutSet([, verb = "", name = "", ...rest]: readonly string[]): string[] {
-  return [verb, name, ...(verb === "server" && rest[0] === "state" ? rest.slice(1) : rest)];
+  const [what, ...values] = rest;
+  if (verb !== "server") return [verb, name, ...rest];
+  if (what === "state") return [verb, name, ...values];
+  return what === "weight" ? ["weight", name, ...values] : [verb, name, ...rest];
 }
 
 function readWeight(text: string): number {

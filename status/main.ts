@@ -30,6 +30,7 @@ import { logFailure, metricsService } from "./metrics/service.ts";
 import { monitor } from "./monitor.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
+import { operatorCommand } from "./operator-desk.ts";
 import { createOrderBook, ordersOf } from "./order-book.ts";
 import { createServerDesk, type ServerDesk } from "./server-desk.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
@@ -85,7 +86,10 @@ async function main(options: ProcessOptions): Promise<void> {
       log,
     });
     opened.push(
-      await adminServer({ path: join(options.runDir, "servers.sock"), handle: (line) => desk.command(line) }),
+      await adminServer({
+        path: join(options.runDir, "servers.sock"),
+        handle: (line) => operatorCommand(line, options.runDir, (command) => desk.command(command)),
+      }),
     );
     const check = (): Checking => startWebChecks(facts.config, book, log, () => void telling.changed());
     let checks = check();

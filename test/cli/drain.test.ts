@@ -84,6 +84,27 @@ describe("dlba drain and undrain", () => {
     assert.equal(stdout, "node2 drains, 812 buckets move\n");
   });
 
+  test("say it as JSON, too, as handover does", async (t) => {
+    const back = draining({ state: "up", connections_left: 4, buckets_left: 900 });
+    const { runDir, asked } = await scheduler(t, [back], "node1 schedules now");
+    assert.deepEqual(JSON.parse((await dlba(runDir, "undrain", "node2", "--json")).stdout), back);
+    const handed = await dlba(runDir, "handover", "node1", "--json");
+    assert.deepEqual(JSON.parse(handed.stdout), { done: "node1 schedules now" });
+    assert.deepEqual(asked, ["undrain node2", "drain-status node2", "handover node1"]);
+  });
+
+  test("reload's lines are one JSON object, too", async (t) => {
+    const runDir = mkdtempSync(join(directory, "run-"));
+    const lines = ["reloaded: 2 workers have a successor", "vserver shop is new"];
+    const server = await adminServer({
+      path: join(runDir, "supervisor.sock"),
+      handle: async () => JSON.stringify({ ok: true, lines }),
+    });
+    t.after(() => server.close());
+    assert.deepEqual(JSON.parse((await dlba(runDir, "reload", "--json")).stdout), { done: lines });
+    assert.equal((await dlba(runDir, "reload")).stdout, `${lines.join("\n")}\n`);
+  });
+
   test("a refusal goes to standard error, with code 3", async (t) => {
     const runDir = mkdtempSync(join(directory, "run-"));
     const server = await adminServer({

@@ -51,7 +51,8 @@ describe("web servers are told", () => {
       stderr: "",
     });
     await dlba("server", "shop/web1", "ready", "--here", ...at);
-    await dlba("weight", "shop/web1", "50", ...at);
+    const weighed = await dlba("weight", "shop/web1", "50", "--json", ...at);
+    assert.deepEqual(JSON.parse(weighed.stdout), { done: "web1 of pool shop drains" });
     assert.deepEqual(asked, ["server shop/web1 drain", "here server shop/web1 ready", "weight shop/web1 50"]);
   });
 

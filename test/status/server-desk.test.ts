@@ -83,7 +83,8 @@ describe("a command", () => {
       ["weight shop/web1 1", "web1 of pool shop stands as configured"],
       // As HAProxy writes it.
       ["set server shop/web1 state drain", "web1 of pool shop drains"],
-      ["set weight shop/web2 7", "web2 of pool shop stands as configured, weight 7"],
+      ["set weight shop/web2 3", "web2 of pool shop stands as configured, weight 3"],
+      ["set server shop/web2 weight 7", "web2 of pool shop stands as configured, weight 7"],
       [`server ${LONG}/${LONG} maint`, `${LONG} of pool ${LONG} is in maintenance`],
     ] as const;
     for (const [line, answer] of answers) assert.equal(await nodes[0]!.desk.command(line), answer);
@@ -144,6 +145,8 @@ describe("a command", () => {
         "there is no web server 'shop/web3'; did you mean 'shop/web1'?",
       ],
       ["weight shop/web1 300", "WEIGHT_INVALID", "expected a weight from 0 to 256, got '300'"],
+      ["set server shop/web1 weight x", "WEIGHT_INVALID", "expected a weight from 0 to 256, got 'x'"],
+      ["set server shop/web1 addr 1", "COMMAND_UNKNOWN", "unknown command 'server'; did you mean 'server'?"],
       ["weight shop/web1 -1", "WEIGHT_INVALID", "expected a weight from 0 to 256, got '-1'"],
     ] as const;
     for (const [line, code, message] of refusals)

@@ -1,6 +1,8 @@
 /** Where a node keeps what it needs, if nobody says otherwise. */
 import { join } from "node:path";
 
+export const DEFAULT_CONFIG_FILE = "/etc/dlba/dlba.yaml";
+export const DEFAULT_KEY_FILE = "/etc/dlba/array.key";
 export const DEFAULT_PIN_DIR = "/sys/fs/bpf/dlba";
 export const DEFAULT_RUN_DIR = "/run/dlba";
 /** On a disk: it outlasts a restart of the machine. */

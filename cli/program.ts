@@ -10,6 +10,7 @@ import { registerDoctor } from "./doctor.ts";
 import { registerDrain } from "./drain.ts";
 import { registerEvents } from "./events.ts";
 import { registerHandover } from "./handover.ts";
+import { registerInit } from "./init.ts";
 import { registerLab } from "./lab.ts";
 import { registerReference } from "./reference.ts";
 import { registerReload } from "./reload.ts";
@@ -31,6 +32,7 @@ export function createProgram(): Command {
     .showSuggestionAfterError()
     .exitOverride()
     .addHelpText("after", `\nExit codes: ${exitText()}.`);
+  registerInit(program);
   registerCheck(program);
   registerDoctor(program);
   registerServer(program);

@@ -1,0 +1,84 @@
+/**
+ * Files that are there as a whole or not at all, whenever the process is killed or the machine loses power: they are written
+ * aside, brought to the disk, and only then get their name. They belong to who owns their directory.
+ */
+import {
+  closeSync,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { DlbaError } from "../conf/errors.ts";
+
+/** Makes a file that must not be there yet. Throws DlbaError FILE_EXISTS, or FILE_UNWRITABLE; then nothing has been made. */
+export function createFile(path: string, content: string | Buffer, mode: number): void {
+  place(path, content, mode, (aside) => linkSync(aside, path));
+}
+
+/** Gives a file, which may be there, another content. Throws DlbaError FILE_UNWRITABLE; then it is as it was. */
+export function replaceFile(path: string, content: string | Buffer, mode: number): void {
+  place(path, content, mode, (aside) => renameSync(aside, path));
+}
+
+function place(path: string, content: string | Buffer, mode: number, name: (aside: string) => void): void {
+  const directory = dirname(path);
+  const aside = join(directory, `.${basename(path)}.new-${process.pid}`);
+  try {
+    removeLeftOver(directory, basename(path));
+    const directoryFd = openSync(directory, "r");
+    try {
+      writeAside(aside, content, mode, directoryFd);
+      name(aside);
+      fsyncSync(directoryFd);
+    } finally {
+      rmSync(aside, { force: true });
+      closeSync(directoryFd);
+    }
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") {
+      throw new DlbaError("FILE_EXISTS", `${path} is there already, and is left as it is`);
+    }
+    throw new DlbaError("FILE_UNWRITABLE", `${path} can't be written`, { cause });
+  }
+}
+
+/** Nobody but its owner can read it before it has the mode that it is to have. */
+function writeAside(aside: string, content: string | Buffer, mode: number, directoryFd: number): void {
+  const fd = openSync(aside, "wx", 0o600);
+  try {
+    const owner = fstatSync(directoryFd);
+    if (process.geteuid?.() === 0) fchownSync(fd, owner.uid, owner.gid);
+    writeFileSync(fd, content);
+    fchmodSync(fd, mode);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What killed processes were writing: it may hold a secret. */
+function removeLeftOver(directory: string, name: string): void {
+  const start = `.${name}.new-`;
+  for (const found of readdirSync(directory)) {
+    const pid = found.startsWith(start) ? found.slice(start.length) : "";
+    if (/^\d+$/.test(pid) && !isRunning(Number(pid))) rmSync(join(directory, found), { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "EPERM";
+  }
+}

@@ -23,6 +23,8 @@ export const MAX_CONFIG_ERRORS = 200;
 /** Values of a configuration, counted with every alias written out. */
 export const MAX_CONFIG_VALUES = 1_000_000;
 export const ARRAY_KEY_BYTES = 32;
+/** Of its file, comments included. */
+export const ARRAY_KEY_FILE_BYTES = 4096;
 /** Segments that a node is on. */
 export const MAX_INTERFACES = 8;
 /** Buckets of all direct pools together, and how many such pools and hosts in each there may be. */

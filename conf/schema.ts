@@ -18,7 +18,7 @@ const isRequestPath = (text: string): boolean => /^\/[!-~]{0,1023}$/.test(text);
 const array = z.strictObject({
   name: name.describe("The array's name, in logs and tables."),
   key_file: path.describe(
-    "File with the array key: 32 random bytes in base64. The hash seed, cookie values, ticket keys and the authentication between nodes derive from it. The same on every node.",
+    "File with the array key: 32 random bytes in base64, or what 'dlba key rotate' has made of them. The hash seed, cookie values, ticket keys and the authentication between nodes derive from it. The same on every node.",
   ),
 });
 

@@ -1,6 +1,6 @@
 /** How clients and keys stay with a web server of a pool: from the configuration to what sessions go by. */
 import { stringifySetCookie } from "cookie";
-import { cookieToken } from "../conf/keys.ts";
+import { type ArrayKey, cookieToken } from "../conf/keys.ts";
 import { MAX_LEARNED_SESSIONS, MAX_SESSION_ID_CHARACTERS } from "../conf/limits.ts";
 import type { PoolConfig } from "../conf/schema.ts";
 
@@ -57,7 +57,7 @@ export function createLearnedSessions(most = MAX_LEARNED_SESSIONS): LearnedSessi
   return { recall, note };
 }
 
-export function createPersistence(pool: PoolConfig, arrayKey: Uint8Array): Persistence {
+export function createPersistence(pool: PoolConfig, arrayKey: ArrayKey): Persistence {
   const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
   const { hash_key: kind, hash_key_name = "", session_cookie = "", session_id: ids } = pool;
   return {
@@ -79,7 +79,7 @@ export function createPersistence(pool: PoolConfig, arrayKey: Uint8Array): Persi
 }
 
 /** The header lines that name each web server of a pool to a client. */
-export function setCookieLines(pool: PoolConfig, arrayKey: Uint8Array): string[] {
+export function setCookieLines(pool: PoolConfig, arrayKey: ArrayKey): string[] {
   if (pool.scheduling !== "cookie") return pool.servers.map(() => "");
   const { secure, http_only: httpOnly, same_site: sameSite, path, domain } = pool.cookie_attributes;
   return pool.servers.map((server) => {

@@ -4,7 +4,7 @@
  * periods before and after it read them, too: what another node made whose clock is a little ahead, and what was made shortly
  * before a change.
  */
-import { deriveKey } from "../conf/keys.ts";
+import { type ArrayKey, deriveKey } from "../conf/keys.ts";
 import { TICKET_PERIOD_MS } from "../conf/limits.ts";
 import { nativeMemory, type NativeMemory } from "../net/ffi.ts";
 import { TICKET_KEYS_BYTES } from "../net/openssl.ts";
@@ -21,7 +21,7 @@ export interface TicketRing {
 }
 
 /** The ring at a time (milliseconds since 1970). */
-export function createTicketRing(arrayKey: Uint8Array, at_ms: number): TicketRing {
+export function createTicketRing(arrayKey: ArrayKey, at_ms: number): TicketRing {
   const ring: TicketRing = { newest: newKeys(), others: [newKeys(), newKeys()], ends_ms: 0 };
   turnTicketRing(ring, arrayKey, at_ms);
   return ring;
@@ -30,7 +30,7 @@ export function createTicketRing(arrayKey: Uint8Array, at_ms: number): TicketRin
 const newKeys = (): NativeMemory => nativeMemory(TICKET_KEYS_BYTES);
 
 /** Brings a ring to another time. Contexts have copies: they are to be told of the newest again. */
-export function turnTicketRing(ring: TicketRing, arrayKey: Uint8Array, at_ms: number): void {
+export function turnTicketRing(ring: TicketRing, arrayKey: ArrayKey, at_ms: number): void {
   const period = Math.floor(at_ms / TICKET_PERIOD_MS);
   const keyOf = (period: number): Buffer => deriveKey(arrayKey, "ticket", TICKET_KEYS_BYTES, String(period));
   ring.newest.bytes.set(keyOf(period));

@@ -1,4 +1,5 @@
 /** From the configuration to what a worker serves: pools, TLS contexts by server name, session environments. */
+import type { ArrayKey } from "../conf/keys.ts";
 import { parseCidr, type Cidr } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { readGivenFile } from "../conf/given-files.ts";
@@ -39,7 +40,7 @@ export interface Services {
 export function createServices(
   config: Config,
   node: NodeConfig,
-  arrayKey: Uint8Array,
+  arrayKey: ArrayKey,
   place: WorkerPlace = { index: 0, count: 1 },
 ): Services {
   const tickets = createTicketRing(arrayKey, Date.now());
@@ -76,7 +77,7 @@ export function renewCertificates({ vservers, tickets }: Services): void {
 }
 
 /** New tickets are made with the key of the time (milliseconds since 1970). */
-export function turnTickets({ vservers, tickets }: Services, arrayKey: Uint8Array, at_ms: number): void {
+export function turnTickets({ vservers, tickets }: Services, arrayKey: ArrayKey, at_ms: number): void {
   if (at_ms < tickets.ends_ms) return;
   turnTicketRing(tickets, arrayKey, at_ms);
   for (const { tls } of vservers) {
@@ -90,7 +91,7 @@ interface ServedPool {
   readonly env: Omit<PoolEnv, "otherCookies">;
 }
 
-function createServedPool(pool: ProxiedPool, arrayKey: Uint8Array, place: WorkerPlace): ServedPool {
+function createServedPool(pool: ProxiedPool, arrayKey: ArrayKey, place: WorkerPlace): ServedPool {
   const runtime = createPool(pool, arrayKey, place);
   const env = {
     scheduling: pool.scheduling,

@@ -1,13 +1,12 @@
 /**
- * The way nodes talk to one another: TLS 1.2 with a pre-shared key (RFC 5489, ECDHE-PSK: forward secret) that
- * derives from the array key. Both sides prove that they hold the key, so no certificates are needed between
- * nodes, and a host without the key can neither ask nor answer. A question is one line in, one line out; a
- * stream stays open and carries lines both ways.
+ * The way nodes talk to one another: TLS with a pre-shared key that derives from the array key. Both sides prove that they hold
+ * the key, so no certificates are needed between nodes, and a host without the key can neither ask nor answer. While the key is
+ * being changed, both are heard; its id tells which one is meant. A question is one line in, one line out; a stream stays open
+ * and carries lines both ways.
  */
-import type { Socket } from "node:net";
-import { connect, createServer, type Server, type TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { DlbaError } from "../conf/errors.ts";
-import { deriveKey } from "../conf/keys.ts";
+import { deriveAlso, deriveKey, keyId, type ArrayKey } from "../conf/keys.ts";
 import {
   CONTROL_CONNECTIONS,
   CONTROL_REQUEST_BYTES,
@@ -15,20 +14,23 @@ import {
   PUBLISH_LINE_BYTES,
 } from "../conf/limits.ts";
 import { lineReader } from "./lines.ts";
+import { connectPsk, listenPsk, type PskServer } from "./psk-tls.ts";
 
-const IDENTITY = "dlba";
-const PSK_ONLY = {
-  ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-  minVersion: "TLSv1.2",
-  maxVersion: "TLSv1.2",
-} as const;
+const PSK_BYTES = 32;
+const identityOf = (key: Uint8Array): string => `dlba/${keyId(key)}`;
 
-const controlKey = (arrayKey: Uint8Array): Buffer => deriveKey(arrayKey, "control", 32);
+/** The key of a node that speaks with the array key of this id, as far as we hear that. */
+function heardKey(arrayKey: ArrayKey, identity: string): Buffer | null {
+  const { current, also } = arrayKey;
+  if (identity === identityOf(current)) return deriveKey(arrayKey, "control", PSK_BYTES);
+  if (also === undefined || identity !== identityOf(also)) return null;
+  return deriveAlso(arrayKey, "control", PSK_BYTES) ?? null;
+}
 
 interface ControlTarget {
   readonly address: string;
   readonly port: number;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
 }
 export interface ControlQuestion extends ControlTarget {
   /** The question, without its line feed. */
@@ -67,15 +69,8 @@ export async function controlClient(question: ControlQuestion): Promise<string> 
 const placeOf = ({ address, port }: ControlTarget): string => `${address} port ${port}`;
 
 function connectTo({ address, port, arrayKey }: ControlTarget): TLSSocket {
-  const psk = controlKey(arrayKey);
-  return connect({
-    ...PSK_ONLY,
-    host: address,
-    port,
-    pskCallback: () => ({ psk, identity: IDENTITY }),
-    // A PSK handshake has no certificate: the key itself is the proof.
-    checkServerIdentity: () => undefined,
-  });
+  const psk = deriveKey(arrayKey, "control", PSK_BYTES);
+  return connectPsk(address, port, { identity: identityOf(arrayKey.current), psk });
 }
 
 /** The first line that arrives, at most `bound_bytes` long. */
@@ -102,69 +97,25 @@ interface ControlPlace {
   readonly address: string;
   /** 0 picks a free one (for tests). */
   readonly port: number;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
 }
 export interface ControlService extends ControlPlace {
   /** Answers one line with one line; when it throws, the connection is closed without an answer. */
   readonly handle: (line: string) => Promise<string>;
 }
-export interface ControlServer {
-  readonly port: number;
-  /** Ends all connections; resolves when the port is free. */
-  close(): Promise<void>;
-}
+export type ControlServer = PskServer;
 
 /** Listens for questions of other nodes. Rejects when the address can't be bound. */
 export function controlServer(service: ControlService): Promise<ControlServer> {
   return serve(service, CONTROL_CONNECTIONS, (socket) => void answerOne(socket, service.handle));
 }
 
-async function serve(
-  place: ControlPlace,
+const serve = (
+  { address, port, arrayKey }: ControlPlace,
   connections: number,
   onSocket: (socket: TLSSocket) => void,
-): Promise<ControlServer> {
-  const psk = controlKey(place.arrayKey);
-  const server = createServer({
-    ...PSK_ONLY,
-    handshakeTimeout: CONTROL_TIMEOUT_MS,
-    pskCallback: (_socket, identity) => (identity === IDENTITY ? psk : null),
-  });
-  const open = new Set<Socket>();
-  const keep = (socket: Socket): void => {
-    open.add(socket);
-    socket.once("close", () => open.delete(socket));
-  };
-  server.maxConnections = connections;
-  // Those that never end their handshake, too: closing must not wait for them.
-  server.on("connection", keep);
-  server.on("secureConnection", (socket) => {
-    keep(socket);
-    onSocket(socket);
-  });
-  await listening(server, place);
-  const bound = server.address();
-  return {
-    port: typeof bound === "object" && bound !== null ? bound.port : place.port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of open) socket.destroy();
-      }),
-  };
-}
-
-function listening(server: Server, place: ControlPlace): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host: place.address, port: place.port }, () => {
-      server.off("error", reject);
-      // A later accept error (too many descriptors) must not end the process.
-      server.on("error", () => undefined);
-      resolve();
-    });
-  });
-}
+): Promise<PskServer> =>
+  listenPsk({ address, port, connections, onSocket, keyOf: (identity) => heardKey(arrayKey, identity) });
 
 async function answerOne(socket: TLSSocket, handle: ControlService["handle"]): Promise<void> {
   const timer = setTimeout(() => socket.destroy(), CONTROL_TIMEOUT_MS);

@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { formatMac, parseIp, parseMac } from "../conf/address.ts";
 import { monotonic_ms } from "../conf/clock.ts";
-import { deriveKey, readArrayKey } from "../conf/keys.ts";
+import { type ArrayKey, deriveKey, readArrayKey } from "../conf/keys.ts";
 import { NOBODY } from "../conf/limits.ts";
 import type { ProcessOptions } from "../conf/process-options.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
@@ -48,7 +48,7 @@ export interface Machine {
   readonly node: NodeConfig;
   readonly options: ProcessOptions;
   readonly log: Logger;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
   readonly hashKey: Uint8Array;
   readonly segments: readonly Segment[];
   readonly plane: DataPlane;

@@ -2,7 +2,7 @@
 import { closeSync, constants, ftruncateSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { monotonic_ns } from "../../conf/clock.ts";
-import { deriveKey } from "../../conf/keys.ts";
+import { type ArrayKey, deriveKey } from "../../conf/keys.ts";
 import { RATE_TABLE_BYTES } from "../../conf/limits.ts";
 import { mapShared } from "../../net/ffi.ts";
 import { createRateTable, takeFromRate, type RateTable } from "../rules/rate-table.ts";
@@ -11,7 +11,7 @@ import type { Exchange, VserverRuntime, Worker } from "./runtime.ts";
 /** Opens the table if a vserver has limits; nobody shares it without a directory. */
 export function openRateTable(
   vservers: readonly VserverRuntime[],
-  arrayKey: Uint8Array,
+  arrayKey: ArrayKey,
   runDir: string | undefined,
 ): RateTable | undefined {
   const isNeeded = vservers.some(({ env }) =>

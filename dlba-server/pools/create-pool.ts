@@ -2,7 +2,7 @@
 import { randomInt } from "node:crypto";
 import { parseIp, type IpAddress } from "../../conf/address.ts";
 import { DlbaError } from "../../conf/errors.ts";
-import { cookieToken } from "../../conf/keys.ts";
+import { type ArrayKey, cookieToken } from "../../conf/keys.ts";
 import { randomWords } from "../../conf/random.ts";
 import type { PoolConfig } from "../../conf/schema.ts";
 import { newServerState, type ServerState } from "../choose.ts";
@@ -41,7 +41,7 @@ export function shareOf(bound: number, { index, count }: WorkerPlace): number {
 }
 
 /** Throws DlbaError TLS_CA, TLS_CERTIFICATE or TLS_KEY for what its TLS can't be made of. */
-export function createPool(pool: ProxiedPool, arrayKey: Uint8Array, place: WorkerPlace): PoolRuntime {
+export function createPool(pool: ProxiedPool, arrayKey: ArrayKey, place: WorkerPlace): PoolRuntime {
   const tokens = pool.servers.map((server) => cookieToken(arrayKey, pool.name, server.id));
   const isBounded = pool.servers.some(({ max_connections }) => max_connections !== undefined);
   const { most, timeout_ms } = pool.queue ?? USUAL_QUEUE;

@@ -2,6 +2,7 @@
  * The sender's edge: the port where the nodes that follow connect. Everything that happens in one turn of the event
  * loop goes out together at its end.
  */
+import type { ArrayKey } from "../../conf/keys.ts";
 import { DlbaError } from "../../conf/errors.ts";
 import {
   FEED_PATIENCE_TICKS,
@@ -28,7 +29,7 @@ export interface FeedServerOptions<Token> {
   /** This node's own address, and config.scheduler.port. */
   readonly address: string;
   readonly port: number;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
   /** Nodes that may follow. */
   readonly nodeNumbers: ReadonlySet<number>;
   readonly feed: Feed<Token>;

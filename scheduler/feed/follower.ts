@@ -2,6 +2,7 @@
  * The receiver's edge: keeps a connection to the node that schedules, and answers once per turn of the event loop.
  * It never keeps the process from ending.
  */
+import type { ArrayKey } from "../../conf/keys.ts";
 import {
   FEED_CONNECT_MS,
   FEED_LINE_BYTES,
@@ -36,7 +37,7 @@ export interface FollowerOptions {
   /** The scheduler's address, and config.scheduler.port. */
   readonly address: string;
   readonly port: number;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
   /** Outlives this: the next follower, of another scheduler, goes on with it. */
   readonly follow: Follow;
   /** From now to the first try to connect. */

@@ -1,5 +1,6 @@
 /** The sweep's edge: asks the nodes' status processes over the control transport, and keeps what they said. */
 import { setTimeout as sleep } from "node:timers/promises";
+import type { ArrayKey } from "../../conf/keys.ts";
 import { describeError, DlbaError } from "../../conf/errors.ts";
 import type { NodeStatus } from "../../conf/messages.ts";
 import type { NodeConfig } from "../../conf/schema.ts";
@@ -21,7 +22,7 @@ export interface SweeperOptions extends SweepSettings {
   readonly failed: ReadonlySet<number>;
   readonly port: number;
   readonly timeout_ms: number;
-  readonly arrayKey: Uint8Array;
+  readonly arrayKey: ArrayKey;
   /** Why a node with this status serves nobody; empty when it serves. */
   readonly complaintOf: (status: NodeStatus) => string;
   readonly log: Logger;

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { arrayKeyOf } from "../../conf/keys.ts";
 import { MAX_ERROR_PAGE_BYTES } from "../../conf/limits.ts";
 import { configSchema } from "../../conf/schema.ts";
 import { OWN_STATUSES } from "../../dlba-server/http/answers.ts";
@@ -31,7 +32,7 @@ test("a page that is not there, or too large, is an error that names it", (t) =>
   const file = join(dir, "503.html");
   const services = () => {
     const config = configOf([{ status: 503, file }]).data!;
-    return createServices(config, config.nodes[0]!, Buffer.alloc(32, 1));
+    return createServices(config, config.nodes[0]!, arrayKeyOf(Buffer.alloc(32, 1)));
   };
   assert.throws(services, { code: "ERROR_PAGE", message: new RegExp(file) });
   writeFileSync(file, "x".repeat(MAX_ERROR_PAGE_BYTES + 1));

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { after, test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { arrayKeyOf } from "../../conf/keys.ts";
 import { SESSIONS_PER_WORKER } from "../../conf/limits.ts";
 import { configSchema } from "../../conf/schema.ts";
 import { createServices } from "../../dlba-server/vservers.ts";
@@ -203,7 +204,7 @@ test("workers have nothing to do with direct pools and what goes to them", () =>
       { name: "web", servers: [{ id: "w", address: "192.0.2.21" }] },
     ],
   });
-  const services = createServices(config, config.nodes[0]!, Buffer.alloc(32, 7));
+  const services = createServices(config, config.nodes[0]!, arrayKeyOf(Buffer.alloc(32, 7)));
   assert.deepEqual(
     [services.vservers, services.pools].map((list) =>
       list.map((each) => ("runtime" in each ? each.runtime.name : each.name)),

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { arrayKeyOf } from "../../conf/keys.ts";
 import { arrangeNames, type NamedCertificate, setFor } from "../../dlba-server/tls.ts";
 import { createTicketRing, otherKeysFor, turnTicketRing } from "../../dlba-server/ticket-keys.ts";
 import { TICKET_PERIOD_MS } from "../../conf/limits.ts";
@@ -41,11 +42,13 @@ describe("which certificates a client may get", () => {
 });
 
 describe("ticket keys", () => {
-  const key = Buffer.alloc(32, 3);
+  const key = arrayKeyOf(Buffer.alloc(32, 3));
   const at_ms = 1_000 * TICKET_PERIOD_MS + 5;
 
   test("all nodes have the same, and other arrays others", () => {
-    const [one, two, other] = [key, key, Buffer.alloc(32, 4)].map((key) => createTicketRing(key, at_ms));
+    const [one, two, other] = [key, key, arrayKeyOf(Buffer.alloc(32, 4))].map((key) =>
+      createTicketRing(key, at_ms),
+    );
     assert.deepEqual(one!.newest.bytes, two!.newest.bytes);
     assert.notDeepEqual(one!.newest.bytes, other!.newest.bytes);
   });

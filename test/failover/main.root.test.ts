@@ -12,7 +12,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parseIp, parseMac } from "../../conf/address.ts";
 import { monotonic_ns } from "../../conf/clock.ts";
 import { counterOf, schedulerIn } from "../../conf/epoch.ts";
-import { deriveKey } from "../../conf/keys.ts";
+import { arrayKeyOf, deriveKey } from "../../conf/keys.ts";
 import { announcements, neighbourQuestion, readNeighbour } from "../../net/frames.ts";
 import { HEARTBEAT_KEY_BYTES } from "../../net/heartbeat.ts";
 import { readInterface } from "../../net/interface.ts";
@@ -23,7 +23,7 @@ import { directory, pinDirectory, until } from "../scheduler/network.ts";
 
 const MAIN = join(import.meta.dirname, "../../failover/main.ts");
 const VIP = parseIp("198.18.0.100")!;
-const arrayKey = Buffer.alloc(32, 8);
+const arrayKey = arrayKeyOf(Buffer.alloc(32, 8));
 
 before(() => {
   enterOwnNetwork();
@@ -34,7 +34,7 @@ before(() => {
 
 function configIn(folder: string): string {
   const keyFile = join(folder, "array.key");
-  writeFileSync(keyFile, arrayKey.toString("base64"));
+  writeFileSync(keyFile, Buffer.from(arrayKey.current).toString("base64"));
   const configFile = join(folder, "dlba.yaml");
   writeFileSync(
     configFile,

@@ -5,7 +5,7 @@ import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { DlbaError } from "../../conf/errors.ts";
-import { deriveKey } from "../../conf/keys.ts";
+import { type ArrayKey, arrayKeyOf, deriveKey, keyId } from "../../conf/keys.ts";
 import {
   controlClient,
   controlServer,
@@ -16,8 +16,8 @@ import {
   type StreamEvents,
 } from "../../net/control-tls.ts";
 
-const arrayKey = randomBytes(32);
-const ask = (port: number, line: string, key: Uint8Array = arrayKey, timeout_ms = 5000) =>
+const arrayKey = arrayKeyOf(randomBytes(32));
+const ask = (port: number, line: string, key: ArrayKey = arrayKey, timeout_ms = 5000) =>
   controlClient({ address: "127.0.0.1", port, arrayKey: key, line, timeout_ms });
 
 async function serve(t: TestContext, handle: ControlService["handle"]): Promise<number> {
@@ -36,8 +36,46 @@ test("a node that holds the array key gets its answer, however long", async (t) 
 test("a node with another key is neither answered nor believed", async (t) => {
   let handled = 0;
   const port = await serve(t, async () => `${++handled}`);
-  await assert.rejects(ask(port, "status", randomBytes(32)), { code: "CONTROL_FAILED" });
+  await assert.rejects(ask(port, "status", arrayKeyOf(randomBytes(32))), { code: "CONTROL_FAILED" });
   assert.equal(handled, 0);
+});
+
+test("while the key is being changed, both keys are heard, and one is spoken with", async (t) => {
+  const [old, young] = [randomBytes(32), randomBytes(32)];
+  const { seed } = arrayKeyOf(old);
+  const [before, prepared, used, after] = [
+    { current: old, also: undefined, seed },
+    { current: old, also: young, seed },
+    { current: young, also: old, seed },
+    { current: young, also: undefined, seed },
+  ];
+  const held: ArrayKey = { ...before };
+  const server = await controlServer({
+    address: "127.0.0.1",
+    port: 0,
+    arrayKey: held,
+    handle: async () => "yes",
+  });
+  t.after(() => server.close());
+  const hears = async (key: ArrayKey): Promise<boolean> =>
+    ask(server.port, "status", key).then(
+      () => true,
+      (error: DlbaError) => {
+        assert.equal(error.code, "CONTROL_FAILED");
+        return false;
+      },
+    );
+  const rows: [here: ArrayKey, hearsOld: boolean, hearsYoung: boolean][] = [
+    [before, true, false],
+    [prepared, true, true],
+    [used, true, true],
+    [after, false, true],
+  ];
+  // What the server holds changes under it, as it does when a running process takes another key.
+  for (const [here, hearsOld, hearsYoung] of rows) {
+    Object.assign(held, here);
+    assert.deepEqual([await hears(prepared), await hears(used)], [hearsOld, hearsYoung]);
+  }
 });
 
 test("a line that exceeds the bound closes the connection unread", async (t) => {
@@ -114,7 +152,7 @@ async function serveStreams(t: TestContext, connections = 10): Promise<Both> {
   t.after(() => server.close());
   return { port: server.port, there, streams, close: () => server.close() };
 }
-function streamTo(t: TestContext, port: number, here: Side, key: Uint8Array = arrayKey): ControlStream {
+function streamTo(t: TestContext, port: number, here: Side, key: ArrayKey = arrayKey): ControlStream {
   const stream = controlStream(
     { address: "127.0.0.1", port, arrayKey: key, line_bytes: 1000, connect_timeout_ms: 10_000 },
     listenAs(here),
@@ -179,7 +217,7 @@ test("a line of the other side that is too long, or not liked, ends a stream wit
 test("a stream without the array key, or to where nobody is, ends with a reason", async (t) => {
   const { port, there, streams, close } = await serveStreams(t);
   const here = side();
-  streamTo(t, port, here, randomBytes(32)).send("hello\n");
+  streamTo(t, port, here, arrayKeyOf(randomBytes(32))).send("hello\n");
   await until(() => here.ends.length === 1);
   assert.deepEqual([there.lines, streams], [[], []]);
   await close();
@@ -212,7 +250,7 @@ test("what the other side does not read waits, and is counted", async (t) => {
     minVersion: "TLSv1.2",
     maxVersion: "TLSv1.2",
     ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-    pskCallback: () => ({ psk, identity: "dlba" }),
+    pskCallback: () => ({ psk, identity: `dlba/${keyId(arrayKey.current)}` }),
     checkServerIdentity: () => undefined,
   });
   t.after(() => deaf.destroy());

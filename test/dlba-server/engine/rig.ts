@@ -7,6 +7,7 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { arrayKeyOf } from "../../../conf/keys.ts";
 import { configSchema } from "../../../conf/schema.ts";
 import { createServices, knownIp, type Services } from "../../../dlba-server/vservers.ts";
 import {
@@ -78,7 +79,7 @@ export interface RigOptions {
 }
 
 /** The array key of a rig. */
-export const RIG_KEY = Buffer.alloc(32, 7);
+export const RIG_KEY = arrayKeyOf(Buffer.alloc(32, 7));
 
 export async function startRig(options: RigOptions): Promise<Rig> {
   const dir = mkdtempSync(join(tmpdir(), "dlba-rig-"));
@@ -133,7 +134,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     "rig",
   );
   const runtimes = services.vservers.map(({ runtime }) => runtime);
-  worker.rateTable = openRateTable(runtimes, Buffer.alloc(32, 7), undefined);
+  worker.rateTable = openRateTable(runtimes, arrayKeyOf(Buffer.alloc(32, 7)), undefined);
   for (const { config: vserver, runtime } of services.vservers) {
     const port = vserver.ports[0]!;
     addListener(worker, {

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { arrayKeyOf } from "../../../conf/keys.ts";
 import { parseIp } from "../../../conf/address.ts";
 import { openRateTable } from "../../../dlba-server/engine/rate-limits.ts";
 import { takeFromRate } from "../../../dlba-server/rules/rate-table.ts";
@@ -84,7 +85,7 @@ test("the workers of a node count together, and count on over a restart", async 
     rmSync(runDir, { recursive: true });
   });
   const runtimes = [...rig.worker.vservers];
-  const tables = [1, 2, 3].map(() => openRateTable(runtimes, Buffer.alloc(32, 7), runDir)!);
+  const tables = [1, 2, 3].map(() => openRateTable(runtimes, arrayKeyOf(Buffer.alloc(32, 7)), runDir)!);
   const limit = runtimes[0]!.env.rules!.list[0]!.rateLimit!;
   const client = parseIp("192.0.2.1")!;
   const waits = [0, 1, 2, 0, 1].map((table) => takeFromRate(tables[table]!, limit, client, 1000));

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { describe, test } from "node:test";
-import { cookieToken } from "../../../conf/keys.ts";
+import { arrayKeyOf, cookieToken } from "../../../conf/keys.ts";
 import { applyOrders } from "../../../dlba-server/pools/orders.ts";
 import { workerReport } from "../../../dlba-server/report.ts";
 import { exchange, startRig, until, webServer, type Rig, type RigOptions } from "../engine/rig.ts";
@@ -48,7 +48,8 @@ async function withServers(
 }
 
 const ONE = { max_connections: 1 };
-const cookieOf = (id: string): string => `Cookie: DLBA=${cookieToken(Buffer.alloc(32, 7), "app", id)}\r\n`;
+const cookieOf = (id: string): string =>
+  `Cookie: DLBA=${cookieToken(arrayKeyOf(Buffer.alloc(32, 7)), "app", id)}\r\n`;
 
 describe("a web server that has as many requests as it may", () => {
   test("gets the next one when one of them is answered", async () => {

@@ -1,14 +1,15 @@
 /** How web servers stand: operators' orders, checks' verdicts, outliers; what becomes of sessions; what the table says. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { cookieToken } from "../../../conf/keys.ts";
+import { arrayKeyOf, cookieToken } from "../../../conf/keys.ts";
 import type { ServerOrder } from "../../../conf/server-orders.ts";
 import { shareOf } from "../../../dlba-server/pools/create-pool.ts";
 import { applyOrders, forgetComplaints } from "../../../dlba-server/pools/orders.ts";
 import { workerReport } from "../../../dlba-server/report.ts";
 import { exchange, startRig, until, webServer, type Rig, type RigOptions } from "../engine/rig.ts";
 
-const cookieOf = (id: string): string => `Cookie: DLBA=${cookieToken(Buffer.alloc(32, 7), "app", id)}\r\n`;
+const cookieOf = (id: string): string =>
+  `Cookie: DLBA=${cookieToken(arrayKeyOf(Buffer.alloc(32, 7)), "app", id)}\r\n`;
 const get = (more = ""): string => `GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${more}\r\n`;
 
 let failing = new Set<string>();

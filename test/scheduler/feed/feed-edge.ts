@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import pino from "pino";
+import { arrayKeyOf } from "../../../conf/keys.ts";
 import type { DlbaError } from "../../../conf/errors.ts";
 import { controlStream, type ControlStream } from "../../../net/control-tls.ts";
 import { encodeFollowerMessage, type Held, type Hello } from "../../../scheduler/feed/feed-message.ts";
@@ -14,7 +15,7 @@ import { readWord } from "../../../scheduler/table.ts";
 import type { Logger } from "../../../status/log.ts";
 
 export const ADDRESS = "127.0.0.1";
-export const arrayKey = Buffer.alloc(32, 9);
+export const arrayKey = arrayKeyOf(Buffer.alloc(32, 9));
 export const BLANK = 0xffffff;
 export const SIZE = 4096;
 

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect } from "node:tls";
-import { deriveKey } from "../../../conf/keys.ts";
+import { arrayKeyOf, deriveKey, keyId } from "../../../conf/keys.ts";
 import {
   bitmapOf,
   encodeFollowerMessage,
@@ -141,7 +141,7 @@ test("with the next scheduler a node goes on without a copy, and the former sche
 
 test("a node without the array key learns nothing, and others are served on", async (t) => {
   const serving = await serve(t);
-  const wrong = followAt(t, serving.server.port, followOf(1), { arrayKey: randomBytes(32) });
+  const wrong = followAt(t, serving.server.port, followOf(1), { arrayKey: arrayKeyOf(randomBytes(32)) });
   const right = followAt(t, serving.server.port, followOf(2));
   await until("the other one is in step", () => inStep(serving.feed, 2));
   await until("the node says that it can't connect", () => wrong.lines.length > 0);
@@ -291,7 +291,7 @@ test("a node that reads nothing is cut off, costs little meanwhile, and gets a f
     minVersion: "TLSv1.2",
     maxVersion: "TLSv1.2",
     ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-    pskCallback: () => ({ psk, identity: "dlba" }),
+    pskCallback: () => ({ psk, identity: `dlba/${keyId(arrayKey.current)}` }),
     checkServerIdentity: () => undefined,
   });
   let isEnded = false;

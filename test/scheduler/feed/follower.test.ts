@@ -215,12 +215,13 @@ test("following keeps no process from ending, connected or not", async (t) => {
   const { server } = await serve(t);
   const root = join(import.meta.dirname, "../../..");
   const program = (port: number, isWhole: boolean): string => `
+    import { arrayKeyOf } from ${JSON.stringify(join(root, "conf/keys.ts"))};
     import { createFollow } from ${JSON.stringify(join(root, "scheduler/feed/follow.ts"))};
     import { startFollower } from ${JSON.stringify(join(root, "scheduler/feed/follower.ts"))};
     import { createLogger } from ${JSON.stringify(join(root, "status/log.ts"))};
     const table = new Int32Array(${SIZE * 2});
     const follow = createFollow({ number: 1, groups: [{ name: "", table }] });
-    const arrayKey = Buffer.alloc(32, 9);
+    const arrayKey = arrayKeyOf(Buffer.alloc(32, 9));
     const log = createLogger({}, "silent");
     startFollower({ address: "${ADDRESS}", port: ${port}, arrayKey, follow, log });
     const wait = setInterval(() => {

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { arrayKeyOf } from "../../../conf/keys.ts";
 import type { NodeConfig } from "../../../conf/schema.ts";
 import { controlServer } from "../../../net/control-tls.ts";
 import type { SweepChange } from "../../../scheduler/nodes/sweep.ts";
@@ -11,7 +12,7 @@ import { startSweeper, type Sweeper } from "../../../scheduler/nodes/sweeper.ts"
 import { createLogger } from "../../../status/log.ts";
 
 const ADDRESS = "127.0.0.1";
-const arrayKey = Buffer.alloc(32, 5);
+const arrayKey = arrayKeyOf(Buffer.alloc(32, 5));
 const node: NodeConfig = {
   number: 2,
   name: "node2",

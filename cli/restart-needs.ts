@@ -17,7 +17,8 @@ export function restartNeeds(before: Config, after: Config): string[] {
       FIXED_SCHEDULER.some((fixed) => key === `scheduler.${fixed}`),
     ),
     ...differing("failover", before.failover, after.failover),
-    ...differing("status", before.status, after.status),
+    // What it serves besides, the status process opens and closes while it runs.
+    ...differing("status", before.status, after.status).filter((key) => key === "status.port"),
     ...directNeeds(before, after),
   ];
 }

@@ -227,6 +227,12 @@ export const METRICS_WEB_SERVERS = 2048;
 export const METRICS_CONNECTIONS = 16;
 export const METRICS_HEAD_BYTES = 8192;
 export const METRICS_TIMEOUT_MS = 10_000;
+/** Of a token that clients of the dashboard or of the monitoring socket over TCP say. */
+export const TOKEN_LEAST_CHARACTERS = 16;
+export const TOKEN_MOST_CHARACTERS = 256;
+/** Who has connected over TCP has to have said its token by then; how often certificates are looked at for such clients. */
+export const ADMISSION_MS = 5000;
+export const SERVED_FILES_LOOK_MS = 60_000;
 export const RESTART_BACKOFF_MIN_MS = 100;
 export const RESTART_BACKOFF_MAX_MS = 10_000;
 /** One request line between nodes, how long one exchange may take on the answering side, and how many at once. */

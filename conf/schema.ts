@@ -617,13 +617,30 @@ const bounds = z.strictObject({
     .describe("Idle connections kept per web server and worker."),
 });
 
+const where = ip
+  .optional()
+  .describe(
+    "Where to listen, the same on every node, such as 127.0.0.1 or 0.0.0.0. Left out: each node's own address.",
+  );
+
 const metrics = z.strictObject({
-  address: ip
-    .optional()
-    .describe(
-      "Where to listen, the same on every node, such as 127.0.0.1 or 0.0.0.0. Left out: each node's own address.",
-    ),
+  address: where,
   port: port.default(9470).describe("TCP port of the metrics."),
+});
+
+const tokenFile = path.describe(
+  "File with the token that clients have to say: 16 to 256 printable characters without spaces. The same on every node.",
+);
+
+const monitor = z.strictObject({
+  address: where,
+  port: port.default(9472).describe("TCP port of the monitoring socket."),
+  certificate: path.describe("PEM file: the node's certificate and its chain."),
+  key: path.describe("PEM file: its private key."),
+  token_file: tokenFile.optional(),
+  client_ca: path
+    .optional()
+    .describe("PEM file: authorities. Clients with a certificate of theirs need no token."),
 });
 
 const status = z.strictObject({
@@ -633,6 +650,9 @@ const status = z.strictObject({
     .describe(
       "Metrics for Prometheus over HTTP, at /metrics, for whoever can reach the port. Left out: none.",
     ),
+  monitor: monitor
+    .optional()
+    .describe("The monitoring socket over TCP with TLS, read-only, for who has the token. Left out: none."),
 });
 
 const accessLog = z.strictObject({

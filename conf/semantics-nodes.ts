@@ -120,32 +120,55 @@ const LEAST_TEXT = {
 
 /** What must hold between the settings of a node's own services. */
 export function checkServices({ nodes, scheduler, failover, status }: ConfigDraft): Finding[] {
-  const found = [
+  return [
     ...checkPatience("scheduler", scheduler),
     ...checkPatience("failover", failover),
     ...checkSomeoneStands(nodes),
+    ...checkPorts(scheduler?.port, status),
+    ...checkAccess(status),
   ];
-  const port = scheduler?.port;
-  if (port !== undefined && port === status?.port) {
+}
+
+const OWNERS = {
+  metrics: "the metrics a port of their own",
+  monitor: "the monitoring socket a port of its own",
+} as const;
+type StatusDraft = ConfigDraft["status"];
+
+/** Every service of a node has a port of its own. */
+function checkPorts(scheduler: number | undefined, status: StatusDraft): Finding[] {
+  const port = status?.port;
+  const found: Finding[] = [];
+  if (scheduler !== undefined && scheduler === port) {
     const path = chosen({ scheduler: { port }, status: { port } });
     const message = `scheduler.port and status.port are both ${port}`;
     found.push({ path, message, hint: "give each of the two a port of its own" });
   }
-  const metrics = status?.metrics?.port;
-  const other =
-    metrics === undefined
-      ? undefined
-      : [
-          { name: "scheduler.port", port },
-          { name: "status.port", port: status?.port },
-        ].find((each) => each.port === metrics);
-  if (other !== undefined) {
-    const message = `status.metrics.port and ${other.name} are both ${metrics}`;
-    found.push({
-      path: ["status", "metrics", "port"],
-      message,
-      hint: "give the metrics a port of their own",
-    });
+  const taken = [
+    { name: "scheduler.port", port: scheduler },
+    { name: "status.port", port },
+  ];
+  for (const [name, own] of [
+    ["metrics", status?.metrics?.port],
+    ["monitor", status?.monitor?.port],
+  ] as const) {
+    const other = own === undefined ? undefined : taken.find((each) => each.port === own);
+    taken.push({ name: `status.${name}.port`, port: own });
+    if (other === undefined) continue;
+    const message = `status.${name}.port and ${other.name} are both ${own}`;
+    const hint = `give ${OWNERS[name]}`;
+    found.push({ path: ["status", name, "port"], message, hint });
+  }
+  return found;
+}
+
+/** Who may look: nobody by accident. */
+function checkAccess(status: StatusDraft): Finding[] {
+  const found: Finding[] = [];
+  const { monitor } = status ?? {};
+  if (monitor !== undefined && monitor.token_file === undefined && monitor.client_ca === undefined) {
+    const message = "nobody could use the monitoring socket: it has neither token_file nor client_ca";
+    found.push({ path: ["status", "monitor"], message, hint: "name at least one of the two" });
   }
   return found;
 }

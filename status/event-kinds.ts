@@ -52,6 +52,8 @@ export const EVENT_KINDS: Readonly<Record<string, Kind>> = {
   "certificates are taken": ["certificates-taken", "info"],
   "a certificate is out of date": ["certificate-dates", "warning"],
   "a certificate ends soon": ["certificate-ends", "warning"],
+  "something of the status can't be served": ["status-not-served", "error"],
+  "a new certificate of the status can't be used": ["status-certificate", "warning"],
   // The node's processes and configuration.
   starting: ["node-starts", "info"],
   stopping: ["node-stops", "info"],

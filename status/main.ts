@@ -26,12 +26,14 @@ import { eventOf } from "./event-kinds.ts";
 import { eventRing } from "./event-ring.ts";
 import { createLogger, onLogLine } from "./log.ts";
 import { metricFamilies } from "./metrics/families.ts";
-import { logFailure, metricsService } from "./metrics/service.ts";
+import { metricsService } from "./metrics/service.ts";
 import { monitor } from "./monitor.ts";
+import { monitorService } from "./monitor-tls.ts";
 import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
 import { operatorCommand } from "./operator-desk.ts";
 import { createOrderBook, ordersOf } from "./order-book.ts";
+import { logFailure } from "./served.ts";
 import { createServerDesk, type ServerDesk } from "./server-desk.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
 import { createTelling } from "./telling.ts";
@@ -99,15 +101,13 @@ async function main(options: ProcessOptions): Promise<void> {
       checks.stop();
       checks = check();
     });
-    opened.push(
-      await monitor({
-        path: join(options.runDir, "monitor.sock"),
-        answer: async (command) => answerCommand(parseCommand(command), sources()),
-        idle_ms: MONITOR_IDLE_MS,
-        answer_ms: MONITOR_ANSWER_MS,
-        log,
-      }),
-    );
+    const monitoring = {
+      answer: async (command: string) => answerCommand(parseCommand(command), sources()),
+      idle_ms: MONITOR_IDLE_MS,
+      answer_ms: MONITOR_ANSWER_MS,
+      log,
+    };
+    opened.push(await monitor({ ...monitoring, path: join(options.runDir, "monitor.sock") }));
     opened.push(await answerNodes(facts, collector, desk));
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
@@ -116,6 +116,12 @@ async function main(options: ProcessOptions): Promise<void> {
     }, log);
     opened.push(metrics);
     await metrics.apply(facts.config, facts.node);
+    // These need files that may be away; the sweep has to be answered all the same.
+    const remote = { monitor: monitorService(monitoring, log) };
+    for (const [name, service] of Object.entries(remote)) {
+      opened.push(service);
+      await service.apply(facts.config, facts.node).catch(logFailure(name, log));
+    }
     const ends = endWatch();
     const lookAtEnds = (): void => {
       for (const { file, days_left } of ends(certificates(performance.now()), Date.now())) {
@@ -128,7 +134,9 @@ async function main(options: ProcessOptions): Promise<void> {
     onOrder((order) => {
       if (order.kind !== "configure") return;
       certificates = certificateWatch(facts.config);
-      metrics.apply(facts.config, facts.node).catch(logFailure(log));
+      for (const [name, service] of Object.entries({ metrics, ...remote })) {
+        service.apply(facts.config, facts.node).catch(logFailure(name, log));
+      }
     });
     reportReady();
     void desk.catchUp();

@@ -4,13 +4,18 @@
  */
 import type { Socket } from "node:net";
 import { describeError, DlbaError } from "../conf/errors.ts";
-import { MONITOR_COMMAND_BYTES, MONITOR_CONNECTIONS, MONITOR_IDLE_MOST_MS } from "../conf/limits.ts";
+import {
+  ADMISSION_MS,
+  MONITOR_COMMAND_BYTES,
+  MONITOR_CONNECTIONS,
+  MONITOR_IDLE_MOST_MS,
+} from "../conf/limits.ts";
 import { lineReader } from "../net/lines.ts";
+import type { Admits } from "./access.ts";
 import type { Logger } from "./log.ts";
 import { listenUnix, type UnixServer } from "../net/unix-server.ts";
 
 export interface MonitorOptions {
-  readonly path: string;
   /** Answers one command in pieces; a DlbaError becomes an `error: …` line. */
   readonly answer: (command: string) => Promise<Iterable<string>>;
   /** How long a connection may say nothing. */
@@ -18,11 +23,14 @@ export interface MonitorOptions {
   /** How long the reader of an answer may take. */
   readonly answer_ms: number;
   readonly log: Logger;
+  /** Who has to say a token first (`token …`) is let in by this. */
+  readonly admits?: Admits;
 }
 
 interface Session {
   readonly socket: Socket;
   readonly options: MonitorOptions;
+  isAdmitted: boolean;
   isInteractive: boolean;
   hasEnded: boolean;
   /** Lines that came while an answer was under way; bounded by pausing the socket. */
@@ -35,19 +43,28 @@ interface Session {
 /** Who takes nothing of an answer for this long gives way to somebody new when all places are taken. */
 const STALLED_MS = 1000;
 
-/** Listens until closed. */
-export function monitor(options: MonitorOptions): Promise<UnixServer> {
-  const sessions = new Set<Session>();
+/** One more than there are places has a look in: it may take that of one who stalls. */
+export const MONITOR_SOCKETS = MONITOR_CONNECTIONS + 1;
+
+/** Listens on a Unix socket until closed; who may open it is let in. */
+export function monitor(options: MonitorOptions & { readonly path: string }): Promise<UnixServer> {
+  const take = monitorSessions(options);
   return listenUnix({
     path: options.path,
     mode: 0o660,
-    // One more has a look in: it may take the place of one who stalls.
-    connections: MONITOR_CONNECTIONS + 1,
-    onConnection: (socket) => {
-      if (sessions.size < MONITOR_CONNECTIONS || makeRoom(sessions)) serve(socket, options, sessions);
-      else socket.destroy();
-    },
+    connections: MONITOR_SOCKETS,
+    onConnection: (socket) => take(socket, true),
   });
+}
+
+/** What serves connections, wherever they come from; who is not admitted has to say the token first. */
+export function monitorSessions(options: MonitorOptions): (socket: Socket, isAdmitted: boolean) => void {
+  const sessions = new Set<Session>();
+  return (socket, isAdmitted) => {
+    if (sessions.size < MONITOR_CONNECTIONS || makeRoom(sessions))
+      serve(socket, isAdmitted, options, sessions);
+    else socket.destroy();
+  };
 }
 
 /** Cuts off who has taken nothing of its answer for the longest time; false when everybody takes theirs. */
@@ -59,10 +76,11 @@ function makeRoom(sessions: Set<Session>): boolean {
   return sessions.delete(slowest);
 }
 
-function serve(socket: Socket, options: MonitorOptions, sessions: Set<Session>): void {
+function serve(socket: Socket, isAdmitted: boolean, options: MonitorOptions, sessions: Set<Session>): void {
   const session: Session = {
     socket,
     options,
+    isAdmitted,
     isInteractive: false,
     hasEnded: false,
     waiting: [],
@@ -80,6 +98,11 @@ function serve(socket: Socket, options: MonitorOptions, sessions: Set<Session>):
     () => socket.end(`error: a line is longer than ${MONITOR_COMMAND_BYTES} bytes\n\n`),
   );
   socket.setTimeout(options.idle_ms, () => socket.destroy());
+  if (!isAdmitted) {
+    // However little and often it sends.
+    const late = setTimeout(() => session.isAdmitted || socket.destroy(), ADMISSION_MS);
+    socket.once("close", () => clearTimeout(late));
+  }
   socket.on("data", (bytes) => {
     lines.push(bytes);
     void work(session);
@@ -112,7 +135,14 @@ async function work(session: Session): Promise<void> {
 
 async function handleLine(session: Session, line: string): Promise<void> {
   const { socket } = session;
-  for (const command of line.split(";").map((part) => part.trim())) {
+  const commands = line.split(";").map((part) => part.trim());
+  if (!session.isAdmitted && commands[0] !== "quit") {
+    const refusal = "error: say 'token …' with the right token first\n\n";
+    if (!admit(session, commands.shift() ?? "")) return void socket.end(refusal);
+    // Alone on its line it lets the next line come.
+    if (commands.length === 0) return;
+  }
+  for (const command of commands) {
     if (command === "quit") return void socket.end();
     const timeout_s = /^set timeout cli (\d{1,6})s?$/.exec(command)?.[1];
     if (command === "prompt") session.isInteractive = true;
@@ -122,6 +152,13 @@ async function handleLine(session: Session, line: string): Promise<void> {
   }
   if (session.isInteractive) socket.write("> ");
   else socket.end();
+}
+
+/** A good token is answered with nothing, so that what follows on its line is as on the Unix socket. */
+function admit(session: Session, command: string): boolean {
+  const token = /^token (\S+)$/.exec(command)?.[1];
+  session.isAdmitted = token !== undefined && session.options.admits?.(token) === true;
+  return session.isAdmitted;
 }
 
 /** How long this connection may say nothing, in seconds; bounded. */

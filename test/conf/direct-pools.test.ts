@@ -255,5 +255,17 @@ describe("a node's own services", () => {
       "status: { metrics: { port: 8470 } }",
       "a.yaml:30:28: status.metrics.port and status.port are both 8470; give the metrics a port of their own",
     ],
+    [
+      "and so has the monitoring socket over TCP",
+      scheduler,
+      "status: { monitor: { port: 8470, certificate: /c, key: /k, token_file: /t } }",
+      "a.yaml:30:28: status.monitor.port and status.port are both 8470; give the monitoring socket a port of its own",
+    ],
+    [
+      "that somebody can use",
+      scheduler,
+      "status: { monitor: { certificate: /c, key: /k } }",
+      "a.yaml:30:20: nobody could use the monitoring socket: it has neither token_file nor client_ca; name at least one of the two",
+    ],
   ]);
 });

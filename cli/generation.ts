@@ -77,7 +77,9 @@ function readNamed(path: string, read: (path: string) => Buffer): void {
 
 /** What OpenSSL itself has to say to them, before any worker hears of them. */
 function tryContexts({ vservers, pools }: Config, read: (path: string) => Buffer): void {
-  for (const { tls } of pools) if (tls !== undefined) freeContext(createServerTls(tls, read));
+  for (const { tls, protocol } of pools) {
+    if (tls !== undefined) freeContext(createServerTls(tls, protocol, read));
+  }
   const keys = nativeMemory(TICKET_KEYS_BYTES);
   for (const vserver of vservers.filter(({ protocol }) => protocol === "https")) {
     freeTls(createTls(vserver, keys.address, read));

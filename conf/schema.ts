@@ -225,9 +225,9 @@ const webServer = z.strictObject({
 
 const check = z.strictObject({
   type: z
-    .enum(["tcp", "http", "icmp"])
+    .enum(["tcp", "http", "grpc", "icmp"])
     .describe(
-      "tcp: the port can be connected; http: a GET gets a good status; icmp (direct pools alone): the host answers an echo request. Over TLS where the pool has tls.",
+      "tcp: the port can be connected; http: a GET gets a good status; grpc (pools with protocol: h2): grpc.health.v1 says SERVING; icmp (direct pools alone): the host answers an echo request. Over TLS where the pool has tls, in HTTP/2 where its protocol is h2.",
     ),
   path: textOf(isRequestPath, "a path such as /health").default("/").describe("For http: what is asked for."),
   host: patternText(/^[!-~]{1,253}$/, "a host name")
@@ -239,6 +239,9 @@ const check = z.strictObject({
     .max(100)
     .default([200])
     .describe("For http: the good ones."),
+  service: patternText(/^[A-Za-z0-9_.]{0,100}$/, "the name of a service such as shop.v1.Cart")
+    .default("")
+    .describe("For grpc: the service that is asked about; empty: the whole server."),
   interval_ms: milliseconds(50, 600_000, 1000).describe("From one check of a host to the next."),
   timeout_ms: milliseconds(10, 60_000, 500).describe(
     "A host that has not answered by then has failed this check.",
@@ -450,7 +453,7 @@ const pool = z.strictObject({
     .enum(["http/1.1", "h2"])
     .default("http/1.1")
     .describe(
-      "What the web servers speak: h2 is HTTP/2 without TLS, as gRPC has it; one connection serves many requests.",
+      "What the web servers speak. h2 is HTTP/2, as gRPC needs it: over TLS by ALPN where the pool has tls, else at once (prior knowledge); one connection serves many requests.",
     ),
   send_proxy: z
     .enum(["v1", "v2"])

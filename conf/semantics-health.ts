@@ -9,7 +9,7 @@ type ServerDraft = Draft<PoolConfig["servers"][number]>;
 
 /** What only proxied pools have, of a direct pool's. */
 export function checkDirectHealth(pool: PoolDraft, at: ConfigPath): Finding[] {
-  const found: Finding[] = [];
+  const found: Finding[] = pool.check?.type === "grpc" ? [notGrpc(at)] : [];
   const refuse = (path: ConfigPath): void => {
     const message = `a direct pool has no '${path.at(-1)}': its traffic doesn't pass the nodes`;
     found.push({ path, isAtKey: true, message, hint: "remove it, or use another scheduling" });
@@ -30,7 +30,14 @@ export function checkProxiedHealth(pool: PoolDraft, at: ConfigPath): Finding[] {
   return [...checkKindOfCheck(pool, at), ...checkTls(pool, at), ...checkQueue(pool, at)];
 }
 
-function checkKindOfCheck({ check }: PoolDraft, at: ConfigPath): Finding[] {
+const notGrpc = (at: ConfigPath): Finding => ({
+  path: [...at, "check", "type"],
+  message: `${pathText(at)} can't be checked by grpc: it doesn't speak HTTP/2`,
+  hint: "set protocol: h2, or use tcp or http",
+});
+
+function checkKindOfCheck({ check, protocol }: PoolDraft, at: ConfigPath): Finding[] {
+  if (check?.type === "grpc" && protocol !== undefined && protocol !== "h2") return [notGrpc(at)];
   if (check?.type !== "icmp") return [];
   const message = "web servers that are proxied to can't be checked by icmp";
   return [

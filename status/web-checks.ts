@@ -2,7 +2,8 @@
 import { readFileSync } from "node:fs";
 import { readGivenFile } from "../conf/given-files.ts";
 import type { Config, PoolConfig } from "../conf/schema.ts";
-import { startChecker, type Checker, type CheckTls } from "../net/health/checker.ts";
+import type { CheckTls } from "../net/health/asking.ts";
+import { startChecker, type Checker } from "../net/health/checker.ts";
 import { systemCaFile } from "../net/openssl-client.ts";
 import type { Logger } from "./log.ts";
 import { noteHealth, type OrderBook } from "./order-book.ts";
@@ -46,7 +47,7 @@ function startPool(pool: PoolConfig, onChange: OnChange): Checker {
       const servername = server_name ?? pool.tls?.server_name;
       const tls =
         files === undefined ? {} : { tls: servername === undefined ? files : { ...files, servername } };
-      return { number, address, port, ...tls };
+      return { number, address, port, isHttp2: pool.protocol === "h2", ...tls };
     }),
     onChange: ({ host, isUp, reason }) => onChange(pool.servers[host]!.id, isUp, reason),
   });

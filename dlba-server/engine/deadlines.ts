@@ -1,16 +1,10 @@
 /** When who has kept the others waiting for too long: the time-outs of an exchange. */
 import type { Http2Stream } from "../http2/connection.ts";
 import { PHASE } from "../session-port.ts";
+import { isFull } from "./load.ts";
 import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
-import { buffered } from "./stream.ts";
 import { arm } from "./timer-wheel.ts";
-
-/** So much waits for a receiver that its sender is not read until some of it has left. */
-export function isFull({ config: { limits } }: Worker, pending_bytes: number): boolean {
-  if (pending_bytes === 0) return false;
-  // When the worker holds too much, it takes no more from whoever's other side is slow.
-  return pending_bytes > limits.buffer_bytes || buffered.bytes > limits.memory_bytes;
-}
+import { stuckSince_ms, takesMore } from "./upstream-streams.ts";
 
 /** The connection's time-out is that of what its exchange waits for, or of who takes nothing of what is written. */
 export function updateDeadline(worker: Worker, exchange: Exchange): void {
@@ -71,9 +65,9 @@ function phaseDeadline(worker: Worker, exchange: Exchange): number {
     case PHASE.requestHead:
       return since + timeouts.request_head_ms;
     case PHASE.requestBody:
-      return bodyDeadline(worker, exchange, timeouts.request_body_ms, exchange.server);
+      return Math.min(stuckDeadline(worker, exchange), requestBodyDeadline(worker, exchange));
     case PHASE.responseHead:
-      return since + timeouts.response_head_ms;
+      return responseHeadDeadline(worker, exchange);
     case PHASE.responseBody:
       return bodyDeadline(worker, exchange, timeouts.response_body_ms, exchange.client);
     case PHASE.tunnel:
@@ -91,6 +85,27 @@ function tunnelDeadline(worker: Worker, { session, lastInput_ms, phaseStart_ms }
   const { tunnel_ms, request_body_ms } = worker.config.timeouts;
   const isHalf = session.isClientEnded || session.isServerEnded;
   return Math.max(lastInput_ms, phaseStart_ms) + (isHalf ? Math.min(tunnel_ms, request_body_ms) : tunnel_ms);
+}
+
+/** A web server has its time from when it has got the whole request. */
+function responseHeadDeadline(worker: Worker, { phaseStart_ms, upstream }: Exchange): number {
+  const { response_head_ms } = worker.config.timeouts;
+  if (upstream === undefined) return phaseStart_ms + response_head_ms;
+  const stuck_ms = stuckSince_ms(worker, upstream);
+  const since_ms = stuck_ms === Infinity ? Math.max(phaseStart_ms, upstream.stuckSince_ms) : stuck_ms;
+  return since_ms + response_head_ms;
+}
+
+/** For a web server of HTTP/2 that takes no more of the request under way. */
+export function stuckDeadline(worker: Worker, { upstream }: Exchange): number {
+  if (upstream === undefined) return Infinity;
+  return stuckSince_ms(worker, upstream) + worker.config.timeouts.response_head_ms;
+}
+
+function requestBodyDeadline(worker: Worker, exchange: Exchange): number {
+  const { upstream, server } = exchange;
+  if (upstream !== undefined && !takesMore(worker, upstream)) return Infinity;
+  return bodyDeadline(worker, exchange, worker.config.timeouts.request_body_ms, server);
 }
 
 /** While the receiver holds things up, the sender is not to blame. */

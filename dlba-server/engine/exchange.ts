@@ -21,9 +21,9 @@ import * as session from "../session.ts";
 import { BY, CHOICE, PHASE, type SessionPort } from "../session-port.ts";
 import { countAbort, countStatus } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
-import { isFull, isOverdue, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
+import { isOverdue, stuckDeadline, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
-import { countWaiting, hasTooMuch, hold } from "./load.ts";
+import { countWaiting, hasTooMuch, hold, isFull } from "./load.ts";
 import { watchOutcome } from "./outlier-watch.ts";
 import {
   closeServer,
@@ -630,12 +630,25 @@ export function exchangeTimedOut(exchange: Exchange): void {
     serverEnded(server!);
     return;
   } else if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, exchange.port);
+  else if (isHeldUp(exchange)) endIfStuck(exchange);
   else if (stream.pending_bytes > 0) {
     // It is the client who takes nothing, not the web server's fault.
     session.onClientLost(exchange.session, client.env, exchange.port);
     resetStream(client.mux!.http2, stream, CODE.cancel);
   } else session.onTimeout(exchange.session, client.env, exchange.port);
   settle(exchange);
+}
+
+/** A web server of HTTP/2 takes no more of a request, for now: others on its connection may go on. */
+const isHeldUp = ({ upstream, session: { phase } }: Exchange): boolean =>
+  (phase === PHASE.requestBody || phase === PHASE.responseHead) &&
+  upstream !== undefined &&
+  !takesMore(worker, upstream);
+
+/** It has had its time. */
+function endIfStuck(exchange: Exchange): void {
+  const { session: state, client, port: sessionPort } = exchange;
+  if (stuckDeadline(worker, exchange) <= worker.now_ms) session.onServerEnd(state, client.env, sessionPort);
 }
 
 /** A web server that takes nothing of a request. */
@@ -658,6 +671,7 @@ export function clientTimedOut(connection: ClientConnection): void {
   if (isServerStuck(server)) return serverLost(server!);
   current = exchange;
   if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, port);
+  else if (isHeldUp(exchange)) endIfStuck(exchange);
   else session.onTimeout(exchange.session, connection.env, port);
   settle(exchange);
 }

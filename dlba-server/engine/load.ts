@@ -15,6 +15,13 @@ export function countWaiting(exchange: Exchange, pending_bytes: number): void {
   exchange.counted_bytes = pending_bytes;
 }
 
+/** So much waits for a receiver that its sender is not read until some of it has left. */
+export function isFull({ config: { limits } }: Worker, pending_bytes: number): boolean {
+  if (pending_bytes === 0) return false;
+  // When the worker holds too much, it takes no more from whoever's other side is slow.
+  return pending_bytes > limits.buffer_bytes || buffered.bytes > limits.memory_bytes;
+}
+
 /** Whether a client's requests are refused: too many bytes wait, or he is one client too many. */
 export function hasTooMuch({ config: { limits }, clients }: Worker, client: ClientConnection): boolean {
   if (buffered.bytes > limits.memory_bytes) return true;

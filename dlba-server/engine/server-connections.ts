@@ -12,6 +12,7 @@ import {
 import { errno, nativeMemory, SysError } from "../../net/ffi.ts";
 import type { Exchange, PoolRuntime, ServerConnection, WebServer, Worker } from "./runtime.ts";
 import {
+  choseHttp2,
   clearSslErrors,
   sslError,
   sslFree,
@@ -133,6 +134,12 @@ export function shakeHands(worker: Worker, connection: ServerConnection): Connec
   const result = sslHandshake(stream.ssl);
   if (result === 1) {
     connection.isHandshaking = false;
+    // A server may pass over what it is offered, and then speaks HTTP/1.1.
+    if (pool.isHttp2 && !choseHttp2(stream.ssl)) {
+      forgetSession(server);
+      markDown(worker, pool, index, "TLS: it does not speak HTTP/2 (ALPN)");
+      return CONNECT.failed;
+    }
     isConnected(worker, connection);
     return CONNECT.done;
   }
@@ -166,7 +173,7 @@ export function markLate(worker: Worker, { pool, index, isHandshaking }: ServerC
 }
 
 /** A web server that could not be connected is passed over for a while (the array's passive check). */
-function markDown(worker: Worker, pool: PoolRuntime, index: number, reason: string): void {
+export function markDown(worker: Worker, pool: PoolRuntime, index: number, reason: string): void {
   const state = pool.state.servers[index]!;
   const server = pool.servers[index]!;
   server.counters.connect_failures++;
@@ -177,7 +184,8 @@ function markDown(worker: Worker, pool: PoolRuntime, index: number, reason: stri
   state.downUntil_ms = worker.now_ms + worker.config.timeouts.server_retry_ms;
 }
 
-function markUp(worker: Worker, pool: PoolRuntime, index: number): void {
+/** It is there again. */
+export function markUp(worker: Worker, pool: PoolRuntime, index: number): void {
   const state = pool.state.servers[index]!;
   if (state.downUntil_ms === 0) return;
   state.downUntil_ms = 0;

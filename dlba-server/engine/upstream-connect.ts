@@ -2,7 +2,7 @@
 import type { Http2Connection } from "../http2/connection.ts";
 import { MAX_STREAM } from "../http2/wire.ts";
 import type { Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
-import { openServer } from "./server-connections.ts";
+import { markDown, markUp, openServer } from "./server-connections.ts";
 import { disarm } from "./timer-wheel.ts";
 import { beginUpstream, joinUpstream, type Upstream } from "./upstream-streams.ts";
 
@@ -26,7 +26,12 @@ export function startUpstream(
   index: number,
 ): "begun" | "waiting" | undefined {
   const server = pool.servers[index]!;
-  const connection = server.upstreams.find(hasRoom) ?? openUpstream(worker, pool, index);
+  const kept = server.upstreams.find(hasRoom);
+  if (kept === undefined && server.upstreams.some(takesNothing)) {
+    markDown(worker, pool, index, "takes no streams (SETTINGS_MAX_CONCURRENT_STREAMS is 0)");
+    return undefined;
+  }
+  const connection = kept ?? openUpstream(worker, pool, index);
   if (connection === undefined) return undefined;
   const upstream = joinUpstream(exchange, connection);
   if (connection.stream.isConnecting) {
@@ -34,17 +39,26 @@ export function startUpstream(
     return "waiting";
   }
   server.counters.reuses++;
+  markUp(worker, pool, index);
   disarm(worker.wheel, connection);
   beginUpstream(upstream);
   return "begun";
 }
 
-function hasRoom({ upstreams, stream }: ServerConnection): boolean {
-  const { http2, waiting, isGoingAway } = upstreams!;
-  const most = Math.min(http2.maxPeerStreams, http2.hasSettings ? Infinity : FIRST_STREAMS);
-  const isUsable = !isGoingAway && !http2.isFailed && !stream.hasPeerEnded && http2.lastOwn < MAX_STREAM - 2;
-  return isUsable && http2.streams.size + waiting.length < most;
+function isUsable({ upstreams, stream }: ServerConnection): boolean {
+  const { http2, isGoingAway } = upstreams!;
+  return !isGoingAway && !http2.isFailed && !stream.hasPeerEnded && http2.lastOwn < MAX_STREAM - 2;
 }
+
+function hasRoom(connection: ServerConnection): boolean {
+  const { http2, waiting } = connection.upstreams!;
+  const most = Math.min(http2.maxPeerStreams, http2.hasSettings ? Infinity : FIRST_STREAMS);
+  return isUsable(connection) && http2.streams.size + waiting.length < most;
+}
+
+/** Its web server wants no requests for now, on any other connection as little; it may say otherwise here. */
+const takesNothing = (connection: ServerConnection): boolean =>
+  isUsable(connection) && connection.upstreams!.http2.maxPeerStreams === 0;
 
 function openUpstream(worker: Worker, pool: PoolRuntime, index: number): ServerConnection | undefined {
   const connection = openServer(worker, pool, index);

@@ -6,7 +6,7 @@ import { giveBack, resetStream } from "../http2/output.ts";
 import { type MessageOut, sendMessage, startMessage } from "../http2/to-server.ts";
 import { CODE } from "../http2/wire.ts";
 import type { ServerCounters } from "./counters.ts";
-import { isFull } from "./deadlines.ts";
+import { isFull } from "./load.ts";
 import type { Exchange, ServerConnection, Worker } from "./runtime.ts";
 import type { Stage } from "./stream.ts";
 
@@ -19,6 +19,9 @@ export interface Upstream {
   readonly response: MessageIn;
   /** Data that the session has got, while its client could not take more: given back when it can. */
   owed_bytes: number;
+  /** Since when the web server takes no more of the request, and how much of it waits; -1: it takes what comes, since then. */
+  stuckSince_ms: number;
+  stuck_bytes: number;
 }
 
 /** What a connection to a web server has besides its frames' state. */
@@ -48,6 +51,8 @@ export function joinUpstream(exchange: Exchange, connection: ServerConnection): 
     request: startMessage(),
     response: startResponse(),
     owed_bytes: 0,
+    stuckSince_ms: 0,
+    stuck_bytes: -1,
   };
   exchange.upstream = upstream;
   const load = ++pool.state.servers[index]!.load;
@@ -97,7 +102,8 @@ export function sayUpstream(upstream: Upstream, bytes: Buffer, start: number, en
   const { connection, stream, request } = upstream;
   if (stream === undefined || !stream.isOpen) return;
   countersOf(connection).bytes_in += end - start;
-  sendMessage(connection.upstreams!.http2, stream, request, "http", bytes, start, end);
+  const scheme = connection.pool.tls === 0 ? "http" : "https";
+  sendMessage(connection.upstreams!.http2, stream, request, scheme, bytes, start, end);
 }
 
 export const sayUpstreamText = (upstream: Upstream, text: string): void =>
@@ -106,6 +112,20 @@ export const sayUpstreamText = (upstream: Upstream, text: string): void =>
 /** Whether the web server has taken what it was sent. */
 export const takesMore = (worker: Worker, { connection, stream }: Upstream): boolean =>
   (stream === undefined || stream.pending_bytes === 0) && !isFull(worker, connection.stream.pending_bytes);
+
+/** Since when the web server has taken nothing of what waits for its windows or its socket; Infinity when it takes what comes. */
+export function stuckSince_ms(worker: Worker, upstream: Upstream): number {
+  if (takesMore(worker, upstream)) {
+    if (upstream.stuck_bytes !== -1) upstream.stuckSince_ms = worker.now_ms;
+    upstream.stuck_bytes = -1;
+    return Infinity;
+  }
+  const pending_bytes = upstream.stream?.pending_bytes ?? 0;
+  if (upstream.stuck_bytes === -1 || pending_bytes < upstream.stuck_bytes)
+    upstream.stuckSince_ms = worker.now_ms;
+  upstream.stuck_bytes = pending_bytes;
+  return upstream.stuckSince_ms;
+}
 
 /** The client has taken what it was sent: the web server may send on. */
 export function payBack(upstream: Upstream): void {

@@ -14,10 +14,17 @@ import { takeFrames } from "../http2/input.ts";
 import { giveBack, giveBackUnowned, resetStream, sendSettings, sendPreface } from "../http2/output.ts";
 import { CODE } from "../http2/wire.ts";
 import * as session from "../session.ts";
-import { isFull } from "./deadlines.ts";
 import { enter, settle } from "./exchange.ts";
+import { isFull } from "./load.ts";
 import type { Exchange, ServerConnection, Worker } from "./runtime.ts";
-import { closeServer, CONNECT, concludeConnect, markLate } from "./server-connections.ts";
+import {
+  closeServer,
+  CONNECT,
+  type ConnectStep,
+  concludeConnect,
+  markLate,
+  shakeHands,
+} from "./server-connections.ts";
 import { createStage, drainQueue, flushStage, received, type Stage } from "./stream.ts";
 import { arm } from "./timer-wheel.ts";
 import { bindStarter } from "./upstream-connect.ts";
@@ -41,11 +48,13 @@ export function bindUpstreams(theWorker: Worker): void {
   bindStarter((connection) => createConnection(port, connection, false, 0, response_head_bytes));
 }
 
-/** A connect has come to its end, well or not. */
+/** A connect, or the handshake after it, goes on or has come to its end, well or not. */
 export function upstreamConcluded(connection: ServerConnection, isTimedOut: boolean): void {
   const { waiting, http2 } = connection.upstreams!;
   if (isTimedOut) markLate(worker, connection);
-  const isThere = !isTimedOut && concludeConnect(worker, connection) === CONNECT.done;
+  const step = isTimedOut ? CONNECT.failed : goOnConnecting(connection);
+  if (step === CONNECT.underWay) return;
+  const isThere = step === CONNECT.done;
   const all = waiting.splice(0);
   if (!isThere) closeUpstream(connection);
   else {
@@ -65,6 +74,12 @@ export function upstreamConcluded(connection: ServerConnection, isTimedOut: bool
     }
     settle(exchange);
   }
+}
+
+function goOnConnecting(connection: ServerConnection): ConnectStep {
+  if (connection.isHandshaking) return shakeHands(worker, connection);
+  const step = concludeConnect(worker, connection);
+  return step === CONNECT.underWay ? shakeHands(worker, connection) : step;
 }
 
 /** Whether the client of an exchange has so much waiting that its web server had better pause. */
@@ -206,7 +221,8 @@ export function upstreamEnded(connection: ServerConnection): void {
 /** Some of what was queued has left: whoever waited for that goes on. */
 export function upstreamDrained(connection: ServerConnection): void {
   drainQueue(connection.stream, worker.now_ms);
-  if (isFull(worker, connection.stream.pending_bytes)) return;
+  settleUpstream(connection);
+  if (connection.stream.isClosed || isFull(worker, connection.stream.pending_bytes)) return;
   for (const { user } of connection.upstreams!.http2.streams.values()) {
     if (user.exchange === undefined) continue;
     enter(user.exchange);
@@ -226,16 +242,39 @@ function settleUpstream(connection: ServerConnection): void {
   if (connection.stream.isClosed) return;
   const { http2, isGoingAway, stage, waiting } = connection.upstreams!;
   if (http2.isFailed && stage === undefined) return closeUpstream(connection);
-  if (http2.streams.size > 0 || waiting.length > 0 || connection.stream.isConnecting) return;
+  if (connection.stream.isConnecting) return;
+  const { timeouts } = worker.config;
+  const { pending_bytes, progress_ms } = connection.stream;
+  const write_ms = pending_bytes > 0 ? progress_ms + timeouts.response_head_ms : Infinity;
+  if (http2.streams.size > 0 || waiting.length > 0) return arm(worker.wheel, connection, write_ms);
   if (isGoingAway || worker.isDraining) return closeUpstream(connection);
-  arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.server_idle_ms);
+  arm(worker.wheel, connection, Math.min(write_ms, worker.now_ms + timeouts.server_idle_ms));
 }
 
-/** A connect that takes too long, or a connection that has been idle for long enough. */
+/** A connect that takes too long, a web server that takes nothing, or a connection that has been idle for long enough. */
 export function upstreamTimedOut(connection: ServerConnection): void {
   if (connection.stream.isConnecting) upstreamConcluded(connection, true);
+  else if (isStuck(connection)) upstreamEnded(connection);
   else if (connection.upstreams!.http2.streams.size === 0) closeUpstream(connection);
+  else settleUpstream(connection);
 }
+
+/** A web server that takes nothing of what is queued for it. */
+const isStuck = ({ stream: { pending_bytes, progress_ms } }: ServerConnection): boolean =>
+  pending_bytes > 0 && progress_ms + worker.config.timeouts.response_head_ms <= worker.now_ms;
+
+/** The worker takes no more connections: those to web servers that nobody uses are closed, the others when they are done. */
+export function drainUpstreams(): void {
+  for (const connection of allUpstreams()) settleUpstream(connection);
+}
+
+/** The worker ends now. */
+export function stopUpstreams(): void {
+  for (const connection of allUpstreams()) closeUpstream(connection);
+}
+
+const allUpstreams = (): ServerConnection[] =>
+  worker.pools.flatMap(({ servers }) => servers.flatMap(({ upstreams }) => upstreams));
 
 function writeOut(connection: ServerConnection, mux: UpstreamMux, stage: Stage): void {
   flushStage(stage, connection.stream, worker.now_ms);

@@ -583,6 +583,7 @@ function stopListening(worker: Worker, ended: ReadonlySet<number>): void {
     for (const server of pool.servers)
       while (server.idle.length > 0) closeServer(worker, server.idle.at(-1)!);
   }
+  upstream.drainUpstreams();
 }
 
 /** Ends what is left without waiting; resolves when the log is written. */
@@ -591,6 +592,7 @@ export async function closeWorker(worker: Worker): Promise<void> {
     if (client.mux === undefined) exchange.stopClient(client);
     else mux.stopMux(client);
   }
+  upstream.stopUpstreams();
   sockets.close(worker.epoll);
   await worker.accessLog?.close();
 }

@@ -52,7 +52,7 @@ export function createPool(pool: ProxiedPool, arrayKey: ArrayKey, place: WorkerP
     name: pool.name,
     sendProxy: pool.send_proxy,
     isHttp2: pool.protocol === "h2",
-    tls: pool.tls === undefined ? 0 : createServerTls(pool.tls),
+    tls: pool.tls === undefined ? 0 : createServerTls(pool.tls, pool.protocol),
     room,
     queueTimeout_ms: timeout_ms,
     retryBudget: createRetryBudget(budget_percent, budget_least_per_second, now_ms),

@@ -7,6 +7,7 @@ import type { SslContext } from "../../net/openssl.ts";
 /** Throws DlbaError TLS_CA, TLS_CERTIFICATE or TLS_KEY for what it can't be made of, and what `read` throws. */
 export function createServerTls(
   { verify, ca, certificate, key }: NonNullable<PoolConfig["tls"]>,
+  protocol: PoolConfig["protocol"],
   read: (path: string) => Buffer = readGivenFile,
 ): SslContext {
   const own =
@@ -17,6 +18,6 @@ export function createServerTls(
   return createClientContext({
     ca: verify ? { name, bytes: read(name) } : undefined,
     own,
-    protocols: ["http/1.1"],
+    protocols: [protocol],
   });
 }

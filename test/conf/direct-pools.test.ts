@@ -97,7 +97,7 @@ describe("a direct pool", () => {
       "{ type: icmp }",
       "{ type: ping, path: health }",
       [
-        'a.yaml:26:20: pools[0].check.type is "ping"; expected tcp, http or icmp',
+        'a.yaml:26:20: pools[0].check.type is "ping"; expected tcp, http, grpc or icmp',
         'a.yaml:26:32: pools[0].check.path is "health"; expected a path such as /health',
       ].join("\n"),
     ],

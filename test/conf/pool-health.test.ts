@@ -34,6 +34,7 @@ describe("a pool that is proxied to", () => {
     assert.equal(errorsIn("tls: {}, "), "");
     assert.equal(errorsIn("tls: { verify: false }, "), "");
     assert.equal(errorsIn("check: { type: tcp }, "), "");
+    assert.equal(errorsIn("protocol: h2, tls: {}, check: { type: grpc, service: a.B }, "), "");
   });
 
   const rows: readonly (readonly [name: string, keys: string, server: string, errors: string])[] = [
@@ -86,10 +87,10 @@ describe("a pool that is proxied to", () => {
       'a.yaml:30:38: pools[1].tls.server_name is "a b"; expected a host name such as web.example.org',
     ],
     [
-      "speaks HTTP/2 without TLS",
-      "protocol: h2, tls: {}, ",
+      "is checked by gRPC where it speaks HTTP/2",
+      "check: { type: grpc }, ",
       "",
-      "a.yaml:30:32: 'tls' can't be: HTTP/2 to web servers is without TLS; remove it, or set protocol: http/1.1",
+      "a.yaml:30:33: pools[1] can't be checked by grpc: it doesn't speak HTTP/2; set protocol: h2, or use tcp or http",
     ],
     [
       "tells no client's address on connections that serve many",

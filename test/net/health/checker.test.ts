@@ -8,7 +8,8 @@ import { parseIp } from "../../../conf/address.ts";
 import type { IcmpSocket } from "../../../net/icmp-socket.ts";
 import { SysError } from "../../../net/ffi.ts";
 import { close, listenTcp } from "../../../net/sockets.ts";
-import { probe, startChecker, type CheckConfig } from "../../../net/health/checker.ts";
+import type { CheckConfig } from "../../../net/health/asking.ts";
+import { probe, startChecker } from "../../../net/health/checker.ts";
 import type { CheckResult, HealthChange } from "../../../net/health/checks.ts";
 import { until } from "../../scheduler/network.ts";
 
@@ -16,6 +17,7 @@ const ADDRESS = "127.0.0.1";
 const check: CheckConfig = {
   type: "http",
   path: "/health",
+  service: "",
   statuses: [200, 204],
   interval_ms: 50,
   timeout_ms: 5000,

@@ -13,6 +13,7 @@ import { registerHandover } from "./handover.ts";
 import { registerInit } from "./init.ts";
 import { registerLab } from "./lab.ts";
 import { registerReference } from "./reference.ts";
+import { registerRehearse } from "./rehearse.ts";
 import { registerReload } from "./reload.ts";
 import { registerRun } from "./run.ts";
 import { registerServer } from "./server.ts";
@@ -44,6 +45,7 @@ export function createProgram(): Command {
   registerDrain(program);
   registerHandover(program);
   registerLab(program);
+  registerRehearse(program);
   registerReference(program);
   return program;
 }

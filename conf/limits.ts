@@ -256,3 +256,7 @@ export const RELOAD_ANSWER_MS = 600_000;
 export const CERTIFICATE_LOOK_MS = 2000;
 /** For how long session tickets are made with the same key; those before and after it read them, too. Longer than a ticket lasts. */
 export const TICKET_PERIOD_MS = 43_200_000;
+
+// A rehearsal on one machine: each node takes some 300 MB, each web server 50.
+export const MAX_REHEARSED_NODES = 16;
+export const MAX_REHEARSED_MACHINES = 64;

@@ -9,6 +9,7 @@ import { DlbaError } from "../conf/errors.ts";
 import { tryCommand } from "../net/command.ts";
 import { APP_PORT, nginxConf } from "./nginx-conf.ts";
 import { processesIn, startDetached } from "./processes.ts";
+import type { StandIn } from "./rehearsal/stand-ins.ts";
 import type { LabHost, LabState, LabVserver } from "./state.ts";
 import { inNamespace } from "./topology.ts";
 
@@ -19,6 +20,7 @@ const LOG_TAIL_LINES = 15;
 /** By these parts of their command lines processes are known. */
 const NODE = "cli/main.ts run";
 const SERVICE = "lab/direct-host.ts";
+const STAND_IN = "lab/rehearsal/stand-in.ts";
 const NOTHING = (): string => "";
 
 /** Starts what is not running of a host's programs and waits until they serve. */
@@ -26,7 +28,9 @@ export async function startHost(state: LabState, host: LabHost): Promise<void> {
   mkdirSync(host.run_dir, { recursive: true });
   const startedService = startService(host);
   if (host.kind === "node") await startNode(state, host);
-  if (host.ports.length > 0) await startWebServer(state, host);
+  const standIn = state.stand_ins?.find(({ address }) => address === host.addresses[0]);
+  if (standIn !== undefined) await startStandIn(state, host, standIn);
+  else if (host.ports.length > 0) await startWebServer(state, host);
   await startedService?.();
 }
 
@@ -85,6 +89,13 @@ export async function stopNode(host: LabHost): Promise<boolean> {
   return true;
 }
 
+async function startStandIn(state: LabState, host: LabHost, standIn: StandIn): Promise<void> {
+  if (isRunning(host, STAND_IN)) return;
+  const { certificate = null, key = null } = state.web_certificate ?? {};
+  const plan = JSON.stringify({ ...standIn, certificate, key });
+  await startLogged(host, [process.execPath, join(ROOT, STAND_IN), plan], host.log_file, "ready")();
+}
+
 async function startWebServer(state: LabState, host: LabHost): Promise<void> {
   const confFile = join(host.run_dir, "nginx.conf");
   mkdirSync(join(host.run_dir, "tmp"), { recursive: true });
@@ -115,16 +126,20 @@ async function startWebServer(state: LabState, host: LabHost): Promise<void> {
 export async function waitUntilServed(client: LabHost, vservers: readonly LabVserver[]): Promise<void> {
   const urls = vservers
     .filter(({ protocol }) => protocol !== "udp")
-    .flatMap(({ protocol, vips, ports }) =>
+    .flatMap(({ protocol, vips, ports, proxied_vips }) =>
       vips.flatMap((vip) => {
         const scheme = protocol === "https" ? "https" : "http";
-        return ports.map((port) => `${scheme}://${vip.includes(":") ? `[${vip}]` : vip}:${port}/`);
+        const options = proxied_vips.includes(vip) ? ["--haproxy-protocol"] : [];
+        return ports.map((port) => ({
+          url: `${scheme}://${vip.includes(":") ? `[${vip}]` : vip}:${port}/`,
+          options,
+        }));
       }),
     );
-  for (const url of urls) {
+  for (const { url, options } of urls) {
     await until(
       `${url} to be answered`,
-      async () => (await httpStatus(client, url)) !== "000",
+      async () => (await httpStatus(client, url, options)) !== "000",
       NOTHING,
       NOTHING,
     );
@@ -132,8 +147,8 @@ export async function waitUntilServed(client: LabHost, vservers: readonly LabVse
 }
 
 /** The status code of the answer as text; "000" when there is none. */
-async function httpStatus(host: LabHost, url: string): Promise<string> {
-  const curl = ["curl", "-sk", "--noproxy", "*", "--globoff", "-m", "2", "-o", "/dev/null"];
+async function httpStatus(host: LabHost, url: string, options: readonly string[] = []): Promise<string> {
+  const curl = ["curl", ...options, "-sk", "--noproxy", "*", "--globoff", "-m", "2", "-o", "/dev/null"];
   const [program = "", ...args] = inNamespace(host.namespace, [...curl, "-w", "%{http_code}", url]);
   return (await tryCommand(program, args)).stdout;
 }

@@ -1,20 +1,9 @@
-/**
- * The configuration that a lab runs. Without a file of the operator's own it is made here; with one, only what
- * can't be as in production is changed in a copy, and told.
- */
-import { accessSync, constants } from "node:fs";
-import { parseDocument } from "yaml";
-import type { Config } from "../conf/schema.ts";
+/** The configuration of a lab that has none of an operator's own. Pure. */
+import type { ConfigPlaces } from "./adapt-config.ts";
 
 const DEFAULT_VIPS = ["198.18.0.100", "fd00:198:18::100"] as const;
 /** Names that the default lab's certificates are for: the first is the one without SNI. */
 export const DEFAULT_SERVER_NAMES = ["www.lab.test", "shop.lab.test"] as const;
-
-export interface ConfigPlaces {
-  readonly keyFile: string;
-  /** Certificate and key of the i-th certificate. */
-  readonly certificateFiles: (i: number) => { readonly certificate: string; readonly key: string };
-}
 
 /** YAML of the default lab: two pools over the same web servers, each by http and by https. */
 export function defaultConfig(name: string, nodes: number, webs: number, places: ConfigPlaces): string {
@@ -71,53 +60,4 @@ function certificateLines({ certificateFiles }: ConfigPlaces): string[] {
     const { certificate, key } = certificateFiles(i);
     return `      - { certificate: ${certificate}, key: ${key} }`;
   });
-}
-
-/** A certificate to be made for the lab: for these host names and addresses. */
-export interface WantedCertificate {
-  readonly index: number;
-  readonly names: readonly string[];
-}
-export interface AdaptedConfig {
-  readonly yaml: string;
-  readonly wanted: readonly WantedCertificate[];
-  /** Whether the array key had to be replaced by a made one. */
-  readonly needsKey: boolean;
-  /** What differs from the operator's file, in sentences. */
-  readonly changes: readonly string[];
-}
-
-/** Adapts the operator's file: secrets that can't be read here are replaced, XDP runs in generic mode. */
-export function adaptConfig(yaml: string, config: Config, places: ConfigPlaces): AdaptedConfig {
-  const document = parseDocument(yaml);
-  const changes: string[] = [];
-  const wanted: WantedCertificate[] = [];
-  const needsKey = !isReadable(config.array.key_file);
-  if (needsKey) {
-    document.setIn(["array", "key_file"], places.keyFile);
-    changes.push(`the array key ${config.array.key_file} can't be read here: the lab made one`);
-  }
-  config.vservers.forEach((vserver, i) =>
-    vserver.certificates.forEach(({ certificate, key }, j) => {
-      if (isReadable(certificate) && isReadable(key)) return;
-      const index = wanted.length;
-      wanted.push({ index, names: vserver.hosts.length > 0 ? vserver.hosts : DEFAULT_SERVER_NAMES });
-      document.setIn(["vservers", i, "certificates", j], places.certificateFiles(index));
-      changes.push(`the certificate ${certificate} can't be read here: the lab made one`);
-    }),
-  );
-  if (config.scheduler.xdp !== "generic") {
-    document.setIn(["scheduler", "xdp"], "generic");
-    changes.push("XDP runs in generic mode, as a veth pair needs");
-  }
-  return { yaml: document.toString(), wanted, needsKey, changes };
-}
-
-function isReadable(path: string): boolean {
-  try {
-    accessSync(path, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

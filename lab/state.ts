@@ -2,9 +2,11 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { DlbaError } from "../conf/errors.ts";
 import type { ProcessIdentity } from "../net/process-identity.ts";
+import type { CertificateFiles } from "./adapt-config.ts";
 import type { LabPlaces } from "./places.ts";
 import type { PlannedHost } from "./planned-host.ts";
 import type { HostProcess } from "./processes.ts";
+import type { StandIn } from "./rehearsal/stand-ins.ts";
 import type { WebFile } from "./web-files.ts";
 
 /** What was asked for; a lab that is up is only the right one when this is the same. */
@@ -18,6 +20,8 @@ export interface LabRequest {
   readonly far_mtu_bytes: number | null;
   /** Numbers of the nodes that are not started at first. */
   readonly idle_nodes: readonly number[];
+  /** Whether web servers are stand-ins (rehearsal/stand-in.ts) instead of nginx with files. */
+  readonly has_stand_ins: boolean;
 }
 
 export interface LabHost extends PlannedHost {
@@ -36,6 +40,8 @@ export interface LabVserver {
   readonly vips: readonly string[];
   readonly ports: readonly number[];
   readonly pool: string | null;
+  /** Those where connections of the client have to begin with a PROXY header. */
+  readonly proxied_vips: readonly string[];
 }
 
 export interface LabState {
@@ -53,6 +59,10 @@ export interface LabState {
   readonly web_files: readonly WebFile[];
   readonly vips: readonly string[];
   readonly vservers: readonly LabVserver[];
+  /** Null without stand-ins. */
+  readonly stand_ins: readonly StandIn[] | null;
+  /** What the stand-ins show that speak TLS. */
+  readonly web_certificate: CertificateFiles | null;
   /** The switches, by the ends of their namespaces' names. */
   readonly segments: readonly string[];
   readonly hosts: readonly LabHost[];

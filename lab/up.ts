@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { randomBytes } from "node:crypto";
 import { join, resolve } from "node:path";
+import { cidrContains, parseCidr, parseIp } from "../conf/address.ts";
 import { DlbaError } from "../conf/errors.ts";
 import { loadConfig, readConfigFile } from "../conf/load.ts";
 import { ARRAY_KEY_BYTES } from "../conf/limits.ts";
@@ -14,14 +15,15 @@ import { startHost, waitUntilServed } from "./hosts.ts";
 import { labDown, requireRoot } from "./lab.ts";
 import {
   adaptConfig,
+  type CertificateFiles,
   type ConfigPlaces,
-  DEFAULT_SERVER_NAMES,
-  defaultConfig,
   type WantedCertificate,
-} from "./lab-config.ts";
+} from "./adapt-config.ts";
+import { DEFAULT_SERVER_NAMES, defaultConfig } from "./lab-config.ts";
 import { BPF_FS, labPlaces, type LabPlaces } from "./places.ts";
 import { planLab } from "./plan.ts";
-import { hostNamed, type LabPlan, type PlannedHost } from "./planned-host.ts";
+import { canonicalIp, hostNamed, type LabPlan, type PlannedHost } from "./planned-host.ts";
+import { planStandIns } from "./rehearsal/stand-ins.ts";
 import {
   type LabHost,
   type LabRequest,
@@ -44,6 +46,8 @@ export interface LabOptions {
   readonly farMtu_bytes?: number;
   /** Numbers of nodes that are not started; `labStartNode` does it later. All: then nothing is served at first. */
   readonly idleNodes?: readonly number[];
+  /** Web servers of the operator's configuration are stand-ins that answer everything, over TLS and HTTP/2, too. */
+  readonly hasStandIns?: boolean;
 }
 
 export interface LabUpResult {
@@ -66,6 +70,7 @@ export async function labUp(options: LabOptions): Promise<LabUpResult> {
     clients: options.clients ?? 1,
     far_mtu_bytes: options.farMtu_bytes ?? null,
     idle_nodes: (options.idleNodes ?? []).toSorted((a, b) => a - b),
+    has_stand_ins: options.hasStandIns ?? false,
   };
   const existing = livingLab(places);
   if (existing !== undefined) return { wasUp: true, state: sameLab(existing, request) };
@@ -99,11 +104,12 @@ function sameLab(state: LabState, request: LabRequest): LabState {
 
 async function bringUp(places: LabPlaces, request: LabRequest): Promise<LabState> {
   mkdirSync(places.dir, { recursive: true, mode: 0o755 });
-  const { configFile, changes, wanted } = prepareConfig(places, request);
+  const prepared = prepareConfig(places, request);
+  const { configFile, wanted } = prepared;
   const config = loadConfig(configFile);
   const plan = planLab(config, { farMtu_bytes: request.far_mtu_bytes, clients: request.clients });
   checkIdle(config, request.idle_nodes);
-  const starting = describeLab(places, request, { config, configFile, plan, changes });
+  const starting = describeLab(places, request, { ...prepared, config, plan });
   writeState(places, starting);
   await ensureBpfFs(places.pinDir);
   await makeAuthority(places.dir, places.name);
@@ -143,6 +149,7 @@ interface PreparedConfig {
   readonly configFile: string;
   readonly changes: readonly string[];
   readonly wanted: readonly WantedCertificate[];
+  readonly webCertificate: CertificateFiles | null;
 }
 
 function prepareConfig(places: LabPlaces, request: LabRequest): PreparedConfig {
@@ -151,6 +158,9 @@ function prepareConfig(places: LabPlaces, request: LabRequest): PreparedConfig {
   const configPlaces: ConfigPlaces = {
     keyFile,
     certificateFiles: (index) => certificatePaths(places.dir, index),
+    caFile: caFile(places.dir),
+    pageFile: join(places.dir, "page.html"),
+    accessLogFile: join(places.dir, "access.log"),
   };
   const makeKey = (): void =>
     writeFileSync(keyFile, `${randomBytes(ARRAY_KEY_BYTES).toString("base64")}\n`, { mode: 0o600 });
@@ -158,24 +168,27 @@ function prepareConfig(places: LabPlaces, request: LabRequest): PreparedConfig {
     makeKey();
     writeFileSync(configFile, defaultConfig(places.name, request.nodes, request.webs, configPlaces));
     const wanted = DEFAULT_SERVER_NAMES.map((name, index) => ({ index, names: [name] }));
-    return { configFile, changes: [], wanted };
+    return { configFile, changes: [], wanted, webCertificate: null };
   }
   const given = loadConfig(request.config_file);
-  const adapted = adaptConfig(readConfigFile(request.config_file), given, configPlaces);
+  const text = readConfigFile(request.config_file);
+  const adapted = adaptConfig(text, given, configPlaces, request.has_stand_ins);
   if (adapted.needsKey) makeKey();
+  if (adapted.needsPage) writeFileSync(configPlaces.pageFile, STAND_IN_PAGE);
   writeFileSync(configFile, adapted.yaml);
-  return { configFile, changes: adapted.changes, wanted: adapted.wanted };
+  return { ...adapted, configFile };
 }
 
-interface Described {
+const STAND_IN_PAGE = "<!doctype html><title>Stand-in</title><p>A page of the lab.</p>\n";
+
+interface Described extends PreparedConfig {
   readonly config: Config;
-  readonly configFile: string;
   readonly plan: LabPlan;
-  readonly changes: readonly string[];
 }
 
 function describeLab(places: LabPlaces, request: LabRequest, described: Described): LabState {
-  const { config, configFile, plan, changes } = described;
+  const { config, configFile, plan, changes, webCertificate } = described;
+  const client = hostNamed(plan.hosts, "client");
   const starter: ProcessIdentity = processIdentity(process.pid) ?? { pid: process.pid, started_ticks: 0 };
   return {
     name: places.name,
@@ -188,15 +201,26 @@ function describeLab(places: LabPlaces, request: LabRequest, described: Describe
     web_root: places.webRoot,
     web_files: writeWebFiles(places.webRoot),
     vips: plan.vips,
-    vservers: config.vservers.map(describeVserver),
+    vservers: config.vservers.map((vserver) => describeVserver(vserver, client)),
+    stand_ins: request.has_stand_ins ? planStandIns(config) : null,
+    web_certificate: webCertificate,
     segments: plan.segments,
     hosts: plan.hosts.map((host) => describeHost(places, host)),
     changes,
   };
 }
 
-function describeVserver({ name, protocol, vips, ports, pool }: VserverConfig): LabVserver {
-  return { name, protocol, vips, ports, pool: pool ?? null };
+function describeVserver(vserver: VserverConfig, { addresses }: PlannedHost): LabVserver {
+  const { name, protocol, vips, ports, pool, proxy_protocol_from: blocks } = vserver;
+  const wantsHeader = (vip: string): boolean => {
+    const family = canonicalIp(vip).includes(":");
+    const from = parseIp(addresses.find((address) => address.includes(":") === family) ?? "");
+    return blocks.some((block) => {
+      const cidr = parseCidr(block);
+      return cidr !== undefined && from !== undefined && cidrContains(cidr, from);
+    });
+  };
+  return { name, protocol, vips, ports, pool: pool ?? null, proxied_vips: vips.filter(wantsHeader) };
 }
 
 function describeHost(places: LabPlaces, host: PlannedHost): LabHost {

@@ -3,7 +3,8 @@ import { describe, test } from "node:test";
 import { parse } from "yaml";
 import { parseConfig } from "../../conf/load.ts";
 import type { Config } from "../../conf/schema.ts";
-import { adaptConfig, type ConfigPlaces, DEFAULT_SERVER_NAMES, defaultConfig } from "../../lab/lab-config.ts";
+import { adaptConfig, type ConfigPlaces } from "../../lab/adapt-config.ts";
+import { DEFAULT_SERVER_NAMES, defaultConfig } from "../../lab/lab-config.ts";
 import { labPlaces } from "../../lab/places.ts";
 import { planLab } from "../../lab/plan.ts";
 import { hostNamed, linksOf } from "../../lab/planned-host.ts";
@@ -11,6 +12,9 @@ import { hostNamed, linksOf } from "../../lab/planned-host.ts";
 const places: ConfigPlaces = {
   keyFile: "/made/array.key",
   certificateFiles: (i) => ({ certificate: `/made/${i}.crt`, key: `/made/${i}.key` }),
+  caFile: "/made/ca.crt",
+  pageFile: "/made/page.html",
+  accessLogFile: "/made/access.log",
 };
 
 function configOf(yaml: string): Config {

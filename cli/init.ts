@@ -98,12 +98,14 @@ function makeDirectory(file: string): void {
   }
 }
 
-function nextSteps({ self, nodes, keyFile, certificate }: Plan, config: string): string[] {
+function nextSteps({ self, nodes, certificate }: Plan, config: string): string[] {
   const others = nodes.filter(({ name }) => name !== self).map(({ name }) => name);
-  const files = [config, keyFile, ...(certificate === undefined ? [] : [certificate.file, certificate.key])];
+  const sent = certificate === undefined ? "" : " --with-certificates";
   return [
     `dlba doctor --config ${config} --node ${self ?? nodes[0]?.name}`,
     `dlba run --config ${config} --node ${self ?? nodes[0]?.name}`,
-    ...(others.length === 0 ? [] : [`copy ${files.join(", ")} to ${others.join(", ")}, and run them alike`]),
+    ...others.map(
+      (name) => `dlba token --config ${config} --node ${name}${sent}, and on ${name}: dlba join TOKEN`,
+    ),
   ];
 }

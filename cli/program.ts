@@ -11,6 +11,7 @@ import { registerDrain } from "./drain.ts";
 import { registerEvents } from "./events.ts";
 import { registerHandover } from "./handover.ts";
 import { registerInit } from "./init.ts";
+import { registerJoin } from "./join.ts";
 import { registerLab } from "./lab.ts";
 import { registerReference } from "./reference.ts";
 import { registerRehearse } from "./rehearse.ts";
@@ -18,6 +19,7 @@ import { registerReload } from "./reload.ts";
 import { registerRun } from "./run.ts";
 import { registerServer } from "./server.ts";
 import { registerShow } from "./show.ts";
+import { registerToken } from "./token.ts";
 import { registerTop } from "./top.ts";
 
 const exitText = (): string =>
@@ -34,6 +36,8 @@ export function createProgram(): Command {
     .exitOverride()
     .addHelpText("after", `\nExit codes: ${exitText()}.`);
   registerInit(program);
+  registerToken(program);
+  registerJoin(program);
   registerCheck(program);
   registerDoctor(program);
   registerServer(program);

@@ -32,6 +32,22 @@ export const DIRECT_BUCKETS = 32_768;
 export const MAX_DIRECT_POOLS = 64;
 export const MAX_DIRECT_HOSTS = 64;
 
+// A host that joins.
+/** Where `dlba token` waits for it, unless told otherwise; for so many minutes, and at most. */
+export const JOIN_PORT = 8474;
+export const JOIN_MINUTES = 15;
+export const JOIN_MOST_MINUTES = 1440;
+/** Guesses at a token that end it. */
+export const JOIN_TRIES = 10;
+export const JOIN_SECRET_BYTES = 16;
+/** What the host says of itself, what it is sent (configuration, keys, certificates), and the time for all of it. */
+export const JOIN_HELLO_BYTES = 16_384;
+export const JOIN_PARCEL_BYTES = 33_554_432;
+export const JOIN_TIMEOUT_MS = 60_000;
+/** Of files that are sent along. */
+export const JOIN_FILE_BYTES = 1_048_576;
+export const JOIN_FILES = 2048;
+
 // What is held of a node.
 /** A node that does not follow the bucket table for this long counts as failed. */
 export const FOLLOW_GRACE_MS = 3000;

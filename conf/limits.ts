@@ -118,8 +118,10 @@ export const ANNOUNCE_AT_MS = [0, 10, 50, 100, 300, 1000, 3000, 10_000];
 /** The same after a conflict between two nodes has ended. */
 export const ANNOUNCE_AGAIN_AT_MS = [0, 10, 50, 1000, 1050, 3000];
 
-/** Responses that one worker compresses at once: each takes up to 800 KB. */
+/** Responses that one worker compresses at once. */
 export const MAX_CODERS = 256;
+/** What a response that is being compressed takes, as measured; counted with all that waits (limits.memory_bytes). */
+export const CODER_BYTES = { gzip: 262_144, br: 942_080, zstd: 1_466_368 } as const;
 
 // Rules of a vserver.
 export const MAX_RULES_PER_VSERVER = 256;

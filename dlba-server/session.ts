@@ -6,7 +6,14 @@
  * The engine calls one of these for each input; session-port.ts says what it gets to hear in turn.
  */
 export { onClientBytes, onClientEnd, onClientLost, takesClientBytes } from "./session/client.ts";
-export { onBodyMoved, onServerBytes, onServerEnd, onServerLost, unseen_bytes } from "./session/server.ts";
+export {
+  onBodyMoved,
+  onServerBytes,
+  onServerEnd,
+  onServerLost,
+  onServerTrailers,
+  unseen_bytes,
+} from "./session/server.ts";
 export { createSession, renewSession, type Session } from "./session/state.ts";
 export { onStreamData, onStreamEnd, onStreamRequest } from "./session/stream.ts";
 export { onDrain, onOverdue, onRetire, onStop, onTimeout } from "./session/timing.ts";

@@ -1,6 +1,6 @@
 /**
  * Compressing responses: zlib, brotli and zstd of the Node binary, called in the worker's own turn, a read at a time. Levels and
- * windows are chosen for speed and little memory: at most 800 KB a response.
+ * windows are chosen for speed and little memory: see CODER_BYTES in conf/limits.ts.
  */
 import {
   constants,
@@ -34,6 +34,7 @@ type Compressor = (Gzip | BrotliCompress | ZstdCompress) & {
 };
 
 export interface Coder {
+  readonly coding: Coding;
   readonly compressor: Compressor;
   /** What the binding is told for each of `STEP`. */
   readonly flushes: readonly [number, number, number];
@@ -83,7 +84,7 @@ export function createCoder(coding: Coding): Coder {
   compressor._handle.onerror = (message, code) => {
     throw new DlbaError("CODER", `${coding} failed: ${message} (${code})`);
   };
-  return { compressor, flushes: FLUSHES[coding] };
+  return { coding, compressor, flushes: FLUSHES[coding] };
 }
 
 export function closeCoder({ compressor }: Coder): void {

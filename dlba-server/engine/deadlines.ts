@@ -81,10 +81,14 @@ function phaseDeadline(worker: Worker, exchange: Exchange): number {
 }
 
 /** Nothing has gone either way; where one side has said its last, the other is expected to come to an end, too. */
-function tunnelDeadline(worker: Worker, { session, lastInput_ms, phaseStart_ms }: Exchange): number {
+function tunnelDeadline(worker: Worker, exchange: Exchange): number {
+  const { session, lastInput_ms, phaseStart_ms, server, client } = exchange;
   const { tunnel_ms, request_body_ms } = worker.config.timeouts;
   const isHalf = session.isClientEnded || session.isServerEnded;
-  return Math.max(lastInput_ms, phaseStart_ms) + (isHalf ? Math.min(tunnel_ms, request_body_ms) : tunnel_ms);
+  // What was read long ago may still be leaving. An HTTP/2 client's socket has other streams' bytes, too.
+  const toClient_ms = exchange.stream === undefined ? client.stream.progress_ms : 0;
+  const moved_ms = Math.max(lastInput_ms, phaseStart_ms, toClient_ms, server?.stream.progress_ms ?? 0);
+  return moved_ms + (isHalf ? Math.min(tunnel_ms, request_body_ms) : tunnel_ms);
 }
 
 /** A web server has its time from when it has got the whole request. */

@@ -16,14 +16,13 @@ import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../../net/sockets.ts";
 import { takeRetry } from "../pools/retry-budget.ts";
 import { writeProxyHeader, type ProxyVersion } from "../proxy-header.ts";
 import { randomBytes } from "node:crypto";
-import { MAX_CODERS } from "../../conf/limits.ts";
 import * as session from "../session.ts";
 import { BY, CHOICE, PHASE, type SessionPort } from "../session-port.ts";
 import { countAbort, countStatus } from "./counters.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
 import { isOverdue, stuckDeadline, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
-import { countWaiting, hasTooMuch, hold, isFull } from "./load.ts";
+import { countCoder, countWaiting, hasTooMuch, hold, isFull, mayCode } from "./load.ts";
 import { watchOutcome } from "./outlier-watch.ts";
 import {
   closeServer,
@@ -88,9 +87,9 @@ export const port: SessionPort = {
     stageBytes(worker.clientStage, current.client.stream, bytes, start, end, worker.now_ms);
   },
   beginCoding: (coding) => {
-    if (worker.coders >= MAX_CODERS) return false;
-    worker.coders++;
+    if (!mayCode(worker, coding)) return false;
     current.coder = createCoder(coding);
+    countCoder(worker, coding, 1);
     return true;
   },
   clientCoded: (bytes, start, end, step) => {
@@ -216,8 +215,8 @@ function sayChunk(bytes: Buffer, start: number, end: number): void {
 function endCoding(exchange: Exchange): void {
   if (exchange.coder === undefined) return;
   closeCoder(exchange.coder);
+  countCoder(worker, exchange.coder.coding, -1);
   exchange.coder = undefined;
-  worker.coders--;
 }
 
 function countRequest(server: number, by: number): void {

@@ -1,6 +1,7 @@
 /** What a worker has taken on, and when that is too much: requests are refused then, and those under way go on. */
-import { SHED_CONNECTIONS } from "../../conf/limits.ts";
-import type { ClientConnection, Exchange, Worker } from "./runtime.ts";
+import { CODER_BYTES, MAX_CODERS, SHED_CONNECTIONS } from "../../conf/limits.ts";
+import type { Coding } from "../http/content-coding.ts";
+import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
 import { buffered } from "./stream.ts";
 
 /** Keeps what a session has not taken yet (or nothing), and counts it with all else that waits. */
@@ -13,6 +14,24 @@ export function hold(exchange: Exchange, bytes: Buffer | undefined): void {
 export function countWaiting(exchange: Exchange, pending_bytes: number): void {
   buffered.bytes += pending_bytes - exchange.counted_bytes;
   exchange.counted_bytes = pending_bytes;
+}
+
+/** The like for all streams to a web server that speaks HTTP/2. */
+export function countUpstream({ upstreams }: ServerConnection): void {
+  if (upstreams === undefined) return;
+  const { pending_bytes } = upstreams.http2;
+  buffered.bytes += pending_bytes - upstreams.counted_bytes;
+  upstreams.counted_bytes = pending_bytes;
+}
+
+/** Whether one more response may be compressed; if not, it goes as it is. */
+export const mayCode = ({ coders, config: { limits } }: Worker, coding: Coding): boolean =>
+  coders < MAX_CODERS && buffered.bytes + CODER_BYTES[coding] <= limits.memory_bytes;
+
+/** One more is compressed (1), or one less (-1). */
+export function countCoder(worker: Worker, coding: Coding, by: 1 | -1): void {
+  worker.coders += by;
+  buffered.bytes += CODER_BYTES[coding] * by;
 }
 
 /** So much waits for a receiver that its sender is not read until some of it has left. */

@@ -70,6 +70,7 @@ function openUpstream(worker: Worker, pool: PoolRuntime, index: number): ServerC
     waiting: [],
     isGoingAway: false,
     heard_ms: worker.now_ms,
+    counted_bytes: 0,
   };
   pool.servers[index]!.upstreams.push(connection);
   return connection;

@@ -36,6 +36,8 @@ export interface UpstreamMux {
   isGoingAway: boolean;
   /** When something came last. */
   heard_ms: number;
+  /** What of its streams waits for windows, as it was counted last. */
+  counted_bytes: number;
 }
 export const countersOf = ({ pool, index }: ServerConnection): ServerCounters =>
   pool.servers[index]!.counters;

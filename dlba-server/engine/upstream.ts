@@ -5,6 +5,7 @@
 import { HTTP2_OUT_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
 import {
   createConnection,
+  dropStreams,
   type Http2Connection,
   type Http2Port,
   type Http2Stream,
@@ -15,7 +16,7 @@ import { giveBack, giveBackUnowned, resetStream, sendSettings, sendPreface } fro
 import { CODE } from "../http2/wire.ts";
 import * as session from "../session.ts";
 import { enter, settle } from "./exchange.ts";
-import { isFull } from "./load.ts";
+import { countUpstream, isFull } from "./load.ts";
 import type { Exchange, ServerConnection, Worker } from "./runtime.ts";
 import {
   closeServer,
@@ -119,7 +120,10 @@ const port: Http2Port<ServerConnection, Upstream> = {
   data: (c, stream, bytes, start, end) => {
     const { exchange, response } = stream.user;
     if (exchange === undefined) return giveBack(c, stream, end - start);
-    tell(exchange, message, frameData(response, bytes, start, end, message));
+    // Clients of HTTP/1.1 have no room for trailers behind a body with a length.
+    const mayHaveTrailers = exchange.stream !== undefined && !c.dataEnds;
+    const length = frameData(response, bytes, start, end, message, mayHaveTrailers);
+    if (length > 0) tell(exchange, message, length);
     // A response that has just become whole has ended the stream: nobody would give it back later.
     if (stream.isOpen && isClientFull(exchange)) stream.user.owed_bytes += end - start;
     else giveBack(c, stream, end - start);
@@ -127,6 +131,7 @@ const port: Http2Port<ServerConnection, Upstream> = {
   },
   end: (_c, { user: { exchange, response } }, trailers) => {
     if (exchange === undefined) return;
+    if (response.last !== -1) session.onServerTrailers(exchange.session, trailers);
     const text = messageEnd(response, trailers);
     if (text !== "") tell(exchange, message, message.latin1Write(text));
     // A length that was not reached.
@@ -192,7 +197,9 @@ function fail(c: Connection, stream: Http2Stream<Upstream>, code: number): void 
 /** Nothing more comes on a connection. */
 function loseAll(c: Connection): void {
   c.isFailed = true;
-  for (const { user } of c.streams.values()) {
+  const lost = [...c.streams.values()];
+  dropStreams(c);
+  for (const { user } of lost) {
     const { exchange } = user;
     user.stream = undefined;
     if (exchange === undefined) continue;
@@ -200,7 +207,6 @@ function loseAll(c: Connection): void {
     endExchange(exchange);
     settle(exchange);
   }
-  c.streams.clear();
 }
 
 /** Bytes from the web server stand in the receive buffer from 0 to `end` (what was held in front). */
@@ -234,12 +240,15 @@ function closeUpstream(connection: ServerConnection): void {
   const { upstreams } = connection.pool.servers[connection.index]!;
   const at = upstreams.indexOf(connection);
   if (at !== -1) upstreams.splice(at, 1);
+  dropStreams(connection.upstreams!.http2);
+  countUpstream(connection);
   closeServer(worker, connection);
 }
 
 /** A connection without streams is closed when it is no use any more, or in a while. */
 function settleUpstream(connection: ServerConnection): void {
   if (connection.stream.isClosed) return;
+  countUpstream(connection);
   const { http2, isGoingAway, stage, waiting } = connection.upstreams!;
   if (http2.isFailed && stage === undefined) return closeUpstream(connection);
   if (connection.stream.isConnecting) return;

@@ -42,7 +42,7 @@ const EXPLANATIONS: Readonly<Record<number, string>> = {
   413: "The request's content is too large.",
   414: "The request's target is too long.",
   417: "The request's expectation cannot be met.",
-  421: "This host is not served on this connection.",
+  421: "This is not served on this connection.",
   429: "There have been too many requests; ask again later.",
   431: "The request's header fields are too large.",
   451: "This may not be shown.",

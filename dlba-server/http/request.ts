@@ -26,6 +26,8 @@ export const request = {
   websocketKey: "",
   /** Of a stream: the protocol that it asks for (RFC 8441); "" for none. */
   protocol: "",
+  /** Of a stream: the scheme that it says its URL has. */
+  scheme: "",
   /** Host and port as the client wrote them, in its target or else in Host. */
   authority: "",
   /** It came on an HTTP/2 stream. */
@@ -244,6 +246,7 @@ export function readStreamRequest(bytes: Buffer, env: SessionEnv, isEnded: boole
     readFields(bytes) ||
     checkHost(bytes) ||
     readTarget(bytes, env) ||
+    checkScheme(env) ||
     readStreamFraming(env, isEnded) ||
     seen.expectStatus ||
     (request.length > env.limits.request_body_bytes ? 413 : 0) ||
@@ -251,6 +254,13 @@ export function readStreamRequest(bytes: Buffer, env: SessionEnv, isEnded: boole
     readProtocol(env, isEnded)
   );
 }
+
+/**
+ * A URL of another scheme than the connection's is not ours to answer (RFC 9110 7.4), unless who asks stands in front of us and
+ * tells what its client has asked for.
+ */
+const checkScheme = (env: SessionEnv): number =>
+  request.scheme === "" || request.scheme === env.scheme || env.isTrustedProxy ? 0 : 421;
 
 /** A stream that is to be a WebSocket (RFC 8441): it has no body, and its key is ours to give. */
 function readProtocol(env: SessionEnv, isEnded: boolean): number {

@@ -108,6 +108,8 @@ export interface Http2Connection<O, X> {
   /** The stream whose head is incomplete, and what there is of it; 0: none. */
   headStream: number;
   headEnds: boolean;
+  /** Nothing follows the data that comes now, not even trailers. */
+  dataEnds: boolean;
   headIsBad: boolean;
   headBlock: Buffer;
   continuations: number;
@@ -130,6 +132,8 @@ export interface Http2Connection<O, X> {
   /** Counts the times that what was gathered has been written. */
   round: number;
   sendWindow: number;
+  /** What waits for windows, on all streams. */
+  pending_bytes: number;
   /** The peer's settings. */
   initialWindow: number;
   maxPeerStreams: number;
@@ -164,6 +168,7 @@ export function createConnection<O, X>(
     hasSettings: false,
     headStream: 0,
     headEnds: false,
+    dataEnds: false,
     headIsBad: false,
     headBlock: NO_BYTES,
     continuations: 0,
@@ -180,6 +185,7 @@ export function createConnection<O, X>(
     out: undefined,
     round: 0,
     sendWindow: DEFAULT_WINDOW,
+    pending_bytes: 0,
     initialWindow: DEFAULT_WINDOW,
     maxPeerStreams: Infinity,
     waiting: [],
@@ -222,6 +228,7 @@ export function closeStream<O, X>(c: Http2Connection<O, X>, stream: Http2Stream<
   if (stream.isWaiting) c.waiting.splice(c.waiting.indexOf(stream), 1);
   stream.isWaiting = false;
   stream.pending.length = 0;
+  c.pending_bytes -= stream.pending_bytes;
   stream.pending_bytes = 0;
   stream.trailers = "";
   c.port.closed(c, stream);
@@ -237,6 +244,7 @@ export function dropStreams<O, X>(c: Http2Connection<O, X>): void {
     stream.trailers = "";
   }
   c.streams.clear();
+  c.pending_bytes = 0;
   c.waiting.length = 0;
 }
 

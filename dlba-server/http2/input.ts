@@ -197,6 +197,7 @@ function takeData<O, X>(
   const isEnd = (flags & FLAG.endStream) !== 0;
   if (stop > from) {
     c.idleFrames++;
+    c.dataEnds = isEnd;
     c.port.data(c, stream, bytes, from, stop);
   } else if (!isEnd) countIdleFrame(c);
   if (isEnd && stream.isOpen) endRemote(c, stream, "");

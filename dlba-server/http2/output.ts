@@ -184,6 +184,7 @@ export function sendData<O, X>(
   if (from === end) return;
   stream.pending.push(Buffer.from(bytes.subarray(from, end)));
   stream.pending_bytes += end - from;
+  c.pending_bytes += end - from;
   if (!stream.isWaiting && stream.sendWindow > 0) wait(c, stream);
 }
 
@@ -288,6 +289,7 @@ export function resumeStream<O, X>(c: Http2Connection<O, X>, stream: Http2Stream
     const next = stream.pending[0]!;
     const written = writeDataFrames(c, stream, next, 0, next.length);
     stream.pending_bytes -= written;
+    c.pending_bytes -= written;
     if (written < next.length) {
       stream.pending[0] = next.subarray(written);
       if (stream.sendWindow > 0 && !stream.isWaiting) wait(c, stream);

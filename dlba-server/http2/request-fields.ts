@@ -91,6 +91,7 @@ const isProtocolPlaced = (): boolean =>
 function beginHead(): void {
   const method = pseudo.protocol === undefined ? valueOf(pseudo.method!) : "GET";
   request.protocol = pseudo.protocol === undefined ? "" : valueOf(pseudo.protocol);
+  request.scheme = pseudo.scheme === undefined ? "" : valueOf(pseudo.scheme);
   const target = valueOf(pseudo.path ?? pseudo.authority!);
   text = `${method} ${target} HTTP/1.1\r\n`;
   head.start = 0;

@@ -246,6 +246,11 @@ export function onBodyMoved(s: Session, env: SessionEnv, port: SessionPort, coun
   if (s.responseLeft === 0) finishResponse(s, env, port, false);
 }
 
+/** Trailers behind a body with a length, whose last byte follows: chunks bring their own. Only for streams. */
+export function onServerTrailers(s: Session, lines: string): void {
+  s.responseTrailers = lines === "" ? "" : `${lines}\r\n`;
+}
+
 /** The web server's connection has failed: what it would have said is lost. */
 export function onServerLost(s: Session, env: SessionEnv, port: SessionPort): void {
   if (s.phase === PHASE.tunnel) failServer(s, port, 502);

@@ -49,7 +49,7 @@ export const methodsIn = (text: string): string[] => {
 };
 
 /** A raw web server, and what reached it through the lane's port of the worker. */
-function createLane() {
+export function createLane() {
   const connections: Connection[] = [];
   let response: ResponseRow | undefined;
   let probes = 0;
@@ -125,7 +125,7 @@ function createLane() {
   }
 
   const close = (): void => connections.forEach(({ socket }) => socket.destroy());
-  return { onConnection, treat, close };
+  return { onConnection, heard, probe, treat, close };
 }
 
 const LANES = 16;

@@ -7,6 +7,8 @@ import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { after, test } from "node:test";
 import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } from "node:zlib";
+import { CODER_BYTES } from "../../../conf/limits.ts";
+import { buffered } from "../../../dlba-server/engine/stream.ts";
 import { exchange, startRig, until, webServer } from "./rig.ts";
 
 const DECODERS = { gzip: gunzipSync, br: brotliDecompressSync, zstd: zstdDecompressSync };
@@ -111,4 +113,28 @@ test("when too many responses are being compressed the next ones go as they are"
   assert.doesNotMatch(text, /content-encoding/i);
   assert.ok(text.endsWith(PAGE.subarray(-100).toString("latin1")));
   rig.worker.coders = 0;
+});
+
+test("what compressing takes counts with all that waits, and where there is no room responses go as they are", async (t) => {
+  const before = buffered.bytes;
+  const rig = await startRig({
+    serverPorts: [server.port],
+    vserver: { compression },
+    limits: { memory_bytes: 2 * CODER_BYTES.br + 1000 },
+  });
+  t.after(rig.stop);
+  const open = async (): Promise<IncomingMessage> => {
+    const at = { host: "127.0.0.1", port: rig.httpPort, path: "/events", agent: false };
+    const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      httpGet({ ...at, headers: { "accept-encoding": "br" } }, resolve).on("error", reject);
+    });
+    response.on("error", () => {});
+    return response;
+  };
+  const responses = [await open(), await open(), await open()];
+  const codings = responses.map(({ headers }) => headers["content-encoding"]);
+  assert.deepEqual(codings, ["br", "br", undefined]);
+  assert.equal(buffered.bytes - before, 2 * CODER_BYTES.br);
+  for (const response of responses) response.socket.resetAndDestroy();
+  await until(() => buffered.bytes === before && rig.worker.coders === 0, "it is given back");
 });

@@ -16,7 +16,7 @@ import {
 import { test } from "node:test";
 import { HTTP2_CONNECTION_WINDOW_BYTES } from "../../../conf/limits.ts";
 import { FLAG, FRAME } from "../../../dlba-server/http2/wire.ts";
-import { frame, number } from "../http2/harness.ts";
+import { block, frame, number } from "../http2/harness.ts";
 import { exchange, rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
 
 type Handler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
@@ -132,6 +132,55 @@ test("an answer of trailers alone stays one", () =>
       assert.equal((await bodyOf(call)).length, 0);
     },
   ));
+
+test("trailers come behind a body with a length, too, to clients that have room for them", () =>
+  withGrpc(
+    (stream, headers) => {
+      const body = headers[":path"] === "/empty" ? "" : "body";
+      stream.respond({ ...OK, "content-length": String(body.length) }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "3" }));
+      stream.end(body);
+    },
+    async ({ client, rig }) => {
+      for (const path of ["/full", "/empty"]) {
+        const call = client.request({ ...CALL, ":path": path });
+        call.end();
+        const trailers = once(call, "trailers") as Promise<[Record<string, string>]>;
+        assert.equal(String(await bodyOf(call)), path === "/full" ? "body" : "");
+        assert.equal((await trailers)[0]["grpc-status"], "3");
+      }
+      const lines = "GET /full HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+      assert.match(await exchange(rig.httpPort, lines), /\r\ncontent-length: 4\r\n[^]*\r\n\r\nbody$/);
+    },
+  ));
+
+test("a body with a length arrives whole, whether its end comes with its last piece or behind it", async () => {
+  const begun = [frame(FRAME.settings, 0, 0)];
+  const fields: [string, string][] = [
+    [":status", "200"],
+    ["content-length", "4"],
+  ];
+  for (const ends of ["with", "behind"]) {
+    const web = await rawServer((socket) =>
+      socket.once("data", () => {
+        const head = frame(FRAME.headers, FLAG.endHeaders, 1, block(fields));
+        const flags = ends === "with" ? FLAG.endStream : 0;
+        const last = frame(FRAME.data, flags, 1, Buffer.from("dy"));
+        const end = ends === "with" ? [] : [frame(FRAME.data, FLAG.endStream, 1)];
+        socket.write(
+          Buffer.concat([...begun, head, frame(FRAME.data, 0, 1, Buffer.from("bo")), last, ...end]),
+        );
+      }),
+    );
+    const rig = await startRig({ serverPorts: [web.port], pool: { protocol: "h2" } });
+    const client = connect(`http://127.0.0.1:${rig.httpPort}`);
+    client.on("error", () => undefined);
+    assert.equal(String(await bodyOf(client.request({ ":path": "/" }))), "body");
+    client.destroy();
+    await rig.stop();
+    web.server.close();
+  }
+});
 
 test("a hundred calls share one connection to the web server, and a later one takes it, too", () =>
   withGrpc(echo, async ({ client, sessions, rig }) => {

@@ -86,3 +86,19 @@ test("responses are compressed, with a length and without", async (t) => {
   assert.equal(plain.body.toString(), PAGE);
   await until(() => rig.worker.coders === 0, "coders are left");
 });
+
+test("a URL of another scheme is answered for proxies that are trusted alone", async (t) => {
+  for (const [trusted_proxies, status] of [
+    [[], 421],
+    [["127.0.0.1/32"], 200],
+  ] as const) {
+    const rig = await startRig({ serverPorts: [server.port], vserver: { trusted_proxies } });
+    const client = http2Connect(`http://127.0.0.1:${rig.httpPort}`);
+    t.after(async () => {
+      client.close();
+      await rig.stop();
+    });
+    assert.equal((await ask(client, { ":path": "/", ":scheme": "https" })).status, status);
+    assert.equal((await ask(client, { ":path": "/", ":scheme": "http" })).status, 200);
+  }
+});

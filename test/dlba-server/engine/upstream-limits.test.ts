@@ -12,6 +12,7 @@ import {
 import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { FLAG, FRAME, PREFACE, SETTING } from "../../../dlba-server/http2/wire.ts";
+import { buffered } from "../../../dlba-server/engine/stream.ts";
 import { frame, number } from "../http2/harness.ts";
 import { openDescriptors, rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
 
@@ -99,6 +100,20 @@ test("a web server that stops taking a request is to blame for it, whoever asks,
   assert.equal(serverOf(rig).counters.response_failures, 2);
   assert.equal(await statusOf(client.request({ ":path": "/" })), 204);
   assert.equal(serverOf(rig).upstreams.length, 1, "the connection was not to blame");
+});
+
+test("what waits for a web server's windows counts with all that waits", async (t) => {
+  const before = buffered.bytes;
+  const port = await frameServer(t, (socket) => {
+    socket.write(frame(FRAME.settings, 0, 0, [0, SETTING.initialWindowSize, ...number(0)]));
+    onHeads(socket, (id) => id === 1 && socket.write(answer(1)));
+  });
+  const { client, upload } = await start(t, port);
+  assert.equal(await statusOf(client.request({ ":path": "/" })), 200);
+  const call = upload(Buffer.alloc(40_000));
+  await until(() => buffered.bytes - before === 40_000, `${buffered.bytes - before} bytes are counted`);
+  call.close(constants.NGHTTP2_CANCEL);
+  await until(() => buffered.bytes === before, "they are given back");
 });
 
 test("a slow web server that takes a little at a time keeps the request", async (t) => {

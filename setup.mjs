@@ -15,6 +15,9 @@ const POLICY_FILE = "/usr/sbin/policy-rc.d";
 
 const BUILD_PACKAGES = ["clang", "llvm", "libbpf-dev", "bpftool"];
 const LAB_PACKAGES = ["libbpf1", "iproute2", "nftables", "nginx-light", "curl", "wrk", "openssl"];
+/** For tests of what is installed: a systemd, and what the Debian package recommends. */
+const MACHINE_PACKAGES = ["systemd", "adduser", "ethtool", "logrotate"];
+const TEST_PACKAGES = [...MACHINE_PACKAGES, "nghttp2-client", "procps", "hatop", "bsdutils"];
 const GO_LIBRARIES = [
   "golang-golang-x-net-dev",
   "golang-github-spf13-cobra-dev",
@@ -23,13 +26,14 @@ const GO_LIBRARIES = [
 /** Debian packages that an entry needs, by the start of its path. */
 const PACKAGES_BY_ENTRY = [
   ["conf/", []],
+  ["packaging/", ["dpkg", "git"]],
   ["scheduler/bpf/", BUILD_PACKAGES],
   ["lab/", LAB_PACKAGES],
   ["test/bench/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "haproxy", "keepalived", "nghttp2-client"]],
   ["test/sim/", []],
   ["test/chaos/", [...LAB_PACKAGES, "stress-ng"]],
   ["test/h2spec/", ["git", "openssl", "golang-go", ...GO_LIBRARIES]],
-  ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, "nghttp2-client", "procps", "hatop", "bsdutils"]],
+  ["test/", [...LAB_PACKAGES, ...BUILD_PACKAGES, ...TEST_PACKAGES]],
 ];
 /** Packages whose system service would take port 80 at the next start of the machine. */
 const SERVICES = { "nginx-light": "nginx", haproxy: "haproxy", keepalived: "keepalived" };

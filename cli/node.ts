@@ -3,8 +3,9 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 import { certificateFiles } from "../conf/given-files.ts";
-import { CERTIFICATE_LOOK_MS } from "../conf/limits.ts";
+import { CERTIFICATE_LOOK_MS, STOP_GRACE_MS } from "../conf/limits.ts";
 import { findNode } from "../conf/node.ts";
+import type { Config } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { adminServer } from "../net/admin-socket.ts";
 import { prepareHost, restoreHost } from "../net/host.ts";
@@ -18,6 +19,7 @@ import { readText, withFiles } from "./generation.ts";
 import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
 import { answerReload } from "./reload-answer.ts";
 import { startNode, type RunningNode } from "./running-node.ts";
+import { type ServiceManager, serviceManager } from "./service-notices.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
 
 export interface NodePlaces {
@@ -46,10 +48,11 @@ export async function runNode(options: RunOptions): Promise<void> {
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
   await prepareHost(interfaces, vipsOf(config), hostRecord(runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
+  const service = serviceManager(log);
   const events = tellEvents(runDir, log);
   const places = { configFile: options.config, node: node.name, pinDir: options.pinDir, runDir, stateDir };
   const running = startNode(places, generation, hostRecord(runDir), log);
-  void running.ready.then(() => log.info("ready"));
+  void tellReady(running, service, log);
   const admin = await adminServer({
     path: supervisorSocket(runDir),
     handle: async (line) => obey(running, line, log),
@@ -57,12 +60,22 @@ export async function runNode(options: RunOptions): Promise<void> {
   const watching = watchCertificates(running, log);
   process.on("SIGHUP", () => void answerReload(running.reload, "SIGHUP", log));
   log.info({ signal: await stopSignal() }, "stopping");
+  service.stopping(stopTakes_ms(running.generation().config));
   clearInterval(watching);
   await admin.close();
   await running.stop();
   events.close();
   log.info("stopped; the data plane stays attached (dlba detach removes it)");
 }
+
+async function tellReady(running: RunningNode, service: ServiceManager, log: Logger): Promise<void> {
+  await running.ready;
+  log.info("ready");
+  service.ready(`serves array ${running.generation().config.array.name}`);
+}
+
+/** At most: the failover process hands over, then workers drain while the others end. */
+const stopTakes_ms = ({ timeouts }: Config): number => 3 * STOP_GRACE_MS + timeouts.drain_ms;
 
 /** One error that tells all of them, one a line. */
 function severalProblems(problems: readonly DlbaError[]): DlbaError {

@@ -20,7 +20,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   status: DAEMON,
   cli: ALL,
   lab: ALL,
-  test: [...ALL, "setup.mjs"],
+  packaging: ["conf", "net", "cli"],
+  test: [...ALL, "packaging", "setup.mjs"],
 };
 /** The only place with foreign calls. */
 const FFI = "net";

@@ -7,8 +7,8 @@ import { MAX_REGEX_CHARACTERS } from "./limits.ts";
 
 setFlagsFromString("--enable-experimental-regexp-engine");
 
-/** V8's own flag for it. */
-const LINEAR = "l";
+/** V8's own flag for it, and the one for "." to be any byte: an encoded line end is no way past a rule. */
+const FLAGS = "ls";
 
 /**
  * Makes an expression that takes linear time, or says why it can't be made. Texts are compared byte by byte, so an expression is
@@ -19,7 +19,7 @@ export function linearRegex(pattern: string): RegExp | string {
   if (pattern.length > MAX_REGEX_CHARACTERS) return `it has more than ${MAX_REGEX_CHARACTERS} characters`;
   if (looksBehind(pattern)) return NOT_LINEAR;
   try {
-    return new RegExp(pattern, LINEAR);
+    return new RegExp(pattern, FLAGS);
   } catch (error) {
     const reason = error instanceof Error ? error.message.slice(error.message.lastIndexOf(": ") + 2) : "";
     return reason === "Cannot be executed in linear time" ? NOT_LINEAR : reason;

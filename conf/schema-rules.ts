@@ -32,7 +32,7 @@ const condition = z.strictObject({
   prefix: values.describe("It begins with one of these."),
   suffix: values.describe("It ends with one of these."),
   regex: values.describe(
-    "One of these is found in it (anchor it with ^ and $): as in JavaScript, without back-references and look-around, in linear time.",
+    "One of these is found in it (anchor it with ^ and $): as in JavaScript, with . for any byte, without back-references and look-around, in linear time.",
   ),
   in: z
     .array(cidr)
@@ -100,7 +100,9 @@ const rule = z.strictObject({
   rewrite: z
     .strictObject({
       prefix: matched.optional().describe("What the path begins with, in normal form; it is replaced."),
-      regex: matched.optional().describe("What is found in the path; the first find is replaced."),
+      regex: matched
+        .optional()
+        .describe("What is found in the path, in normal form; the first find is replaced."),
       to: patternText(/^\/[!-~]{0,255}$/, "a path such as /v2/")
         .optional()
         .describe("What takes the place; with regex, $1 to $9 are its groups, $0 is all of it."),

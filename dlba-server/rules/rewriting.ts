@@ -1,6 +1,6 @@
 /** Paths that rules rewrite, and where redirects lead. Pure. */
 import type { RuleConfig } from "../../conf/schema-rules.ts";
-import { normalPath } from "../http/path.ts";
+import { normalPath, type NormalPath } from "../http/path.ts";
 import { bytesText, knownRegex } from "./conditions.ts";
 
 export type Rewriting =
@@ -30,11 +30,18 @@ export function rewritten(path: string, rewriting: Rewriting): string | undefine
     const { prefix, to } = rewriting;
     return decoded.startsWith(prefix) ? wellFormed(to + spelling.slice(prefix.length).join("")) : path;
   }
-  const text = spelling.join("");
-  const found = rewriting.regex.exec(text);
+  const found = rewriting.regex.exec(decoded);
   if (found === null) return path;
-  const instead = rewriting.to.replace(/\$(\d)/g, (_, digit: string) => found[Number(digit)] ?? "");
-  return wellFormed(text.slice(0, found.index) + instead + text.slice(found.index + found[0].length));
+  const end = found.index + found[0].length;
+  const groupAt = (digit: string): string => spelled(normal, found[Number(digit)] ?? "", found.index);
+  const instead = rewriting.to.replace(/\$(\d)/g, (_, digit: string) => groupAt(digit));
+  return wellFormed(spelling.slice(0, found.index).join("") + instead + spelling.slice(end).join(""));
+}
+
+/** What was found, as the request spells it where it stands first: wherever it stands, it is the same text. */
+function spelled({ decoded, spelling }: NormalPath, text: string, from: number): string {
+  const at = decoded.indexOf(text, from);
+  return spelling.slice(at, at + text.length).join("");
 }
 
 /** What was put together may have new dot segments and double slashes. */

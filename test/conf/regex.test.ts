@@ -31,7 +31,7 @@ describe("an expression that can take for ever, or is none, is refused in words"
   }
 });
 
-test("the others match as JavaScript's do", () => {
+test("the others match as JavaScript's do, with . for line ends, too", () => {
   const rows: [pattern: string, text: string, groups: (string | undefined)[] | null][] = [
     ["^/user/([0-9]+)(/edit)?$", "/user/42", ["/user/42", "42", undefined]],
     ["[.](png|jpe?g)$", "/a/b.jpeg", [".jpeg", "jpeg"]],
@@ -39,13 +39,14 @@ test("the others match as JavaScript's do", () => {
     ["a{2,3}?", "aaaa", ["aa"]],
     ["[?(<=]b", "=b", ["=b"]],
     ["^(a+)+$", "aab", null],
+    ["^/admin/.*$", "/admin/a\nb", ["/admin/a\nb"]],
   ];
   for (const [pattern, text, groups] of rows) {
     const regex = linearRegex(pattern);
     assert.ok(regex instanceof RegExp, pattern);
     const found = regex.exec(text);
     assert.deepEqual(found === null ? null : [...found], groups, pattern);
-    assert.equal(groupsOf(pattern), [...(new RegExp(pattern).exec(text) ?? [0, 0])].length - 1, pattern);
+    assert.equal(groupsOf(pattern), [...(new RegExp(pattern, "s").exec(text) ?? [0, 0])].length - 1, pattern);
   }
 });
 

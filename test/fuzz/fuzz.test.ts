@@ -34,6 +34,7 @@ const found: readonly (readonly [target: string, input: string, what: string])[]
     "a quote in a chunk's extension went on, behind which some readers pass over line ends",
   ],
   ["cookies", "DLBA;\u00a0DLBA", "a byte above 127 was taken for white space"],
+  ["rules", "r\u00f1/", "an encoded slash was a way past a regular expression that rewrites"],
 ];
 
 describe("what was found once is treated as it must be", () => {
@@ -143,6 +144,15 @@ const faults: [string, string, Fault][] = [
       file: "dlba-server/http/path.ts",
       before: ' || digits === "00"',
       after: "",
+    },
+  ],
+  [
+    "rules",
+    "escapes that rules don't see through",
+    {
+      file: "dlba-server/http/path.ts",
+      before: "const UNUSUAL = /%|",
+      after: "const UNUSUAL = /%2f|",
     },
   ],
   [

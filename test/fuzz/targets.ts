@@ -6,6 +6,7 @@ import { hosts } from "./targets/hosts.ts";
 import { hpack, http2 } from "./targets/http2.ts";
 import { paths } from "./targets/paths.ts";
 import { proxyHeader } from "./targets/proxy-header.ts";
+import { rules } from "./targets/rules.ts";
 import { session } from "./targets/session.ts";
 import type { Target } from "./target.ts";
 
@@ -20,6 +21,7 @@ export const TARGETS: readonly Target[] = [
   http2,
   hpack,
   paths,
+  rules,
 ];
 
 export function targetCalled(name: string): Target {

@@ -14,8 +14,9 @@ import { createServerTls } from "../dlba-server/pools/server-tls.ts";
 import { createTls, freeTls } from "../dlba-server/tls.ts";
 
 export interface Generation extends Snapshot {
-  /** The text that the configuration was read from: errors in its files are told with its lines. */
+  /** The text that the configuration was read from, and where that stands: errors in its files are told with its lines. */
   readonly text: string;
+  readonly file: string;
   /** What clients will not like, but is no reason not to start. */
   readonly warnings: readonly string[];
 }
@@ -26,12 +27,22 @@ export function readGeneration(configFile: string): Generation {
   return withFiles(configFile, text, config);
 }
 
+/** The same for a text that came by another way; `file` is what errors are told with. */
+export function textGeneration(text: string, file: string): Generation {
+  return withFiles(file, text, configOf(text, file));
+}
+
 /** A configuration without its files. Throws DlbaError CONFIG_UNREADABLE or CONFIG_INVALID. */
 export function readText(configFile: string): { readonly text: string; readonly config: Config } {
   const text = readConfigFile(configFile);
-  const parsed = parseConfig(text, configFile);
+  return { text, config: configOf(text, configFile) };
+}
+
+/** The configuration that a text is. Throws DlbaError CONFIG_INVALID. */
+export function configOf(text: string, file: string): Config {
+  const parsed = parseConfig(text, file);
   if ("errors" in parsed) throw new DlbaError("CONFIG_INVALID", formatConfigErrors(parsed.errors));
-  return { text, config: parsed.config };
+  return parsed.config;
 }
 
 /** The same configuration with what its files hold now. Throws as `readGeneration`. */
@@ -53,7 +64,7 @@ export function withFiles(configFile: string, text: string, config: Config): Gen
   tryContexts(config, readOnce);
   // All that was read, the system's authorities included.
   const files = Object.fromEntries([...read].map(([path, bytes]) => [path, bytes.toString("base64")]));
-  return { config, files, text, warnings: warningsOf(text, configFile, findings) };
+  return { config, files, text, file: configFile, warnings: warningsOf(text, configFile, findings) };
 }
 
 /**

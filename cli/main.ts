@@ -9,7 +9,17 @@ async function main(argv: readonly string[]): Promise<void> {
 }
 
 /** What was asked about is not as it should be; the command itself has worked. */
-const FOUND = new Set(["CONFIG_INVALID", "DRAIN_TIMEOUT", "DRAIN_ENDED", "RELOAD_REFUSED"]);
+const FOUND = new Set([
+  "CONFIG_INVALID",
+  "DRAIN_TIMEOUT",
+  "DRAIN_ENDED",
+  "RELOAD_REFUSED",
+  "PUSH_REFUSED",
+  "PUSH_BUSY",
+  "PUSH_OVERTAKEN",
+  "PUSH_NOT_TAKEN",
+  "PUSH_REVERTED",
+]);
 
 /** The exit code for what a command threw, after telling it in one line. */
 function report(error: unknown): number {

@@ -8,15 +8,20 @@ import { findNode } from "../conf/node.ts";
 import type { Config } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { adminServer } from "../net/admin-socket.ts";
-import { prepareHost, restoreHost } from "../net/host.ts";
+import { effectiveCapabilities, prepareHost, restoreHost } from "../net/host.ts";
 import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
 import { look, startWatch } from "./certificate-watch.ts";
-import { readText, withFiles } from "./generation.ts";
+import { withFiles } from "./generation.ts";
 import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
+import { peersOf } from "./push/control.ts";
+import { fileReload, tellFile } from "./push/file.ts";
+import { startNodeSide, type NodeSide } from "./push/node-side.ts";
+import { chosenHere, chosenWithOthers } from "./push/start.ts";
+import { openStore } from "./push/store.ts";
 import { answerReload } from "./reload-answer.ts";
 import { startNode, type RunningNode } from "./running-node.ts";
 import { type ServiceManager, serviceManager } from "./service-notices.ts";
@@ -36,33 +41,52 @@ export interface RunOptions extends NodePlaces {
 /** Runs a node until SIGTERM or SIGINT. Throws DlbaError when the machine is not fit for it. */
 export async function runNode(options: RunOptions): Promise<void> {
   checkRuntime();
-  const { text, config } = readText(options.config);
-  const node = findNode(config, options.node);
-  const problems = startProblems(node, options.pinDir, hostFacts(config, node, options.pinDir));
-  if (problems.length > 0) throw severalProblems(problems);
-  const generation = withFiles(options.config, text, config);
   const { runDir } = options;
   const stateDir = stateDirOf(options);
+  const store = openStore(stateDir);
+  const here = chosenHere(store, store.found, options.config);
+  const privileges = effectiveCapabilities().size === 0 ? problemsOf(here.config, options) : [];
+  if (privileges.length > 0) throw severalProblems(privileges);
   for (const dir of [runDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
   claimRunDir(runDir);
+  const chosen = await chosenWithOthers(store, here, findNode(here.config, options.node), options.config);
+  const { text, config, durable } = chosen;
+  const node = findNode(config, options.node);
+  const problems = problemsOf(config, options);
+  if (problems.length > 0) throw severalProblems(problems);
+  const generation = withFiles(chosen.file, text, config);
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
   await prepareHost(interfaces, vipsOf(config), hostRecord(runDir));
   const log = createLogger({ node: node.name, process: "supervisor" });
   const service = serviceManager(log);
-  const events = tellEvents(runDir, log);
+  let side: NodeSide | undefined;
+  const events = tellEvents(runDir, () => side, log);
   const places = { configFile: options.config, node: node.name, pinDir: options.pinDir, runDir, stateDir };
   const running = startNode(places, generation, hostRecord(runDir), log);
+  side = startNodeSide({
+    node,
+    configFile: options.config,
+    pinDir: options.pinDir,
+    runDir,
+    store,
+    durable,
+    running,
+    log,
+  });
+  tellFile(store, side.current(), options.config, log);
+  const reload = fileReload({ running, side, store, configFile: options.config });
   void tellReady(running, service, log);
   const admin = await adminServer({
     path: supervisorSocket(runDir),
-    handle: async (line) => obey(running, line, log),
+    handle: async (line) => obey(running, reload, line, log),
   });
   const watching = watchCertificates(running, log);
-  process.on("SIGHUP", () => void answerReload(running.reload, "SIGHUP", log));
+  process.on("SIGHUP", () => void answerReload(reload, "SIGHUP", log));
   log.info({ signal: await stopSignal() }, "stopping");
   service.stopping(stopTakes_ms(running.generation().config));
   clearInterval(watching);
   await admin.close();
+  await side.close();
   await running.stop();
   events.close();
   log.info("stopped; the data plane stays attached (dlba detach removes it)");
@@ -76,6 +100,11 @@ async function tellReady(running: RunningNode, service: ServiceManager, log: Log
 
 /** At most: the failover process hands over, then workers drain while the others end. */
 const stopTakes_ms = ({ timeouts }: Config): number => 3 * STOP_GRACE_MS + timeouts.drain_ms;
+
+function problemsOf(config: Config, { node: name, pinDir }: RunOptions): DlbaError[] {
+  const node = findNode(config, name);
+  return startProblems(node, pinDir, hostFacts(config, node, pinDir));
+}
 
 /** One error that tells all of them, one a line. */
 function severalProblems(problems: readonly DlbaError[]): DlbaError {
@@ -110,12 +139,14 @@ export function runningSupervisor(runDir: string): ProcessIdentity | undefined {
   }
 }
 
-/** What happens to the node's processes and configuration stands among its events, too. */
-function tellEvents(runDir: string, log: Logger): { close: () => void } {
+/** What happens to the node's processes and configuration stands among its events, and its version in `show info`. */
+function tellEvents(runDir: string, side: () => NodeSide | undefined, log: Logger): { close: () => void } {
   return publish({
     path: join(runDir, "publish.sock"),
     hello: { process: "supervisor", worker: 0, pid: process.pid },
     answer: (topic) => {
+      const report = topic === "rows" ? side()?.report() : undefined;
+      if (report !== undefined) return report;
       throw new DlbaError("TOPIC_UNKNOWN", `a supervisor has no ${topic}`);
     },
     log,
@@ -123,9 +154,18 @@ function tellEvents(runDir: string, log: Logger): { close: () => void } {
 }
 
 /** What an operator says to a supervisor. */
-async function obey(running: RunningNode, line: string, log: Logger): Promise<string> {
-  if (line !== "reload") throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload' alone");
-  return JSON.stringify(await answerReload(running.reload, "command", log));
+async function obey(
+  running: RunningNode,
+  reload: () => Promise<string[]>,
+  line: string,
+  log: Logger,
+): Promise<string> {
+  if (line === "array") {
+    const { config } = running.generation();
+    return JSON.stringify({ key_file: config.array.key_file, peers: peersOf(config) });
+  }
+  if (line === "reload") return JSON.stringify(await answerReload(reload, "command", log));
+  throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload' and 'array' alone");
 }
 
 /** Certificates that change are taken by themselves; the configuration is not looked at. */

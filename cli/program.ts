@@ -13,6 +13,7 @@ import { registerHandover } from "./handover.ts";
 import { registerInit } from "./init.ts";
 import { registerJoin } from "./join.ts";
 import { registerLab } from "./lab.ts";
+import { registerPush } from "./push.ts";
 import { registerReference } from "./reference.ts";
 import { registerRehearse } from "./rehearse.ts";
 import { registerReload } from "./reload.ts";
@@ -21,6 +22,7 @@ import { registerServer } from "./server.ts";
 import { registerShow } from "./show.ts";
 import { registerToken } from "./token.ts";
 import { registerTop } from "./top.ts";
+import { registerVersions } from "./versions.ts";
 
 const exitText = (): string =>
   Object.entries(EXIT_MEANINGS)
@@ -43,6 +45,8 @@ export function createProgram(): Command {
   registerServer(program);
   registerRun(program);
   registerReload(program);
+  registerPush(program);
+  registerVersions(program);
   registerShow(program);
   registerTop(program);
   registerEvents(program);

@@ -19,6 +19,7 @@ export function restartNeeds(before: Config, after: Config): string[] {
     ...differing("failover", before.failover, after.failover),
     // What it serves besides, the status process opens and closes while it runs.
     ...differing("status", before.status, after.status).filter((key) => key === "status.port"),
+    ...differing("push", before.push, after.push),
     ...directNeeds(before, after),
   ];
 }

@@ -13,7 +13,7 @@ import { prepareHost } from "../net/host.ts";
 import type { Logger } from "../status/log.ts";
 import { workersOf } from "../conf/workers.ts";
 import { childSpecs, type NodeOptions, WORKER, workerName, workerSpecs } from "./child-specs.ts";
-import { readGeneration, sameAtStart, withFiles, writeSnapshot, type Generation } from "./generation.ts";
+import { sameAtStart, withFiles, writeSnapshot, type Generation } from "./generation.ts";
 import { prepareAfter } from "./host-after.ts";
 import { closeListening, endedPlaces, openListening, type Listening } from "./listening.ts";
 import { concernsScheduler, restartNeeds } from "./restart-needs.ts";
@@ -21,8 +21,10 @@ import { supervise, type Successor, type Supervisor } from "./supervisor.ts";
 
 export interface RunningNode {
   readonly ready: Promise<void>;
-  /** The configuration file is read anew. Resolves with what was done, in sentences; rejects with why nothing was. */
-  readonly reload: () => Promise<string[]>;
+  /** Takes another configuration, or the same with other files. Resolves with what was done, in sentences; rejects with why nothing was. */
+  readonly take: (read: () => Generation) => Promise<string[]>;
+  /** Why a configuration could not be taken, as far as that shows without trying. Throws SysError when ports are not free. */
+  readonly needs: (after: Generation) => string[];
   /** The same configuration, with what its files hold now. */
   readonly reloadFiles: () => Promise<string[]>;
   readonly generation: () => Generation;
@@ -67,7 +69,12 @@ export function startNode(
   log.info({ vservers: config.vservers.length, workers: workersOf(config) }, "starting");
   return {
     ready: supervisor.ready,
-    reload: async () => inTurn(state, () => reload(state)),
+    take: async (read) => inTurn(state, () => take(state, read)),
+    needs: (after) => {
+      const workers = Math.min(workersOf(after.config), workersOf(state.generation.config));
+      closeListening(openListening(after.config, workers, state.listening), state.listening);
+      return needsOf(state.generation, after);
+    },
     reloadFiles: async () => inTurn(state, () => reloadFiles(state)),
     generation: () => state.generation,
     stop: async () => {
@@ -84,13 +91,16 @@ async function inTurn(state: State, act: () => Promise<string[]>): Promise<strin
   return done;
 }
 
-async function reload(state: State): Promise<string[]> {
-  const { options, generation: before } = state;
-  const after = readGeneration(options.configFile);
+function needsOf(before: Generation, after: Generation): string[] {
   const needs = restartNeeds(before.config, after.config);
-  if (before.files[before.config.array.key_file] !== after.files[after.config.array.key_file]) {
-    needs.push("the array key");
-  }
+  const isSameKey = before.files[before.config.array.key_file] === after.files[after.config.array.key_file];
+  return isSameKey ? needs : [...needs, "the array key"];
+}
+
+async function take(state: State, read: () => Generation): Promise<string[]> {
+  const { generation: before } = state;
+  const after = read();
+  const needs = needsOf(before, after);
   if (needs.length > 0) {
     const hint = "stop 'dlba run' and start it again, one node after the other";
     throw new DlbaError("RESTART_NEEDED", `a running node can't change ${needs.join(", ")}`, { hint });
@@ -102,8 +112,8 @@ async function reload(state: State): Promise<string[]> {
 }
 
 async function reloadFiles(state: State): Promise<string[]> {
-  const { options, generation } = state;
-  const after = withFiles(options.configFile, generation.text, generation.config);
+  const { generation } = state;
+  const after = withFiles(generation.file, generation.text, generation.config);
   if (after.warnings.length > 0) throw new DlbaError("CERTIFICATE_DATES", after.warnings.join("\n"));
   // Other files than certificates are the business of a reload by command.
   return takeFiles(state, { ...after, files: { ...generation.files, ...onlyCertificates(after) } });
@@ -120,7 +130,10 @@ function takeFiles(state: State, after: Generation): string[] {
   const { generation: before, supervisor, log } = state;
   const changed = Object.keys(after.files).filter((path) => after.files[path] !== before.files[path]);
   tellWarnings(state, after);
-  if (changed.length === 0) return ["nothing has changed", ...after.warnings];
+  if (changed.length === 0) {
+    state.generation = after;
+    return ["nothing has changed", ...after.warnings];
+  }
   adopt(state, after, state.listening, writeSnapshot(after));
   supervisor.tell(WORKER, { kind: "files", files: onlyCertificates(after) });
   log.info({ files: changed }, "certificates are taken");

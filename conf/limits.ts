@@ -257,6 +257,42 @@ export const RESTART_BACKOFF_MAX_MS = 10_000;
 export const CONTROL_REQUEST_BYTES = 256;
 export const CONTROL_TIMEOUT_MS = 5000;
 export const CONTROL_CONNECTIONS = 64;
+
+// Pushed configurations.
+/** Versions whose text a node keeps, and their bytes: the oldest go first. */
+export const KEPT_VERSIONS = 50;
+export const KEPT_VERSIONS_BYTES = 67_108_864;
+export const MAX_VERSION_NUMBER = 999_999_999;
+/** One line between a pushing command and a node: the largest configuration, in base64, fits. */
+export const PUSH_LINE_BYTES = 6_291_456;
+/** Questions about versions that a node answers at once. */
+export const PUSH_CONNECTIONS = 16;
+/** For a question that needs no work; for one for which a node reads files and tries ports. */
+export const PUSH_ASK_MS = 3000;
+export const PUSH_STAGE_MS = 30_000;
+/** A node that has promised one push waits for it alone, until it has said nothing for so long. */
+export const PUSH_LEASE_MS = 10_000;
+/** A node that lags behind has this long to catch up before a push goes on without it. */
+export const PUSH_CATCH_UP_MS = 5000;
+/** Someone has to answer for a push: so often a majority is asked before it is said that nobody knows. */
+export const PUSH_ACCEPT_TRIES = 5;
+/** After a commit all nodes have this long to run it before the command stops waiting for them. */
+export const PUSH_APPLY_MS = 60_000;
+/** How often a node compares its version with the others', and how many of them it asks at a time. */
+export const PUSH_COMPARE_MS = 2000;
+export const PUSH_COMPARE_NODES = 8;
+/** At its start a node waits this long for others to tell of a later version. */
+export const PUSH_START_MS = 500;
+/** A version that can't be taken is tried again, after pauses that double up to this. */
+export const PUSH_RETRY_MIN_MS = 1000;
+export const PUSH_RETRY_MAX_MS = 60_000;
+/** Findings of one node about a version, and the characters of one. */
+export const PUSH_FINDINGS = 100;
+export const PUSH_FINDING_CHARACTERS = 2000;
+/** Web servers that a node tries to connect for a version, and the longest window of `--watch`. */
+export const PUSH_PROBES = 64;
+export const PUSH_WATCH_MOST_S = 3600;
+
 /** Pause between two questions for the MAC addresses that are not known yet. */
 export const NEIGHBOUR_RETRY_MS = 200;
 /** A process that ran this long before it ended is started again after the shortest pause. */

@@ -64,7 +64,24 @@ export type PublishedBody =
   | VserversReport
   | ErrorsReport
   | ConnectionsReport
+  | SupervisorReport
   | Taken;
+
+/** From the supervisor: which version of the configuration is in force, and which one the processes run. */
+export interface SupervisorReport {
+  readonly kind: "supervisor";
+  /** 0: the configuration file's, as nothing was ever pushed. */
+  readonly config_version: number;
+  readonly config_hash: string;
+  readonly config_by: string;
+  readonly config_comment: string;
+  readonly running_version: number;
+  readonly running_hash: string;
+  /** Why they differ; empty when they don't. */
+  readonly config_problem: string;
+  /** A version that this node has voted for, and of which it is not known whether it is in force. */
+  readonly vote_in_doubt: number | null;
+}
 
 /** A client connection of a worker. Times are of the worker's last turn. */
 export interface ConnectionRow {

@@ -668,6 +668,14 @@ const accessLog = z.strictObject({
     ),
 });
 
+const push = z.strictObject({
+  port: port
+    .default(8473)
+    .describe(
+      "TCP port on every node's address that takes pushed configurations, from who has the array key.",
+    ),
+});
+
 export const configSchema = z.strictObject({
   array,
   nodes: z.array(node).min(1).max(limits.MAX_NODES),
@@ -678,6 +686,7 @@ export const configSchema = z.strictObject({
   timeouts: timeouts.prefault({}),
   limits: bounds.prefault({}),
   status: status.prefault({}),
+  push: push.prefault({}),
   access_log: accessLog
     .optional()
     .describe("A line for every request that is over, on the node that served it. Left out: none."),

@@ -119,12 +119,12 @@ const LEAST_TEXT = {
 };
 
 /** What must hold between the settings of a node's own services. */
-export function checkServices({ nodes, scheduler, failover, status }: ConfigDraft): Finding[] {
+export function checkServices({ nodes, scheduler, failover, status, push }: ConfigDraft): Finding[] {
   return [
     ...checkPatience("scheduler", scheduler),
     ...checkPatience("failover", failover),
     ...checkSomeoneStands(nodes),
-    ...checkPorts(scheduler?.port, status),
+    ...checkPorts(scheduler?.port, status, push?.port),
     ...checkAccess(status),
   ];
 }
@@ -136,7 +136,7 @@ const OWNERS = {
 type StatusDraft = ConfigDraft["status"];
 
 /** Every service of a node has a port of its own. */
-function checkPorts(scheduler: number | undefined, status: StatusDraft): Finding[] {
+function checkPorts(scheduler: number | undefined, status: StatusDraft, push: number | undefined): Finding[] {
   const port = status?.port;
   const found: Finding[] = [];
   if (scheduler !== undefined && scheduler === port) {
@@ -144,9 +144,11 @@ function checkPorts(scheduler: number | undefined, status: StatusDraft): Finding
     const message = `scheduler.port and status.port are both ${port}`;
     found.push({ path, message, hint: "give each of the two a port of its own" });
   }
+  found.push(...checkPushPort({ scheduler, status: port }, push));
   const taken = [
     { name: "scheduler.port", port: scheduler },
     { name: "status.port", port },
+    { name: "push.port", port: push },
   ];
   for (const [name, own] of [
     ["metrics", status?.metrics?.port],
@@ -171,6 +173,19 @@ function checkAccess(status: StatusDraft): Finding[] {
     found.push({ path: ["status", "monitor"], message, hint: "name at least one of the two" });
   }
   return found;
+}
+
+function checkPushPort(
+  others: Readonly<Record<"scheduler" | "status", number | undefined>>,
+  port: number | undefined,
+): Finding[] {
+  return (["scheduler", "status"] as const)
+    .filter((section) => port !== undefined && others[section] === port)
+    .map((section) => ({
+      path: chosen({ push: { port }, [section]: { port } }),
+      message: `push.port and ${section}.port are both ${port}`,
+      hint: "give each of the two a port of its own",
+    }));
 }
 
 /** How many heartbeats it takes to judge a node. */

@@ -102,12 +102,20 @@ interface ControlPlace {
 export interface ControlService extends ControlPlace {
   /** Answers one line with one line; when it throws, the connection is closed without an answer. */
   readonly handle: (line: string) => Promise<string>;
+  /** Where others than the usual bounds hold: of a question's line, of one exchange, and of how many there are at once. */
+  readonly request_bytes?: number;
+  readonly timeout_ms?: number;
+  readonly connections?: number;
 }
 export type ControlServer = PskServer;
 
 /** Listens for questions of other nodes. Rejects when the address can't be bound. */
 export function controlServer(service: ControlService): Promise<ControlServer> {
-  return serve(service, CONTROL_CONNECTIONS, (socket) => void answerOne(socket, service.handle));
+  return serve(
+    service,
+    service.connections ?? CONTROL_CONNECTIONS,
+    (socket) => void answerOne(socket, service),
+  );
 }
 
 const serve = (
@@ -117,11 +125,12 @@ const serve = (
 ): Promise<PskServer> =>
   listenPsk({ address, port, connections, onSocket, keyOf: (identity) => heardKey(arrayKey, identity) });
 
-async function answerOne(socket: TLSSocket, handle: ControlService["handle"]): Promise<void> {
-  const timer = setTimeout(() => socket.destroy(), CONTROL_TIMEOUT_MS);
+async function answerOne(socket: TLSSocket, service: ControlService): Promise<void> {
+  const { handle, request_bytes = CONTROL_REQUEST_BYTES, timeout_ms = CONTROL_TIMEOUT_MS } = service;
+  const timer = setTimeout(() => socket.destroy(), timeout_ms);
   socket.once("close", () => clearTimeout(timer));
   try {
-    const line = await readLine(socket, CONTROL_REQUEST_BYTES, "a node");
+    const line = await readLine(socket, request_bytes, "a node");
     socket.end(`${await handle(line)}\n`);
   } catch {
     socket.destroy();

@@ -95,8 +95,7 @@ export async function collect(
 /** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
   if (topic === "errors" || topic === "connections") return hello.process === "dlba-server";
-  // A supervisor tells events alone.
-  if (topic === "rows") return hello.process !== "supervisor";
+  if (topic === "rows") return true;
   return hello.process === "scheduler";
 }
 

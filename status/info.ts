@@ -6,6 +6,7 @@ import type {
   Hello,
   PublishedBody,
   SchedulerReport,
+  SupervisorReport,
   WorkerReport,
 } from "../conf/messages.ts";
 import { csvLine, type Format } from "./grid.ts";
@@ -46,6 +47,7 @@ function infoLines(view: NodeView): Line[] {
   return [
     ...haproxyLines(view),
     ...nodeLines(facts, failover),
+    ...versionLines(latestReport(published, "supervisor")),
     ...processLines(facts.pid, published),
     ...(scheduler === undefined ? [] : dataPlaneLines(scheduler)),
     ...(failover === undefined ? [] : leaseLines(failover)),
@@ -78,6 +80,19 @@ function nodeLines(facts: NodeFacts, failover: FailoverReport | undefined): Line
     ["Scheduler_number", scheduler ?? "none"],
     ["Scheduler", nodes.find(({ number }) => number === scheduler)?.name ?? "none"],
     ["Config_file", facts.configFile],
+  ];
+}
+
+/** Which configuration is in force, and which one runs; nothing from a supervisor that does not answer. */
+function versionLines(report: SupervisorReport | undefined): Line[] {
+  if (report === undefined) return [];
+  return [
+    ["Config_version", report.config_version],
+    ["Config_hash", report.config_hash.slice(0, 12)],
+    ["Config_pushed_by", report.config_by || "nobody"],
+    ["Config_running_version", report.running_version],
+    ["Config_problem", report.config_problem.replaceAll(/\s*\n\s*/g, "; ") || "none"],
+    ["Config_vote_in_doubt", report.vote_in_doubt ?? "none"],
   ];
 }
 

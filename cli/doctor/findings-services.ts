@@ -26,12 +26,13 @@ interface Wanted {
 }
 
 function wantedPorts({ config, node }: NodeHostFacts): Wanted[] {
-  const { status, scheduler, vservers } = config;
+  const { status, scheduler, push, vservers } = config;
   const proxied = vservers.filter(({ protocol }) => protocol === "http" || protocol === "https");
   const { metrics } = status;
   return [
     { what: "status.port", address: node.address, port: status.port },
     { what: "scheduler.port", address: node.address, port: scheduler.port },
+    { what: "push.port", address: node.address, port: push.port },
     ...(metrics === undefined
       ? []
       : [{ what: "status.metrics.port", address: metrics.address ?? node.address, port: metrics.port }]),

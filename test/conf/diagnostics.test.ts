@@ -20,7 +20,8 @@ function errorsOf(text: string): string {
 test("the good file has no errors", () => assert.equal(errorsOf(GOOD), ""));
 
 describe("what the schema refuses is told at its place, in an operator's words", () => {
-  const KEYS = "array, nodes, vservers, pools, scheduler, failover, timeouts, limits, status and access_log";
+  const KEYS =
+    "array, nodes, vservers, pools, scheduler, failover, timeouts, limits, status, push and access_log";
   const rows: [name: string, from: string, to: string, errors: string][] = [
     ["a mistyped key", "weight: 2", "wieght: 2", "a.yaml:9:5: unknown key 'wieght'; did you mean 'weight'?"],
     [
@@ -126,7 +127,8 @@ describe("what the schema refuses is told at its place, in an operator's words",
 });
 
 describe("a file that is not one mapping of the right kind", () => {
-  const KEYS = "array, nodes, vservers, pools, scheduler, failover, timeouts, limits, status and access_log";
+  const KEYS =
+    "array, nodes, vservers, pools, scheduler, failover, timeouts, limits, status, push and access_log";
   const expected = `expected a mapping with the keys ${KEYS}`;
   const rows: [text: string, errors: string][] = [
     ["", `a.yaml:1:1: the file is empty; ${expected}`],

@@ -34,7 +34,7 @@ test("conf/examples/full.yaml has every key, and shows the defaults of what need
   const example: unknown = parse(read("conf/examples/full.yaml"));
   const root = configJsonSchema();
   assert.deepEqual(missingKeys(root, example, ""), []);
-  for (const section of ["scheduler", "timeouts", "limits", "status"]) {
+  for (const section of ["scheduler", "timeouts", "limits", "status", "push"]) {
     const values = isRecord(example) ? example[section] : undefined;
     const keys = Object.entries(root.properties?.[section]?.properties ?? {});
     // A mapping that may be left out is off by default, and its keys have defaults of their own.

@@ -29,7 +29,7 @@ function offered(...words: string[]): string[] {
 test("bash completes commands, tables, options and files", () => {
   writeFileSync(join(directory, "array.yaml"), "");
   assert.deepEqual(offered("sh"), ["show"]);
-  assert.deepEqual(offered("d"), ["doctor", "detach", "drain"]);
+  assert.deepEqual(offered("d"), ["doctor", "detach", "diff", "drain"]);
   assert.deepEqual(offered("show", "s"), ["summary", "stat", "servers", "sess"]);
   assert.deepEqual(offered("show", "--c"), ["--csv"]);
   assert.deepEqual(offered("show", "nodes", "--j"), ["--json"]);

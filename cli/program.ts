@@ -12,6 +12,7 @@ import { registerEvents } from "./events.ts";
 import { registerHandover } from "./handover.ts";
 import { registerInit } from "./init.ts";
 import { registerJoin } from "./join.ts";
+import { registerImport } from "./import.ts";
 import { registerLab } from "./lab.ts";
 import { registerPush } from "./push.ts";
 import { registerReference } from "./reference.ts";
@@ -52,6 +53,7 @@ export function createProgram(): Command {
   registerEvents(program);
   registerDrain(program);
   registerHandover(program);
+  registerImport(program);
   registerLab(program);
   registerRehearse(program);
   registerReference(program);

@@ -169,3 +169,6 @@ export const compression = z
 export type RuleConfig = z.output<typeof rules>[number];
 export type ConditionConfig = RuleConfig["when"][number];
 export type HeaderEditsConfig = NonNullable<RuleConfig["request_headers"]>;
+/** As they may stand in the file: what has a default may be left out. */
+export type RuleInput = NonNullable<z.input<typeof rules>>[number];
+export type ConditionInput = NonNullable<RuleInput["when"]>[number];

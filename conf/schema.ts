@@ -697,3 +697,7 @@ export type Config = z.output<typeof configSchema>;
 export type NodeConfig = Config["nodes"][number];
 export type VserverConfig = Config["vservers"][number];
 export type PoolConfig = Config["pools"][number];
+/** As it may stand in the file: what has a default may be left out. */
+export type ConfigInput = z.input<typeof configSchema>;
+export type VserverInput = ConfigInput["vservers"][number];
+export type PoolInput = NonNullable<ConfigInput["pools"]>[number];

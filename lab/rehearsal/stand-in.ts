@@ -1,5 +1,5 @@
 /**
- * A web server that answers everything: the stand-in for one of an operator's. Run as `node lab/rehearsal/stand-in.ts PLAN`
+ * A web server that answers everything, with what it was asked: the stand-in for one of an operator's. Run as `node lab/rehearsal/stand-in.ts PLAN`
  * (PLAN is JSON, see stand-ins.ts; with the files of its certificate). Every answer names it (`X-Web-Server`) and who asked
  * (`X-Asked-By`).
  */
@@ -28,6 +28,7 @@ interface Request {
   readonly url?: string | undefined;
   readonly method?: string | undefined;
   readonly socket: { readonly remoteAddress?: string | undefined };
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly resume: () => unknown;
 }
 interface Response {
@@ -42,12 +43,20 @@ function answer(request: Request, response: Response): void {
   const status = given.statuses[path] ?? 200;
   response.statusCode = status;
   response.setHeader("content-type", "text/plain");
+  response.setHeader("server", "stand-in");
   response.setHeader("x-web-server", given.label);
   response.setHeader("x-asked-by", request.socket.remoteAddress ?? "");
-  const text = `${given.label}\n`;
+  const text = `${given.label}\n${request.method} ${request.url}\n${headerLines(request.headers)}`;
   const hasBody = status !== 204 && status !== 304;
   if (hasBody) response.setHeader("content-length", Buffer.byteLength(text));
   response.end(hasBody && request.method !== "HEAD" ? text : "");
+}
+
+/** What has arrived, one header a line. */
+function headerLines(headers: Request["headers"]): string {
+  return Object.entries(headers)
+    .map(([name, value]) => `${name}: ${String(value)}\n`)
+    .join("");
 }
 
 /** The server behind one port. */

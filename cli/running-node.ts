@@ -37,6 +37,8 @@ interface State {
   readonly hostRecord: string;
   supervisor: Supervisor;
   generation: Generation;
+  /** What the workers that run have read when they started: certificates that they have taken since are not in it. */
+  started: Generation;
   snapshotFd: number;
   listening: Listening;
   /** Reloads come one after the other. */
@@ -61,6 +63,7 @@ export function startNode(
     hostRecord,
     supervisor,
     generation,
+    started: generation,
     snapshotFd,
     listening,
     last: Promise.resolve(),
@@ -105,7 +108,7 @@ async function take(state: State, read: () => Generation): Promise<string[]> {
     const hint = "stop 'dlba run' and start it again, one node after the other";
     throw new DlbaError("RESTART_NEEDED", `a running node can't change ${needs.join(", ")}`, { hint });
   }
-  if (JSON.stringify(before.config) === JSON.stringify(after.config) && sameAtStart(before, after)) {
+  if (JSON.stringify(before.config) === JSON.stringify(after.config) && sameAtStart(state.started, after)) {
     return takeFiles(state, after);
   }
   return replaceAll(state, after);
@@ -168,6 +171,7 @@ async function replaceAll(state: State, after: Generation): Promise<string[]> {
   }
   const retire_ms = config.timeouts.retire_ms;
   adopt(state, after, listening, snapshotFd);
+  state.started = after;
   const ended = endedPlaces(old, config);
   for (const successor of successors) successor.takeOver(ended, retire_ms);
   const all = listenersOf(old).map((_, place) => place);

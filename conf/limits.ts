@@ -131,6 +131,9 @@ export const MAX_RULE_VALUE_CHARACTERS = 1024;
 export const MAX_RULE_HEADERS = 32;
 /** What a node counts rates of clients in: 131,072 entries. A power of two. */
 export const RATE_TABLE_BYTES = 2_097_152;
+/** What a node counts clients' connections in: a part for each worker, those that end what they have included, and 16 bytes an entry. */
+export const CONNECTION_PARTS = 128;
+export const CONNECTION_ENTRIES = 16_384;
 /** Of one regular expression; the time of a match is in proportion to this and to the text's length. */
 export const MAX_REGEX_CHARACTERS = 256;
 /** Of all rules of a vserver together: what they may add to one head, and characters of regular expressions. */

@@ -162,7 +162,7 @@ const vserver = z.strictObject({
     .max(1_000_000)
     .optional()
     .describe(
-      "How many connections one client (an IPv4 address, a /64 of IPv6) may have to one worker. Those beyond are answered 429 and closed; beyond twice as many they are closed at once. Left out: any.",
+      "How many connections one client (an IPv4 address, a /64 of IPv6) may have to one node. Those beyond are answered 429 and closed; beyond twice as many they are closed at once. Left out: any.",
     ),
   limits: ownBounds,
   pool: name

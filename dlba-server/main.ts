@@ -25,6 +25,7 @@ import {
   runWorker,
 } from "./engine/worker.ts";
 import { openRateTable } from "./engine/rate-limits.ts";
+import { shareClientConnections } from "./engine/shared-connections.ts";
 import type { Listener, Worker } from "./engine/runtime.ts";
 import { connectionsReport } from "./connections-report.ts";
 import { applyOrders, forgetComplaints } from "./pools/orders.ts";
@@ -114,6 +115,7 @@ function main(): void {
   const worker = createWorker(config, services.pools, log, node.name);
   const runtimes = services.vservers.map(({ runtime }) => runtime);
   worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
+  const endSharing = shareClientConnections(runtimes, arrayKey, options.runDir, log);
   const places = listeners(config, services, options.listenFd);
   const ending: Ending = { end_ms: Infinity };
   let publisher: { close: () => void } | undefined;
@@ -144,6 +146,7 @@ function main(): void {
   setInterval(() => turnTickets(services, arrayKey, Date.now()), TICKETS_LOOK_MS).unref();
   runUntilStopped(worker, ending, () => {
     publisher?.close();
+    endSharing();
     log.info("stopped");
     // The supervisor's channel would keep the process alive.
     process.exit(0);

@@ -10,6 +10,7 @@ import { createVserverCounters } from "./engine/counters.ts";
 import { createClientConnections } from "./rules/client-connections.ts";
 import type { Compression } from "./http/content-coding.ts";
 import type { PoolRuntime, VserverRuntime } from "./engine/runtime.ts";
+import { hashBytes } from "./hash.ts";
 import { createPool, type ProxiedPool, type WorkerPlace } from "./pools/create-pool.ts";
 import { retryRules } from "./pools/retry-rules.ts";
 import { createPersistence, setCookieLines } from "./persistence.ts";
@@ -147,6 +148,12 @@ function compressionOf({ compression }: VserverConfig): Compression | null {
   return { codings: algorithms, types: new Set(types), least_bytes: min_bytes };
 }
 
+/** Tells a vserver from others, on each worker alike. */
+function purposeOf(name: string): number {
+  const bytes = Buffer.from(name, "latin1");
+  return hashBytes(bytes, 0, bytes.length);
+}
+
 const blocksOf = (texts: readonly string[]): Cidr[] => texts.flatMap((text) => parseCidr(text) ?? []);
 
 function createVserver(
@@ -170,7 +177,7 @@ function createVserver(
     clientConnections:
       vserver.max_connections_per_client === undefined
         ? undefined
-        : createClientConnections(vserver.max_connections_per_client),
+        : createClientConnections(vserver.max_connections_per_client, purposeOf(vserver.name)),
     counters: createVserverCounters(),
     env: {
       limits: limitsOf(config, vserver),

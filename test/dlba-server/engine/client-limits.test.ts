@@ -22,7 +22,7 @@ describe("connections are counted by client", () => {
   });
 
   test("and forgotten when they are gone", () => {
-    const counts = createClientConnections(2);
+    const counts = createClientConnections(2, 0);
     const verdicts = Array.from({ length: 5 }, () => addConnection(counts, "a"));
     assert.deepEqual(verdicts, ["served", "served", "answered", "answered", "refused"]);
     assert.equal(addConnection(counts, "b"), "served");

@@ -147,6 +147,12 @@ export const MAX_ERROR_PAGE_BYTES = 65_536;
 export const ACCESS_LOG_BYTES = 4 << 20;
 export const ACCESS_LOG_WRITE_MS = 100;
 export const RECEIVE_BUFFER_BYTES = 65_536;
+/** Records of a client's TLS connection that are sealed before they are written together: room for four big ones and what goes first. */
+export const SEALED_BUFFER_BYTES = 73_728;
+/** Records in a row that bring no data (empty ones, key updates), before a client is taken for an attacker. */
+export const MAX_IDLE_RECORDS = 32;
+/** Then the key changes: AES-GCM is good for 2^24.5 records (RFC 8446 5.5). */
+export const RECORDS_BY_ONE_KEY = 2 ** 24;
 /** Moved from one socket to another at a time. */
 export const MOVED_BYTES = 131_072;
 export const STAGE_BUFFER_BYTES = 262_144;

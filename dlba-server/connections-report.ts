@@ -28,7 +28,7 @@ function rowOf(
     vserver: vserver.name,
     client: env.clientAddress,
     client_port: env.clientPort,
-    is_tls: stream.ssl !== 0,
+    is_tls: stream.isTls,
     phase,
     phase_ms: Math.round(now_ms - phaseStart_ms),
     silent_ms: Math.round(now_ms - lastInput_ms),

@@ -12,6 +12,7 @@ import {
   setTicketKeys,
   type SslContext,
 } from "../net/openssl.ts";
+import { tellSecrets } from "../net/openssl-memory.ts";
 import { addCertificate } from "../net/openssl-pem.ts";
 
 /** What is said of a certificate in a table of names. */
@@ -105,6 +106,7 @@ export function createTls(
     for (const set of table.sets) {
       const arrange = (context: SslContext): void => {
         setTicketKeys(context, ticketKeys);
+        tellSecrets(context);
         for (const i of set) addCertificate(context, pairs[i]!);
       };
       contexts.push(createServerContext(http2, arrange));

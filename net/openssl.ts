@@ -50,7 +50,6 @@ const errorText = bind<[number, number, number], void>(
 );
 const sslNew = bind<[number], number>(o, "uintptr_t SSL_new(uintptr_t ctx)");
 const setFd = bind<[number, number], number>(o, "int SSL_set_fd(uintptr_t ssl, int fd)");
-const setAcceptState = bind<[number], void>(o, "void SSL_set_accept_state(uintptr_t ssl)");
 const getServername = bind<[number, number], number>(
   o,
   "uintptr_t SSL_get_servername(uintptr_t ssl, int type)",
@@ -244,12 +243,5 @@ export function newSsl(context: SslContext, fd: number): Ssl {
   const ssl = sslNew(context);
   if (ssl === 0) throw new DlbaError("TLS_MEMORY", `OpenSSL: ${takeSslError()}`);
   setFd(ssl, fd);
-  return ssl;
-}
-
-/** The server's side of a TLS connection on a connected socket. Freed by `sslFree`. */
-export function acceptSsl(context: SslContext, fd: number): Ssl {
-  const ssl = newSsl(context, fd);
-  setAcceptState(ssl);
   return ssl;
 }

@@ -7,7 +7,8 @@ import { MOVED_BYTES } from "../../conf/limits.ts";
 import { errno } from "../../net/ffi.ts";
 import { createPipe, readPipe, spliceFrom, spliceTo } from "../../net/pipe.ts";
 import { EAGAIN, EINTR } from "../../net/sockets.ts";
-import { END, FAILED, queueBytes, received, type Stream, WOULD_BLOCK } from "./stream.ts";
+import { END, FAILED, WOULD_BLOCK } from "./reading.ts";
+import { queueBytes, received, type Stream } from "./stream.ts";
 
 /** Made at the start, not when it is first needed: a worker that is short of descriptors then has it already. */
 const pipe = createPipe(MOVED_BYTES);
@@ -17,7 +18,7 @@ const LEAST_BYTES = 32_768;
 
 /** Whether as much may be moved as it is: neither side is TLS, and nothing waits to be written before it. */
 export function mayMove(from: Stream, to: Stream, left_bytes: number): boolean {
-  return left_bytes >= LEAST_BYTES && from.ssl === 0 && to.ssl === 0 && isOpen(to) && from.isReadable;
+  return left_bytes >= LEAST_BYTES && !from.isTls && !to.isTls && isOpen(to) && from.isReadable;
 }
 
 const isOpen = (to: Stream): boolean =>

@@ -1,11 +1,12 @@
 /** How a client connection ends: what is queued leaves, what the client still sends is read, or it is cut off. */
 import { LINGER_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
-import { clearSslErrors, sslFree, sslShutdown } from "../../net/openssl.ts";
+import { sslFree } from "../../net/openssl.ts";
 import { close, closeWithReset, MSG_DONTWAIT, recv, shutdown, SHUT_WR } from "../../net/sockets.ts";
 import { hold } from "./load.ts";
+import { freeRecords } from "./records.ts";
 import type { ClientConnection, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
-import { dropQueue, received } from "./stream.ts";
+import { dropQueue, received, sayEnd } from "./stream.ts";
 import { dropConnection } from "../rules/client-connections.ts";
 import { arm, disarm } from "./timer-wheel.ts";
 
@@ -15,10 +16,9 @@ export function finishClosing(worker: Worker, connection: ClientConnection): voi
   if (stream.isBroken) dropQueue(stream);
   if (stream.pending_bytes > 0) return updateClosingDeadline(worker, connection);
   if (connection.isLingering) return;
-  if (stream.ssl !== 0) {
-    sslShutdown(stream.ssl);
-    clearSslErrors();
-  }
+  sayEnd(stream, worker.now_ms);
+  if (stream.isBroken) dropQueue(stream);
+  if (stream.pending_bytes > 0) return updateClosingDeadline(worker, connection);
   if (connection.lingers && !stream.isBroken) startLinger(worker, connection);
   else destroyClient(worker, connection, "close");
 }
@@ -69,6 +69,7 @@ export function destroyClient(worker: Worker, connection: ClientConnection, how:
   dropQueue(stream);
   hold(connection.exchange, undefined);
   if (stream.ssl !== 0) sslFree(stream.ssl);
+  if (stream.records !== undefined) freeRecords(stream.records);
   if (how === "reset") closeWithReset(stream.fd);
   else close(stream.fd);
 }

@@ -41,18 +41,10 @@ import { startUpstream } from "./upstream-connect.ts";
 import { countersOf, payBack, sayUpstream, sayUpstreamText, takesMore } from "./upstream-streams.ts";
 import { takeFromLimit } from "./rate-limits.ts";
 import { closeCoder, code, createCoder } from "./coder.ts";
+import { NOT_MOVED } from "./reading.ts";
 import { noteRefusal } from "./refusals.ts";
 import { mayMove, moveBytes } from "./body-mover.ts";
-import {
-  clearStage,
-  drainQueue,
-  endStream,
-  flushStage,
-  NOT_MOVED,
-  received,
-  stageBytes,
-  stageText,
-} from "./stream.ts";
+import { clearStage, drainQueue, endStream, flushStage, received, stageBytes, stageText } from "./stream.ts";
 import { serveWaiting, startWaiting, stopWaiting } from "./waiting.ts";
 
 /** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
@@ -140,12 +132,12 @@ export const port: SessionPort = {
   },
   endClient: () => {
     flushStage(worker.clientStage, current.client.stream, worker.now_ms);
-    endStream(current.client.stream);
+    endStream(current.client.stream, worker.now_ms);
   },
   endServer: () => {
     if (current.server === undefined) return;
     flushStage(worker.serverStage, current.server.stream, worker.now_ms);
-    endStream(current.server.stream);
+    endStream(current.server.stream, worker.now_ms);
   },
   closeClient: () => {
     current.client.isClosing = true;

@@ -2,7 +2,7 @@
 import { CODER_BYTES, MAX_CODERS, SHED_CONNECTIONS } from "../../conf/limits.ts";
 import type { Coding } from "../http/content-coding.ts";
 import type { ClientConnection, Exchange, ServerConnection, Worker } from "./runtime.ts";
-import { buffered } from "./stream.ts";
+import { buffered } from "./reading.ts";
 
 /** Keeps what a session has not taken yet (or nothing), and counts it with all else that waits. */
 export function hold(exchange: Exchange, bytes: Buffer | undefined): void {

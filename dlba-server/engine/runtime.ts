@@ -244,6 +244,8 @@ export interface Worker {
   readonly requestIds: { readonly prefix: string; count: number };
   readonly clientStage: Stage;
   readonly serverStage: Stage;
+  /** Connections whose session tickets go with the first answer, if there is one soon: the longest first. */
+  holdingTickets: ClientConnection[];
   /** Connections with more to read than one turn gives them, or that may be read again. */
   again: Connection[];
   generation: number;

@@ -1,5 +1,5 @@
 /**
- * One socket, plain or TLS: reading, and writing what was staged for it.
+ * One socket, plain, with records of ours, or OpenSSL's: reading, and writing what was staged for it.
  *
  * A worker has one receive buffer and one stage per direction for all its connections. What a session says
  * while it handles one input is staged, and written with one call when the handler has returned: a body stays where it was
@@ -29,13 +29,20 @@ import {
   SSL_ERROR_ZERO_RETURN,
 } from "../../net/openssl.ts";
 import { RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
+import { ALERT } from "../tls13/wire.ts";
+import { buffered, CUT, END, FAILED, WOULD_BLOCK } from "./reading.ts";
+import { type Records, sealAlert, sealed, sealNext } from "./records.ts";
+import { readSealed } from "./sealed-stream.ts";
 
 export interface Stream {
   readonly fd: number;
   /** Tells this socket's events from those of an earlier one with the same descriptor. */
   readonly generation: number;
-  /** Address of the SSL object, 0 for a plain connection. */
-  readonly ssl: number;
+  /** Address of the SSL object that reads and writes the socket; 0 where there is none. */
+  ssl: number;
+  /** A client's TLS connection, unless it is OpenSSL's: what is queued is sealed already. */
+  records: Records | undefined;
+  readonly isTls: boolean;
   /** Not connected yet: what is written is queued. */
   isConnecting: boolean;
   /** The kernel has said that there is something to read, and it has not been read to the end. */
@@ -58,11 +65,19 @@ export interface Stream {
   progress_ms: number;
 }
 
-export function createStream(fd: number, generation: number, ssl: number, isConnecting: boolean): Stream {
+export function createStream(
+  fd: number,
+  generation: number,
+  ssl: number,
+  isConnecting: boolean,
+  records?: Records,
+): Stream {
   return {
     fd,
     generation,
     ssl,
+    records,
+    isTls: ssl !== 0 || records !== undefined,
     isConnecting,
     isReadable: false,
     isFresh: false,
@@ -86,20 +101,11 @@ export const received = {
   address: memory.address + HEADROOM_BYTES,
 };
 
-/** What waits in this worker for all its connections together: only what could not be written or taken at once. */
-export const buffered = { bytes: 0 };
-
-export const END = 0;
-export const WOULD_BLOCK = -1;
-export const FAILED = -2;
-/** Of a body: it has to be read. */
-export const NOT_MOVED = -3;
-/** Over TLS: the end came without the peer's saying so. */
-export const CUT = -4;
-
 /** Reads into the receive buffer from `offset` on, as far as `end`: a count of bytes, END, CUT, WOULD_BLOCK or FAILED. */
 export function readStream(stream: Stream, offset: number, end = RECEIVE_BUFFER_BYTES): number {
   const room = end - offset;
+  const { records } = stream;
+  if (records !== undefined) return readSealed(stream, records, received, offset, room);
   return stream.ssl === 0 ? readPlain(stream, offset, room) : readTls(stream, offset, room);
 }
 
@@ -256,12 +262,39 @@ function writeOrQueue(
   end: number,
   now_ms: number,
 ): void {
+  if (stream.records !== undefined)
+    return writeSealed(stream, stream.records, address + start, end - start, now_ms);
   let written = 0;
   if (!stream.isBroken && !stream.isConnecting && stream.pending_bytes === 0) {
     const write = stream.ssl === 0 ? sendPlain : writeRecords;
     written = write(stream, address + start, end - start);
   }
   if (!stream.isBroken && written < end - start) queueBytes(stream, bytes, start + written, end, now_ms);
+}
+
+function writeSealed(
+  stream: Stream,
+  records: Records,
+  address: number,
+  length_bytes: number,
+  now_ms: number,
+): void {
+  let taken = 0;
+  while (taken < length_bytes && !stream.isBroken) {
+    taken += sealNext(records, address + taken, length_bytes - taken);
+    sendWire(stream, sealed, now_ms);
+  }
+}
+
+/** Sends bytes as they are, behind what is queued; what the kernel does not take is queued. */
+export function sendWire(
+  stream: Stream,
+  { bytes, address, length }: { bytes: Buffer; address: number; length: number },
+  now_ms: number,
+): void {
+  const mayGo = !stream.isBroken && stream.pending_bytes === 0;
+  const written = mayGo ? sendPlain(stream, address, length) : 0;
+  if (!stream.isBroken && written < length) queueBytes(stream, bytes, written, length, now_ms);
 }
 
 function sendPlain(stream: Stream, address: number, length_bytes: number): number {
@@ -318,7 +351,7 @@ export function drainQueue(stream: Stream, now_ms: number): void {
     stream.queue.shift();
   }
   if (stream.isBroken) dropQueue(stream);
-  if (stream.endsWhenDrained) endStream(stream);
+  if (stream.endsWhenDrained) endStream(stream, now_ms);
 }
 
 function writeQueued(stream: Stream, bytes: Buffer): number {
@@ -329,15 +362,26 @@ function writeQueued(stream: Stream, bytes: Buffer): number {
 }
 
 /** The peer hears that nothing more comes, when all that is queued has left; it may go on sending. */
-export function endStream(stream: Stream): void {
+export function endStream(stream: Stream, now_ms: number): void {
   stream.endsWhenDrained = true;
   if (stream.pending_bytes > 0 || stream.isEnded || stream.isConnecting) return;
+  sayEnd(stream, now_ms);
+  if (stream.pending_bytes > 0) return;
   stream.isEnded = true;
-  if (stream.ssl !== 0) {
-    sslShutdown(stream.ssl);
-    clearSslErrors();
-  }
   shutdown(stream.fd, SHUT_WR);
+}
+
+/** TLS's own word for the end of what is written; it is said once. */
+export function sayEnd(stream: Stream, now_ms: number): void {
+  const { records, ssl } = stream;
+  if (ssl !== 0) {
+    sslShutdown(ssl);
+    clearSslErrors();
+  } else if (records?.outgoing !== undefined && !records.hasSaidEnd) {
+    records.hasSaidEnd = true;
+    sealAlert(records, ALERT.closeNotify);
+    sendWire(stream, sealed, now_ms);
+  }
 }
 
 export function dropQueue(stream: Stream): void {

@@ -11,17 +11,8 @@ import { type Cidr, type IpAddress, parseIp, cidrContains } from "../../conf/add
 import type { Config } from "../../conf/schema.ts";
 import type { Logger } from "../../status/log.ts";
 import { bind, errno, nativeMemory, ownBinary, SysError } from "../../net/ffi.ts";
-import {
-  acceptSsl,
-  choseHttp2,
-  clearSslErrors,
-  sslError,
-  sslHandshake,
-  sslSessionReused,
-  SSL_ERROR_WANT_READ,
-  SSL_ERROR_WANT_WRITE,
-  takeSslError,
-} from "../../net/openssl.ts";
+import { clearSslErrors, takeSslError } from "../../net/openssl.ts";
+import { acceptInMemory } from "../../net/openssl-memory.ts";
 import * as sockets from "../../net/sockets.ts";
 import { openAccessLog } from "./access-log.ts";
 import { MOST_PROXY_HEADER_BYTES, readProxyHeader } from "../proxy-header.ts";
@@ -43,22 +34,15 @@ import type {
   VserverRuntime,
   Worker,
 } from "./runtime.ts";
-import { firstStep, HELLO_AWAITED } from "./hello.ts";
+import { agreed, HANDSHAKE, sendTickets, shakeHands } from "./handshake.ts";
 import { addConnection, clientKey } from "../rules/client-connections.ts";
 import { TOO_MANY_CONNECTIONS } from "../rules/rules.ts";
 import { createRefusals } from "./refusals.ts";
 import { hold, isCrowded, isSurplus } from "./load.ts";
 import { closeServer, isTlsAlive } from "./server-connections.ts";
-import {
-  createStage,
-  createStream,
-  CUT,
-  END,
-  NOT_MOVED,
-  readStream,
-  received,
-  WOULD_BLOCK,
-} from "./stream.ts";
+import { CUT, END, NOT_MOVED, WOULD_BLOCK } from "./reading.ts";
+import { createRecords } from "./records.ts";
+import { createStage, createStream, drainQueue, readStream, received } from "./stream.ts";
 import { advance, arm, createTimerWheel, untilNext_ms } from "./timer-wheel.ts";
 
 const uvDefaultLoop = bind<[], number>(ownBinary(), "uintptr_t uv_default_loop()");
@@ -115,6 +99,7 @@ export function createWorker(
     requestIds: { prefix: randomBytes(8).toString("hex"), count: 0 },
     clientStage: createStage(limits.STAGE_BUFFER_BYTES),
     serverStage: createStage(limits.STAGE_BUFFER_BYTES),
+    holdingTickets: [],
     again: [],
     generation: 0,
     now_ms,
@@ -178,6 +163,7 @@ function turn(worker: Worker, uvFd: number): boolean {
   advance(worker.wheel, worker.now_ms, (waiting) => fire(worker, waiting));
   mux.flushMuxes();
   upstream.flushUpstreams();
+  if (worker.holdingTickets.length > 0) sendTickets(worker);
   return isUvReady;
 }
 
@@ -200,7 +186,8 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
   }
   if ((flags & (sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) !== 0) stream.hasPeerEnded = true;
   if ((flags & sockets.EPOLLOUT) !== 0 && stream.pending_bytes > 0) {
-    if (connection.kind === "client" && connection.mux !== undefined) mux.muxDrained(connection);
+    if (connection.kind === "client" && connection.isHandshaking) drainQueue(stream, worker.now_ms);
+    else if (connection.kind === "client" && connection.mux !== undefined) mux.muxDrained(connection);
     else if (connection.kind === "server" && connection.upstreams !== undefined)
       upstream.upstreamDrained(connection);
     else exchange.streamDrained(connection);
@@ -266,25 +253,21 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
 
 function handshake(worker: Worker, connection: ClientConnection): void {
   const { stream } = connection;
-  const result = connection.awaitsHello ? firstStep(connection) : sslHandshake(stream.ssl);
-  if (result === HELLO_AWAITED) return;
-  if (result !== 1) {
-    const reason = sslError(stream.ssl, result);
-    const isUnderWay = reason === SSL_ERROR_WANT_READ || reason === SSL_ERROR_WANT_WRITE;
-    if (!isUnderWay) refuseHandshake(worker, connection);
-    return;
-  }
+  const step = shakeHands(connection, worker.now_ms);
+  if (step === HANDSHAKE.underWay) return;
+  if (step !== HANDSHAKE.done) return refuseHandshake(worker, connection);
   connection.isHandshaking = false;
   stream.isFresh = false;
   worker.counters.tls_handshakes++;
-  if (sslSessionReused(stream.ssl) === 1) worker.counters.tls_resumed++;
+  if (agreed.isResumed) worker.counters.tls_resumed++;
   connection.exchange.phaseStart_ms = worker.now_ms;
   arm(worker.wheel, connection, worker.now_ms + worker.config.timeouts.request_head_ms);
-  if (connection.vserver.http2 && choseHttp2(stream.ssl)) {
+  if (stream.records?.tickets !== undefined) worker.holdingTickets.push(connection);
+  if (agreed.isHttp2) {
     mux.startMux(connection);
     return readMux(connection);
   }
-  // The first request may already stand in OpenSSL's buffer, where no event tells of it.
+  // The first request may have come with the handshake's end, where no event tells of it.
   readClient(connection);
 }
 
@@ -436,20 +419,21 @@ function acceptClients(worker: Worker, listenerFd: number, most = limits.ACCEPTS
 function openClient(worker: Worker, listener: Listener, fd: number): void {
   const { vserver } = listener;
   const generation = ++worker.generation | 0;
-  const ssl = vserver.sslContext === 0 ? 0 : acceptSsl(vserver.sslContext, fd);
+  const isTls = vserver.sslContext !== 0;
+  const records = isTls ? createRecords(acceptInMemory(vserver.sslContext)) : undefined;
   const incomplete: Omit<ClientConnection, "exchange"> & { exchange: Exchange | undefined } = {
     kind: "client",
-    stream: createStream(fd, generation, ssl, false),
+    stream: createStream(fd, generation, 0, false, records),
     vserver,
     env: environment(listener),
     exchange: undefined,
     mux: undefined,
-    mayBeHttp2: vserver.http2 && ssl === 0,
+    mayBeHttp2: vserver.http2 && !isTls,
     countedFor: "",
     isSurplus: isSurplus(worker),
     awaitsProxy: isTrusted(vserver.proxyProtocolFrom, sockets.acceptedPeer.address),
-    awaitsHello: ssl !== 0,
-    isHandshaking: ssl !== 0,
+    awaitsHello: isTls,
+    isHandshaking: isTls,
     isClosing: false,
     isLingering: false,
     lingers: false,
@@ -468,7 +452,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   countAccepted(vserver);
   worker.counters.accepted++;
   const { timeouts } = worker.config;
-  const first_ms = ssl === 0 ? timeouts.request_head_ms : timeouts.tls_handshake_ms;
+  const first_ms = isTls ? timeouts.tls_handshake_ms : timeouts.request_head_ms;
   arm(worker.wheel, connection, worker.now_ms + first_ms);
   sockets.watchStream(worker.epoll, fd, generation);
   if (vserver.clientConnections !== undefined && !connection.awaitsProxy) admit(worker, connection);

@@ -8,7 +8,7 @@ import { connect } from "node:net";
 import { after, test } from "node:test";
 import { brotliDecompressSync, createGunzip, gunzipSync, zstdDecompressSync } from "node:zlib";
 import { CODER_BYTES } from "../../../conf/limits.ts";
-import { buffered } from "../../../dlba-server/engine/stream.ts";
+import { buffered } from "../../../dlba-server/engine/reading.ts";
 import { exchange, startRig, until, webServer } from "./rig.ts";
 
 const DECODERS = { gzip: gunzipSync, br: brotliDecompressSync, zstd: zstdDecompressSync };

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { buffered } from "../../../dlba-server/engine/stream.ts";
+import { buffered } from "../../../dlba-server/engine/reading.ts";
 import { exchange, rawServer, readAll, startRig, until, webServer } from "./rig.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";

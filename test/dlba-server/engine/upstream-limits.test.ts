@@ -12,7 +12,7 @@ import {
 import type { Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { FLAG, FRAME, PREFACE, SETTING } from "../../../dlba-server/http2/wire.ts";
-import { buffered } from "../../../dlba-server/engine/stream.ts";
+import { buffered } from "../../../dlba-server/engine/reading.ts";
 import { frame, number } from "../http2/harness.ts";
 import { openDescriptors, rawServer, type Rig, type RigOptions, startRig, until } from "./rig.ts";
 

@@ -22,11 +22,21 @@ export function findingsOf(issue: Issue, value: unknown, sourceText: SourceText)
   const found = valueAt(value, path);
   const hint = issue.message === "" ? `expected ${expectationAt(path)}` : issue.message;
   if (found === undefined) return [missingKey(path, hint)];
-  const advice = quoteAdvice(path, found, sourceText);
+  const advice =
+    quoteAdvice(path, found, sourceText) || listAdvice(path, found, sourceText) || unitAdvice(path, found);
   return [{ path, message: wrongValue(path, found, sourceText), hint: hint + advice }];
 }
 
 function unknownKey(path: ConfigPath, key: string): Finding {
+  if (key === "<<") {
+    const hint = "write the keys out: only whole values are taken from elsewhere, by '*'";
+    return {
+      path: [...path, key],
+      isAtKey: true,
+      message: "unknown key '<<': there are no merge keys",
+      hint,
+    };
+  }
   const known = Object.keys(schemaAt(path)?.properties ?? {});
   const meant = suggestion(key, known);
   const hint =
@@ -62,6 +72,26 @@ function quoteAdvice(path: ConfigPath, found: unknown, sourceText: SourceText): 
   return wouldBeRight ? ": put it in quotes" : "";
 }
 
+/** A single value where a list belongs. */
+function listAdvice(path: ConfigPath, found: unknown, sourceText: SourceText): string {
+  const isSingle = typeof found === "string" || typeof found === "number";
+  if (schemaAt(path)?.type !== "array" || !isSingle) return "";
+  return `: write [${clip(sourceText(path) ?? String(found))}] for a single one`;
+}
+
+const UNITS: readonly (readonly [ending: string, unit: string])[] = [
+  ["_ms", "milliseconds"],
+  ["_s", "seconds"],
+  ["_bytes", "bytes"],
+];
+
+/** A number with a unit behind it, such as 5s. */
+function unitAdvice(path: ConfigPath, found: unknown): string {
+  if (typeof found !== "string" || !/^\d+ ?[A-Za-z]+$/.test(found)) return "";
+  const [, unit] = UNITS.find(([ending]) => String(path.at(-1)).endsWith(ending)) ?? [];
+  return unit === undefined ? "" : `: ${unit}, without a unit`;
+}
+
 const CLIP_CHARACTERS = 80;
 function clip(text: string): string {
   return text.length <= CLIP_CHARACTERS ? text : `${text.slice(0, CLIP_CHARACTERS)}…`;
@@ -93,6 +123,7 @@ function expectationAt(path: ConfigPath): string {
 export function expectation(schema: JsonSchema): string {
   if (schema.enum !== undefined) return listOf(schema.enum, "or");
   if (schema.type === "integer") return `a whole number from ${schema.minimum} to ${schema.maximum}`;
+  if (schema.type === "number") return `a number from ${schema.minimum} to ${schema.maximum}`;
   if (schema.type === "boolean") return "true or false";
   if (schema.type === "array") {
     return `a list of ${schema.minItems ?? 0} to ${schema.maxItems} entries ('- …')`;

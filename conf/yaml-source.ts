@@ -7,6 +7,7 @@ import {
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   parseDocument,
   type Alias,
   type Document,
@@ -40,20 +41,21 @@ export interface YamlSource {
   readonly sourceText: (path: ConfigPath) => string | undefined;
 }
 
+const TOO_DEEP: YamlFault = { offset: 0, message: "values are nested too deeply", hint: "use fewer levels" };
+
 /** Reads one YAML 1.2 document. `value` only means something when there are no faults. */
 export function readYaml(text: string): YamlSource {
   const positionOf = positionsIn(text);
   const nowhere = { positionOf, locate: () => positionOf(0), sourceText: () => undefined };
   try {
     const document = parse(text);
-    const faults = syntaxFaults(document);
+    const faults = syntaxFaults(document, text);
     if (faults.length > 0) return { ...nowhere, value: null, faults };
     return readDocument(document, text, positionOf);
   } catch (error) {
     // The library and the walk below descend into nested values by recursion.
     if (!(error instanceof RangeError)) throw error;
-    const fault = { offset: 0, message: "values are nested too deeply", hint: "use fewer levels" };
-    return { ...nowhere, value: null, faults: [fault] };
+    return { ...nowhere, value: null, faults: [TOO_DEEP] };
   }
 }
 
@@ -100,16 +102,33 @@ const SYNTAX_HINTS: Readonly<Record<string, string>> = {
   BAD_ALIAS: "name an anchor ('&…') after the '*', or put the value in quotes",
 };
 
-function syntaxFaults(document: Document.Parsed): YamlFault[] {
+function syntaxFaults(document: Document.Parsed, text: string): YamlFault[] {
   const found: YAMLError[] = [...document.errors, ...document.warnings];
+  if (found.some(({ message }) => message.includes("call stack size"))) return [TOO_DEEP];
   // Once the parser has lost the structure it complains about every token that follows; the first one counts.
   const lost = found.find(isLost);
   const told = found.filter((error) => error === lost || !isLost(error));
   return told.map((error) => ({
-    offset: error.pos[0],
+    offset: isUnclosedQuote(error) ? openedAt(text, error.pos[0]) : error.pos[0],
     message: syntaxMessage(error),
-    hint: SYNTAX_HINTS[error.code] ?? "write valid YAML 1.2 here",
+    hint: syntaxHint(error),
   }));
+}
+
+function syntaxHint({ code, message }: YAMLError): string {
+  if (message.startsWith("Sequence item without")) return SYNTAX_HINTS["BAD_INDENT"]!;
+  if (code === "BAD_INDENT" && message.startsWith("Flow")) return SYNTAX_HINTS["MISSING_CHAR"]!;
+  return SYNTAX_HINTS[code] ?? "write valid YAML 1.2 here";
+}
+
+const isUnclosedQuote = ({ code, message }: YAMLError): boolean =>
+  code === "MISSING_CHAR" && message.includes("closing");
+
+/** Where the quote was opened that nothing closes: the library tells where it has looked in vain to. */
+function openedAt(text: string, end: number): number {
+  const unclosed = [...new Lexer().lex(text)].findLast((lexeme) => /^["']/.test(lexeme));
+  const start = unclosed === undefined ? -1 : text.lastIndexOf(unclosed, end);
+  return start === -1 ? end : start;
 }
 
 function isLost(error: YAMLError): boolean {
@@ -163,6 +182,11 @@ function readNode(walk: Walk, node: Node | null): Read {
   const before = walk.values++;
   const anchored = { node, read: undefined as Read | undefined };
   if ("anchor" in node && typeof node.anchor === "string") walk.anchors.set(node.anchor, anchored);
+  // A tag that the library knows, such as !!int, is no error to it.
+  if ("tag" in node && typeof node.tag === "string") {
+    const message = `not valid YAML here: the tag '${node.tag.replace("tag:yaml.org,2002:", "!!")}'`;
+    walk.faults.push({ offset: offsetOf(node), message, hint: SYNTAX_HINTS["TAG_RESOLVE_FAILED"]! });
+  }
   const value = readValue(walk, node);
   anchored.read = { value, size: walk.values - before };
   return anchored.read;

@@ -100,7 +100,7 @@ describe("what the schema refuses is told at its place, in an operator's words",
       "a single value for a list",
       "ports: [80]",
       "ports: 80",
-      "a.yaml:14:12: vservers[0].ports is 80; expected a list of 1 to 64 entries ('- …')",
+      "a.yaml:14:12: vservers[0].ports is 80; expected a list of 1 to 64 entries ('- …'): write [80] for a single one",
     ],
     [
       "a mapping for a value",

@@ -17,7 +17,15 @@ const BUILD_PACKAGES = ["clang", "llvm", "libbpf-dev", "bpftool"];
 const LAB_PACKAGES = ["libbpf1", "iproute2", "nftables", "nginx-light", "curl", "wrk", "openssl"];
 /** For tests of what is installed: a systemd, and what the Debian package recommends. */
 const MACHINE_PACKAGES = ["systemd", "adduser", "ethtool", "logrotate"];
-const TEST_PACKAGES = ["haproxy", ...MACHINE_PACKAGES, "nghttp2-client", "procps", "hatop", "bsdutils"];
+const TEST_PACKAGES = [
+  "haproxy",
+  ...MACHINE_PACKAGES,
+  "nghttp2-client",
+  "procps",
+  "hatop",
+  "bsdutils",
+  "chromium",
+];
 const GO_LIBRARIES = [
   "golang-golang-x-net-dev",
   "golang-github-spf13-cobra-dev",

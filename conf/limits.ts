@@ -260,6 +260,24 @@ export const TOKEN_MOST_CHARACTERS = 256;
 /** Who has connected over TCP has to have said its token by then; how often certificates are looked at for such clients. */
 export const ADMISSION_MS = 5000;
 export const SERVED_FILES_LOOK_MS = 60_000;
+/** Connections to the dashboard's port, and those of them that are told what happens all the time. */
+export const DASHBOARD_CONNECTIONS = 64;
+export const DASHBOARD_STREAMS = 16;
+/** Between two pictures of the array, and of one with many nodes; who takes nothing for this many is cut off. */
+export const DASHBOARD_TICK_MS = 1000;
+export const DASHBOARD_SLOW_TICK_MS = 2000;
+export const DASHBOARD_MANY_NODES = 16;
+export const DASHBOARD_PATIENCE_TICKS = 20;
+/** So much may wait for a watcher; until it has been taken, pictures are left out. */
+export const DASHBOARD_WAITING_BYTES = 262_144;
+/** What a node tells of itself at most: the rest is counted. */
+export const SLICE_VSERVERS = 256;
+export const SLICE_WEB_SERVERS = 512;
+export const SLICE_EVENTS = 100;
+/** Cells of the bucket map: a larger table shows what most buckets of a stretch are. */
+export const MAP_CELLS = 65_536;
+/** Changes of the map that are told one by one; more of them, and the whole map is. */
+export const MAP_CHANGES = 8192;
 export const RESTART_BACKOFF_MIN_MS = 100;
 export const RESTART_BACKOFF_MAX_MS = 10_000;
 /** One request line between nodes, how long one exchange may take on the answering side, and how many at once. */

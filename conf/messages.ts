@@ -18,7 +18,15 @@ export interface Hello {
 }
 
 /** What can be asked of a publisher. All but rows are only asked when someone wants the table: they are large. */
-export const QUESTION_TOPICS = ["rows", "buckets", "vservers", "errors", "connections", "orders"] as const;
+export const QUESTION_TOPICS = [
+  "rows",
+  "buckets",
+  "owners",
+  "vservers",
+  "errors",
+  "connections",
+  "orders",
+] as const;
 export type Topic = (typeof QUESTION_TOPICS)[number];
 export interface Question {
   readonly id: number;
@@ -61,6 +69,7 @@ export type PublishedBody =
   | SchedulerReport
   | FailoverReport
   | BucketsReport
+  | OwnersReport
   | VserversReport
   | ErrorsReport
   | ConnectionsReport
@@ -375,6 +384,12 @@ export interface BucketsReport {
   readonly previous: string;
   /** Seconds since the last access; 0xffffffff for a bucket that was never used. */
   readonly idle_s: string;
+}
+
+/** The owners of the Client IP Hash Table alone, as above: asked for again and again while somebody looks at the map. */
+export interface OwnersReport {
+  readonly kind: "owners";
+  readonly owners: string;
 }
 
 /** A node's answer to the sweep: what its status process gathered from its workers. */

@@ -646,6 +646,18 @@ const monitor = z.strictObject({
     .describe("PEM file: authorities. Clients with a certificate of theirs need no token."),
 });
 
+const dashboard = z.strictObject({
+  address: where,
+  port: port.default(9471).describe("TCP port of the dashboard."),
+  token_file: tokenFile,
+  certificate: path
+    .optional()
+    .describe(
+      "PEM file: the node's certificate and its chain. Left out: plain HTTP, for a management network or 127.0.0.1.",
+    ),
+  key: path.optional().describe("PEM file: its private key."),
+});
+
 const status = z.strictObject({
   port: port.default(8470).describe("TCP port on every node's address that answers the scheduler's sweep."),
   metrics: metrics
@@ -656,6 +668,11 @@ const status = z.strictObject({
   monitor: monitor
     .optional()
     .describe("The monitoring socket over TCP with TLS, read-only, for who has the token. Left out: none."),
+  dashboard: dashboard
+    .optional()
+    .describe(
+      "A web page that shows the whole array, read-only, from any node, for who has the token. Left out: none.",
+    ),
 });
 
 const accessLog = z.strictObject({

@@ -131,6 +131,7 @@ export function checkServices({ nodes, scheduler, failover, status, push }: Conf
 
 const OWNERS = {
   metrics: "the metrics a port of their own",
+  dashboard: "the dashboard a port of its own",
   monitor: "the monitoring socket a port of its own",
 } as const;
 type StatusDraft = ConfigDraft["status"];
@@ -152,6 +153,7 @@ function checkPorts(scheduler: number | undefined, status: StatusDraft, push: nu
   ];
   for (const [name, own] of [
     ["metrics", status?.metrics?.port],
+    ["dashboard", status?.dashboard?.port],
     ["monitor", status?.monitor?.port],
   ] as const) {
     const other = own === undefined ? undefined : taken.find((each) => each.port === own);
@@ -167,10 +169,16 @@ function checkPorts(scheduler: number | undefined, status: StatusDraft, push: nu
 /** Who may look: nobody by accident. */
 function checkAccess(status: StatusDraft): Finding[] {
   const found: Finding[] = [];
-  const { monitor } = status ?? {};
+  const { monitor, dashboard } = status ?? {};
   if (monitor !== undefined && monitor.token_file === undefined && monitor.client_ca === undefined) {
     const message = "nobody could use the monitoring socket: it has neither token_file nor client_ca";
     found.push({ path: ["status", "monitor"], message, hint: "name at least one of the two" });
+  }
+  const { certificate, key } = dashboard ?? {};
+  if ((certificate === undefined) !== (key === undefined)) {
+    const has = certificate === undefined ? "key" : "certificate";
+    const message = "certificate and key belong together, and one of the two is missing";
+    found.push({ path: ["status", "dashboard", has], message, hint: "give both, or none for plain HTTP" });
   }
   return found;
 }

@@ -65,7 +65,7 @@ function manifest(version: string): string {
 }
 
 /** What of a module is run, and its licence; the rest is for building it, testing it or reading. */
-const RUN = /\.(?:js|cjs|mjs|json|node)$|\/bin\/node$|\/licen[cs]e[^/]*$/i;
+const RUN = /\.(?:js|cjs|mjs|json|node|css)$|\/bin\/node$|\/licen[cs]e[^/]*$/i;
 const NOT_RUN =
   /^\/(?:include|share|vendor|docs?|tests?|examples|scripts|benchmarks?)\/|^\/(?:test|bench|eslint)[^/]*\.js$/;
 /** Built for another C library. */

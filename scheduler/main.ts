@@ -25,7 +25,7 @@ import type { HeldFragments } from "./held/held-fragments.ts";
 import { openMachine, type Machine } from "./machine.ts";
 import { learnMac, wantedAddresses, type Member } from "./nodes/members.ts";
 import { createNeighbourFinder, type NeighbourFinder } from "./nodes/neighbours.ts";
-import { bucketsReport, schedulerReport, sourcesOf, vserversReport } from "./report.ts";
+import { bucketsReport, ownersReport, schedulerReport, sourcesOf, vserversReport } from "./report.ts";
 import { createRoles, type Roles } from "./roles.ts";
 import { startScheduling, type Scheduling } from "./scheduling.ts";
 import { unitsOf } from "./table.ts";
@@ -172,6 +172,7 @@ async function run(running: Running): Promise<void> {
     answer: (topic) => {
       if (topic === "buckets")
         return bucketsReport(machine.areas[0]!.table, unitsOf(process.hrtime.bigint()));
+      if (topic === "owners") return ownersReport(machine.areas[0]!.table);
       const sources = sourcesOf({ machine, rates, fragments: fragments.counts() }, roles.current());
       return topic === "vservers" ? vserversReport(sources) : schedulerReport(sources);
     },

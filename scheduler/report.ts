@@ -5,6 +5,7 @@ import type {
   NodeRow,
   NodeStateName,
   NodeStatus,
+  OwnersReport,
   SchedulerReport,
   VserverHostRow,
   VserverRow,
@@ -283,4 +284,11 @@ export function bucketsReport(table: Int32Array, now_units: number): BucketsRepo
     previous: previous.toString("base64"),
     idle_s: idle_s.toString("base64"),
   };
+}
+
+/** Who owns which bucket, and nothing else. */
+export function ownersReport(table: Int32Array): OwnersReport {
+  const owners = Buffer.alloc(sizeOf(table));
+  for (let bucket = 0; bucket < owners.length; bucket++) owners[bucket] = ownerOf(readWord(table, bucket));
+  return { kind: "owners", owners: owners.toString("base64") };
 }

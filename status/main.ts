@@ -21,7 +21,11 @@ import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
 import { certificateWatch, endWatch } from "./certificates.ts";
 import { answerCommand, parseCommand, viewOf, type Sources } from "./commands.ts";
-import type { NodeFacts } from "./info.ts";
+import { createHub, readView } from "./dashboard/hub.ts";
+import type { NodeSlice } from "./dashboard/messages.ts";
+import { dashboardService } from "./dashboard/server.ts";
+import { nodeSlice } from "./dashboard/slice.ts";
+import { latestReport, type NodeFacts } from "./info.ts";
 import { eventOf } from "./event-kinds.ts";
 import { eventRing } from "./event-ring.ts";
 import { createLogger, onLogLine } from "./log.ts";
@@ -108,7 +112,7 @@ async function main(options: ProcessOptions): Promise<void> {
       log,
     };
     opened.push(await monitor({ ...monitoring, path: join(options.runDir, "monitor.sock") }));
-    opened.push(await answerNodes(facts, collector, desk));
+    opened.push(await answerNodes(facts, sources, desk));
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
       const view = await viewOf(sources());
@@ -117,7 +121,15 @@ async function main(options: ProcessOptions): Promise<void> {
     opened.push(metrics);
     await metrics.apply(facts.config, facts.node);
     // These need files that may be away; the sweep has to be answered all the same.
-    const remote = { monitor: monitorService(monitoring, log) };
+    const hub = createHub({
+      config: () => facts.config,
+      node: facts.node,
+      slice: (known, sequence) => sliceOf(sources(), known, sequence, true),
+      owners: () => ownersOf(collector),
+      askNode: asker(facts),
+    });
+    opened.push({ close: async () => hub.close() });
+    const remote = { monitor: monitorService(monitoring, log), dashboard: dashboardService(hub, log) };
     for (const [name, service] of Object.entries(remote)) {
       opened.push(service);
       await service.apply(facts.config, facts.node).catch(logFailure(name, log));
@@ -171,10 +183,23 @@ function asker({ config }: NodeFacts): (node: NodeConfig, line: string) => Promi
   return ({ address }, line) => controlClient({ address, port, arrayKey, line, timeout_ms });
 }
 
-/** The scheduler's sweep, and what the other nodes' operators have said of web servers. */
+/** What this node tells the dashboard, be it its own or another node's. */
+async function sliceOf(sources: Sources, life: string, sequence: number, isOwn: boolean): Promise<NodeSlice> {
+  const [view, published] = await Promise.all([viewOf(sources), sources.collector.ask("vservers")]);
+  const events = sources.events.since(life === sources.life ? sequence : 0);
+  const vservers = latestReport(published, "vservers");
+  return nodeSlice({ view, vservers, life: sources.life, events, isOwn });
+}
+
+async function ownersOf(collector: Collector): Promise<Uint8Array | undefined> {
+  const report = latestReport(await collector.ask("owners"), "owners");
+  return report === undefined ? undefined : Buffer.from(report.owners, "base64");
+}
+
+/** The scheduler's sweep, the dashboard, and what the other nodes' operators have said of web servers. */
 function answerNodes(
   { config, node }: NodeFacts,
-  collector: Collector,
+  sources: () => Sources,
   desk: ServerDesk,
 ): Promise<ControlServer> {
   return controlServer({
@@ -184,7 +209,11 @@ function answerNodes(
     handle: async (line) => {
       const answer = await desk.answerNode(line);
       if (answer !== undefined) return answer;
+      const wanted = readView(line);
+      if (wanted !== undefined)
+        return JSON.stringify(await sliceOf(sources(), wanted.life, wanted.sequence, false));
       if (line !== "status") throw new DlbaError("CONTROL_UNKNOWN", "only 'status' can be asked");
+      const { collector } = sources();
       const published = await collector.ask("rows");
       const workers = workerReports(published.flatMap(({ body }) => body ?? []));
       return JSON.stringify(nodeStatus(node.number, workers, collector.absent(published)));

@@ -88,6 +88,7 @@ const before = traces();
 step("format", tool("oxfmt"), ["--check", "."]);
 step("lint", tool("oxlint"), ["--deny-warnings", "."]);
 step("types", tool("tsc"), ["--noEmit", "-p", "."]);
+step("types of the dashboard's page", tool("tsc"), ["--noEmit", "-p", "status/dashboard/page"]);
 step("unused code", tool("knip"), ["--no-progress"]);
 tests("unit tests", globSync("test/**/*.test.ts", { cwd: ROOT, exclude: [ROOT_TESTS] }).sort(), 2);
 rootTests();

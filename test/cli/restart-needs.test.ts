@@ -55,7 +55,7 @@ const rows: [what: string, changes: object, needs: string[], concernsScheduler: 
     ["failover.heartbeat_ms", "failover.dead_after_ms"],
     false,
   ],
-  ["metrics", { status: { metrics: {} } }, [], false],
+  ["the dashboard", { status: { metrics: {}, dashboard: { token_file: "/t" } } }, [], false],
   ["the sweep's port", { status: { port: 99 } }, ["status.port"], false],
   [
     "a direct pool's table",

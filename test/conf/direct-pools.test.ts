@@ -267,5 +267,17 @@ describe("a node's own services", () => {
       "status: { monitor: { certificate: /c, key: /k } }",
       "a.yaml:30:20: nobody could use the monitoring socket: it has neither token_file nor client_ca; name at least one of the two",
     ],
+    [
+      "the dashboard has a port of its own, too",
+      scheduler,
+      "status: { dashboard: { token_file: /t }, monitor: { port: 9471, certificate: /c, key: /k, token_file: /t } }",
+      "a.yaml:30:59: status.monitor.port and status.dashboard.port are both 9471; give the monitoring socket a port of its own",
+    ],
+    [
+      "and a whole pair of certificate and key or none",
+      scheduler,
+      "status: { dashboard: { key: /k, token_file: /t } }",
+      "a.yaml:30:29: certificate and key belong together, and one of the two is missing; give both, or none for plain HTTP",
+    ],
   ]);
 });

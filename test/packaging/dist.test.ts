@@ -50,6 +50,8 @@ describe("the Debian package", () => {
     assert.equal(basename(deb), `dlba_9.8.7~test_${ownArchitecture().debian}.deb`);
     const missing = [
       `usr/lib/dlba/node_modules/node-linux-${process.arch}/bin/node`,
+      "usr/lib/dlba/status/dashboard/page/index.html",
+      "usr/lib/dlba/node_modules/uplot/dist/uPlot.min.css",
       `usr/lib/dlba/node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}/koffi.node`,
       "usr/lib/dlba/scheduler/bpf/scheduler.bpf.o",
       "usr/lib/dlba/cli/main.ts",

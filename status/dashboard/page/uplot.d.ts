@@ -1,0 +1,2 @@
+/** What `/uplot.js` is: the library's own module, served from our files. */
+export { default } from "uplot";

@@ -1,5 +1,6 @@
 /** Configurations are pushed to a whole array: to all nodes or to none, and to those that were away when they are back. Needs root. */
 import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -60,6 +61,12 @@ const status = async (port: number): Promise<string> => {
 
 const withPort = (text: string): string => text.replace("ports: [80]", "ports: [80, 81]");
 
+/** Runs a script on a host until it is killed. */
+function startIn(host: string, script: string): ChildProcess {
+  const [program = "", ...args] = labArgv(LAB, host, [process.execPath, "-e", script]);
+  return spawn(program, args, { stdio: "ignore" });
+}
+
 const rejecting = (way: string, end: string): string =>
   `chain ${way} { type filter hook ${way} priority 0; ${end} != lo tcp dport 8473 reject with tcp reset; };`;
 
@@ -112,6 +119,16 @@ describe("an array that is pushed to", () => {
     );
     assert.equal(restart.code, 1);
     assert.match(restart.stderr, /node1: a running node can't change scheduler\.table_size .*--on-restart/);
+    const taken = startIn("node2", "require('net').createServer().listen(82, '0.0.0.0')");
+    try {
+      const portFile = fileWith("port", (text) => text.replace("ports: [80]", "ports: [80, 82]"));
+      await eventually("the port to be found taken", async () => {
+        const refusal = (await away("push", portFile, "--dry-run")).stderr;
+        return /node2: a port can't be listened on: bind .* port 82: .*EADDRINUSE/.test(refusal);
+      });
+    } finally {
+      taken.kill("SIGKILL");
+    }
     const broken = await away(
       "push",
       fileWith("broken", (text) => text.replace("pools:", "polls:")),
@@ -185,11 +202,11 @@ describe("an array that is pushed to", () => {
   });
 
   test("goes back by itself when it is worse off, if asked to watch", async () => {
-    const load = labExec(LAB, "client", ["wrk", "-t1", "-c4", "-d8s", "http://198.18.0.100/100b"]);
+    const load = labExec(LAB, "client", ["wrk", "-t1", "-c4", "-d6s", "http://198.18.0.100/100b"]);
     const dead = fileWith("dead", (text) =>
       text.replaceAll("address: 198.18.2.1, port: 80", "address: 198.18.2.1, port: 9"),
     );
-    const watched = await away("push", dead, "--watch", "6s");
+    const watched = await away("push", dead, "--watch", "3s");
     assert.equal(watched.code, 1, watched.stdout);
     assert.match(watched.stdout, /warning: node1: web server web1 of pool web .* can't be connected/);
     assert.match(watched.stderr, /version 6 was reverted by version 7/);

@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { readFileSync } from "node:fs";
 import { formatConfigErrors, type ConfigError } from "../conf/config-error.ts";
-import { checkCertificateFiles } from "../conf/certificates.ts";
+import { checkCertificateFiles, checkStatusCertificates } from "../conf/certificates.ts";
 import { listOf } from "../conf/suggest.ts";
 import type { Config } from "../conf/schema.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -28,7 +28,9 @@ async function check(file: string, json: boolean): Promise<number> {
   const text = readConfigFile(file);
   const parsed = parseConfig(text, file);
   if ("errors" in parsed) return tellErrors(file, parsed.errors, json);
-  const findings = checkCertificateFiles(parsed.config, readFileSync, Date.now());
+  const findings = [checkCertificateFiles, checkStatusCertificates].flatMap((checkFiles) =>
+    checkFiles(parsed.config, readFileSync, Date.now()),
+  );
   const wrong = findings.filter(({ kind }) => kind !== "unreadable");
   if (wrong.length > 0) return tellErrors(file, locateFindings(text, file, wrong), json);
   if (findings.length > 0) {

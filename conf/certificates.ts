@@ -27,6 +27,24 @@ export function checkCertificateFiles(
   );
 }
 
+/** The same of the pairs that the status process serves with. */
+export function checkStatusCertificates(
+  { status: { monitor, dashboard } }: Pick<Config, "status">,
+  read: (path: string) => Uint8Array,
+  now_ms: number,
+): CertificateFinding[] {
+  return Object.entries({ monitor, dashboard }).flatMap(([name, { certificate, key } = {}]) =>
+    certificate === undefined || key === undefined
+      ? []
+      : checkPair({ certificate, key }, read, now_ms).map(({ part, kind, message, hint }) => ({
+          path: ["status", name, part],
+          kind,
+          message,
+          hint,
+        })),
+  );
+}
+
 type PairFinding = Omit<CertificateFinding, "path"> & { readonly part: "certificate" | "key" };
 
 function checkPair(

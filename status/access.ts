@@ -1,7 +1,7 @@
 /** Who may look from afar: whoever says the token of a file. It is compared in constant time, and never logged. */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { DlbaError } from "../conf/errors.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
 import { TOKEN_LEAST_CHARACTERS, TOKEN_MOST_CHARACTERS } from "../conf/limits.ts";
 
 /** Says whether a token is the right one. */
@@ -25,6 +25,15 @@ export function readAdmission(file: string): Admits {
   const right = digest(text);
   // Digests have one length, so not even the token's is told by how long a comparison takes.
   return (token) => timingSafeEqual(digest(token), right);
+}
+
+/** Tells whether the token of a file has changed; it can't be read out of it. */
+export function tokenStamp(file: string): string {
+  try {
+    return digest(readFileSync(file, "utf8")).toString("base64");
+  } catch (error) {
+    return describeError(error);
+  }
 }
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest();

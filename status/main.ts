@@ -37,7 +37,7 @@ import { lookAt, nodeView } from "./node-view.ts";
 import { observer } from "./observed.ts";
 import { operatorCommand } from "./operator-desk.ts";
 import { createOrderBook, ordersOf } from "./order-book.ts";
-import { logFailure } from "./served.ts";
+import { keepServed } from "./served.ts";
 import { createServerDesk, type ServerDesk } from "./server-desk.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
 import { createTelling } from "./telling.ts";
@@ -118,9 +118,6 @@ async function main(options: ProcessOptions): Promise<void> {
       const view = await viewOf(sources());
       return metricFamilies(view, certificates(performance.now()));
     }, log);
-    opened.push(metrics);
-    await metrics.apply(facts.config, facts.node);
-    // These need files that may be away; the sweep has to be answered all the same.
     const hub = createHub({
       config: () => facts.config,
       node: facts.node,
@@ -129,11 +126,17 @@ async function main(options: ProcessOptions): Promise<void> {
       askNode: asker(facts),
     });
     opened.push({ close: async () => hub.close() });
-    const remote = { monitor: monitorService(monitoring, log), dashboard: dashboardService(hub, log) };
-    for (const [name, service] of Object.entries(remote)) {
-      opened.push(service);
-      await service.apply(facts.config, facts.node).catch(logFailure(name, log));
-    }
+    const remote = keepServed(
+      {
+        metrics,
+        monitor: monitorService(monitoring, log),
+        dashboard: dashboardService(hub, log),
+      },
+      () => facts,
+      log,
+    );
+    opened.push(remote);
+    await remote.apply();
     const ends = endWatch();
     const lookAtEnds = (): void => {
       for (const { file, days_left } of ends(certificates(performance.now()), Date.now())) {
@@ -146,9 +149,7 @@ async function main(options: ProcessOptions): Promise<void> {
     onOrder((order) => {
       if (order.kind !== "configure") return;
       certificates = certificateWatch(facts.config);
-      for (const [name, service] of Object.entries({ metrics, ...remote })) {
-        service.apply(facts.config, facts.node).catch(logFailure(name, log));
-      }
+      void remote.apply();
     });
     reportReady();
     void desk.catchUp();

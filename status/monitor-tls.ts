@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import { createServer, type Server } from "node:tls";
 import { DlbaError } from "../conf/errors.ts";
 import { ADMISSION_MS } from "../conf/limits.ts";
-import { readAdmission } from "./access.ts";
+import { readAdmission, tokenStamp } from "./access.ts";
 import type { Logger } from "./log.ts";
 import { MONITOR_SOCKETS, monitorSessions, type MonitorOptions } from "./monitor.ts";
 import { served, type Served } from "./served.ts";
@@ -19,9 +19,12 @@ export interface MonitorTlsSettings extends TlsFiles {
 /** Serves nothing until a configuration says where. */
 export function monitorService(options: MonitorOptions, log: Logger): Served {
   return served(
-    "the monitoring socket over TLS is",
-    ({ monitor }) => monitor,
-    (settings) => monitorTls(settings, options),
+    {
+      name: "the monitoring socket over TLS is",
+      settingsOf: ({ monitor }) => monitor,
+      open: (settings) => monitorTls(settings, options),
+      stampOf: ({ token_file }) => (token_file === undefined ? "" : tokenStamp(token_file)),
+    },
     log,
   );
 }

@@ -28,14 +28,15 @@ interface Wanted {
 function wantedPorts({ config, node }: NodeHostFacts): Wanted[] {
   const { status, scheduler, push, vservers } = config;
   const proxied = vservers.filter(({ protocol }) => protocol === "http" || protocol === "https");
-  const { metrics } = status;
   return [
     { what: "status.port", address: node.address, port: status.port },
     { what: "scheduler.port", address: node.address, port: scheduler.port },
     { what: "push.port", address: node.address, port: push.port },
-    ...(metrics === undefined
-      ? []
-      : [{ what: "status.metrics.port", address: metrics.address ?? node.address, port: metrics.port }]),
+    ...(["metrics", "dashboard", "monitor"] as const).flatMap((name) => {
+      const service = status[name];
+      const { address = node.address, port } = service ?? {};
+      return port === undefined ? [] : [{ what: `status.${name}.port`, address, port }];
+    }),
     ...proxied.flatMap(({ name, vips, ports }) =>
       vips.flatMap((address) => ports.map((port) => ({ what: `vserver ${name}`, address, port }))),
     ),

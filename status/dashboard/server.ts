@@ -8,7 +8,7 @@ import {
   METRICS_HEAD_BYTES,
   METRICS_TIMEOUT_MS,
 } from "../../conf/limits.ts";
-import { readAdmission, type Admits } from "../access.ts";
+import { readAdmission, tokenStamp, type Admits } from "../access.ts";
 import type { Logger } from "../log.ts";
 import { served, type Served } from "../served.ts";
 import { readTlsFiles, renewTls } from "../tls-files.ts";
@@ -37,9 +37,12 @@ const HEADERS = {
 /** Serves nothing until a configuration says where. */
 export function dashboardService(hub: Hub, log: Logger): Served {
   return served(
-    "the dashboard is",
-    ({ dashboard }) => dashboard,
-    (settings) => dashboardServer(settings, hub, log),
+    {
+      name: "the dashboard is",
+      settingsOf: ({ dashboard }) => dashboard,
+      open: (settings) => dashboardServer(settings, hub, log),
+      stampOf: ({ token_file }) => tokenStamp(token_file),
+    },
     log,
   );
 }

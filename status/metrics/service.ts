@@ -6,10 +6,7 @@ import { metricsServer } from "./server.ts";
 
 /** Serves nothing until a configuration says where. `apply` rejects with METRICS_UNUSABLE. */
 export function metricsService(families: () => Promise<readonly Family[]>, log: Logger): Served {
-  return served(
-    "metrics are",
-    ({ metrics }) => metrics,
-    ({ address, port }) => metricsServer({ address, port, families, log }),
-    log,
-  );
+  const open = ({ address, port }: { readonly address: string; readonly port: number }) =>
+    metricsServer({ address, port, families, log });
+  return served({ name: "metrics are", settingsOf: ({ metrics }) => metrics, open }, log);
 }

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { checkCertificateFiles } from "../../conf/certificates.ts";
+import { checkCertificateFiles, checkStatusCertificates } from "../../conf/certificates.ts";
 import type { Config } from "../../conf/schema.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "dlba-check-"));
@@ -63,6 +63,19 @@ test("each thing that is wrong is told, of the file that it is wrong with", () =
   assert.deepEqual(said("one.pem", "locked.key"), [
     "wrong key: locked.key holds no private key in PEM that can be used",
   ]);
+});
+
+test("those that the status process serves with are looked at, too", () => {
+  const status = {
+    port: 8470,
+    monitor: { port: 9472, certificate: place("one.pem"), key: place("two.key"), token_file: "/t" },
+    dashboard: { port: 9471, token_file: "/t" },
+  };
+  const found = checkStatusCertificates({ status }, readFileSync, Date.now());
+  assert.deepEqual(
+    found.map(({ kind, path }) => [kind, path.join(".")]),
+    [["wrong", "status.monitor.key"]],
+  );
 });
 
 test("what can't be read is told as that", () => {

@@ -19,7 +19,7 @@ const config = configSchema.parse({
     { name: "mail", vips: ["192.0.2.10"], ports: [25], protocol: "tcp" },
   ],
   pools: [{ name: "p", servers: [{ id: "w", address: "192.0.2.21" }] }],
-  status: { metrics: {} },
+  status: { metrics: {}, dashboard: { token_file: "/t" } },
 });
 const machine: MachineFacts = {
   cores: 4,
@@ -174,6 +174,7 @@ const cases: readonly [
   ["the VIP's port in IPv6", "error PORT_TAKEN", {}, listens("2001:db8:0:0:0:0:0:10", 80)],
   ["the sweep's port", "error PORT_TAKEN", {}, listens("0.0.0.0", 8470)],
   ["the feed's port", "error PORT_TAKEN", {}, listens("192.0.2.1", 8471)],
+  ["the dashboard's port", "error PORT_TAKEN", {}, listens("0.0.0.0", 9471)],
   ["the metrics' port", "error PORT_TAKEN", {}, listens("0.0.0.0", 9470)],
   ["a certificate", "error CERTIFICATE", {}, { certificates: [{ ...certificate, error: "ENOENT" }] }],
   ["a key", "error CERTIFICATE_KEY", {}, { certificates: [{ ...certificate, keyError: "another's" }] }],

@@ -6,7 +6,7 @@
  * What was changed is recorded in a file, so that `dlba detach` gives the machine back as it was.
  */
 import koffi from "koffi";
-import { existsSync, readFileSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname } from "node:path";
 import { parseIp, type Family } from "../conf/address.ts";
@@ -37,7 +37,7 @@ export async function prepareHost(
   const settings = { ...setArp(interfaceNames), ...loosenLo(), ...record.settings };
   const former = record.vips.filter((vip) => present.has(vip) && !vips.includes(vip));
   const ours = record.vips.filter((vip) => vips.includes(vip) && present.has(vip));
-  writeFileSync(recordFile, `${JSON.stringify({ vips: [...ours, ...missing, ...former], settings })}\n`);
+  writeRecord(recordFile, { vips: [...ours, ...missing, ...former], settings });
   for (const vip of missing) await command("ip", ["addr", "add", ...onLo(vip)]);
   for (const vip of former) await command("ip", ["addr", "del", ...onLo(vip)]);
 }
@@ -53,6 +53,13 @@ export async function restoreHost(recordFile: string): Promise<string[]> {
   }
   rmSync(recordFile, { force: true });
   return ours;
+}
+
+/** Whole or not at all, whenever the process is killed: a node would not start again with half of one. */
+function writeRecord(recordFile: string, record: HostRecord): void {
+  const fresh = `${recordFile}.new`;
+  writeFileSync(fresh, `${JSON.stringify(record)}\n`);
+  renameSync(fresh, recordFile);
 }
 
 function readRecord(recordFile: string): HostRecord {

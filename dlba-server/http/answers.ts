@@ -2,6 +2,7 @@
 import { editedName, type HeaderEdits } from "../rules/edits.ts";
 
 const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
   301: "Moved Permanently",
   302: "Found",
   303: "See Other",
@@ -28,6 +29,7 @@ const REASONS: Readonly<Record<number, string>> = {
 };
 
 const EXPLANATIONS: Readonly<Record<number, string>> = {
+  200: "The request goes no further than here.",
   301: "The page is elsewhere.",
   302: "The page is elsewhere.",
   303: "The page is elsewhere.",

@@ -27,8 +27,9 @@ export const FIELD = {
   cacheControl: 21,
   traceparent: 22,
   tracestate: 23,
+  maxForwards: 24,
 } as const;
-export const FIELD_COUNT = 24;
+export const FIELD_COUNT = 25;
 
 const NAMES: readonly (readonly [string, number])[] = [
   ["host", FIELD.host],
@@ -52,6 +53,7 @@ const NAMES: readonly (readonly [string, number])[] = [
   ["cache-control", FIELD.cacheControl],
   ["traceparent", FIELD.traceparent],
   ["tracestate", FIELD.tracestate],
+  ["max-forwards", FIELD.maxForwards],
 ];
 const X_FORWARDED = "x-forwarded-";
 
@@ -148,7 +150,6 @@ const NOT_TRAILERS = new Set([
   "if-none-match",
   "if-range",
   "if-unmodified-since",
-  "max-forwards",
   "pragma",
   "proxy-authenticate",
   "proxy-authorization",

@@ -111,6 +111,8 @@ function replacement(
   }
   if (id === FIELD.other && options.named.length === 0) return undefined;
   if (isLeftOut(field, env)) return "";
+  if (id === FIELD.maxForwards && request.maxForwards > 0)
+    return `Max-Forwards: ${request.maxForwards - 1}\r\n`;
   return id === FIELD.cookie ? cookieReplacement(field, pool) : undefined;
 }
 

@@ -22,6 +22,8 @@ export const request = {
   isKept: false,
   expectsContinue: false,
   takesTrailers: false,
+  /** Of OPTIONS and TRACE: how often it may be forwarded (RFC 9110 7.6.2); -1: as often as need be. */
+  maxForwards: -1,
   /** The key of a request for an upgrade to the WebSocket protocol; "" for any other request. */
   websocketKey: "",
   /** Of a stream: the protocol that it asks for (RFC 8441); "" for none. */
@@ -78,6 +80,7 @@ function readMethod(bytes: Uint8Array): number {
 function clearFields(): void {
   clearOptions();
   request.takesTrailers = false;
+  request.maxForwards = -1;
   request.websocketKey = "";
   request.expectsContinue = false;
   request.length = 0;
@@ -121,6 +124,9 @@ function readField(bytes: Buffer, field: number): number {
     case FIELD.expect:
       readExpect(bytes, start, end);
       return 0;
+    case FIELD.maxForwards:
+      if (isMethod(bytes, "OPTIONS") || isMethod(bytes, "TRACE")) readMaxForwards(valueText(field));
+      return 0;
     case FIELD.upgrade:
       seen.upgrades++;
       return 0;
@@ -129,6 +135,11 @@ function readField(bytes: Buffer, field: number): number {
     default:
       return 0;
   }
+}
+
+/** What is no number is passed over. */
+function readMaxForwards(value: string): void {
+  if (/^\d{1,9}$/.test(value)) request.maxForwards = Number(value);
 }
 
 /** HTTP/1.0 knows no Expect, so it is passed over there (RFC 9110 10.1.1). */

@@ -159,6 +159,11 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   if (compression !== null) s.coding = acceptedCoding(compression);
   if (rules !== null && !passRules(s, env, rules, port, bytes)) return;
   const pool = poolOf(s, env);
+  if (request.maxForwards === 0) {
+    // We are the last one that it may come to (RFC 9110 7.6.2). What TRACE would show is nobody's business.
+    answer(s, port, asksForTrace(bytes) ? 501 : 200);
+    return;
+  }
   if (s.websocketKey !== "" && !pool.takesUpgrades) {
     refuseUpgrade(s, port, bytes);
     return;
@@ -178,6 +183,8 @@ export function beginRequest(s: Session, env: SessionEnv, port: SessionPort, byt
   else if (pool.scheduling === "url-hash") s.hash = hashTarget(bytes);
   connectNext(s, env, port, 503);
 }
+
+const asksForTrace = (bytes: Buffer): boolean => bytes.latin1Slice(head.start, head.methodEnd) === "TRACE";
 
 /** A WebSocket that nobody in the pool could serve: better an answer that says so than a plain request in its place. */
 function refuseUpgrade(s: Session, port: SessionPort, bytes: Buffer): void {

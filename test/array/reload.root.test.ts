@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { labArgv, labDown, labExec, labStatus } from "../../lab/lab.ts";
-import type { LabState } from "../../lab/state.ts";
+import { labArgv, labDown, labExec, labStartNode, labStatus } from "../../lab/lab.ts";
+import type { LabState, LabStatus } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
 import { tryCommand, type CommandResult } from "../../net/command.ts";
 
@@ -34,7 +34,12 @@ function useCertificate(name: string): void {
 
 /** The configuration of one node, with changes. JSON is YAML. */
 function configText(
-  changes: { readonly ports?: number[]; readonly timeouts?: object; readonly nodes?: object } = {},
+  changes: {
+    readonly ports?: number[];
+    readonly timeouts?: object;
+    readonly nodes?: object;
+    readonly pools?: readonly object[];
+  } = {},
 ): string {
   const shared = { vips: [VIP, "fd00:198:18::100"], pool: "web" };
   return JSON.stringify({
@@ -44,7 +49,7 @@ function configText(
       { name: "http", ports: changes.ports ?? [80], protocol: "http", ...shared },
       { name: "https", ports: [443], protocol: "https", certificates: [certificate], ...shared },
     ],
-    pools: [{ name: "web", servers: [{ id: "web1", address: "198.18.2.1" }] }],
+    pools: [{ name: "web", servers: [{ id: "web1", address: "198.18.2.1" }] }, ...(changes.pools ?? [])],
     scheduler: { xdp: "generic" },
     timeouts: { keep_alive_ms: 3000, ...changes.timeouts },
     limits: { workers: 2 },
@@ -74,10 +79,19 @@ function assertGood(said: string): void {
   assert.doesNotMatch(said, /Socket errors|Non-2xx/);
 }
 
+async function supervised(): Promise<LabStatus["hosts"][number]["processes"]> {
+  return (await labStatus(LAB)).hosts.find(({ name }) => name === "node1")!.processes;
+}
+
+async function onLo(): Promise<string[]> {
+  const shown = await labExec(LAB, "node1", ["ip", "-o", "addr", "show", "dev", "lo"]);
+  return [...shown.stdout.matchAll(/inet6? ([0-9a-f.:]+)\//g)].map(([, address = ""]) => address);
+}
+
 async function workers(): Promise<number[]> {
-  const { hosts } = await labStatus(LAB);
-  const { processes } = hosts.find(({ name }) => name === "node1")!;
-  return processes.filter(({ command }) => command.includes("dlba-server/main.ts")).map(({ pid }) => pid);
+  return (await supervised())
+    .filter(({ command }) => command.includes("dlba-server/main.ts"))
+    .map(({ pid }) => pid);
 }
 
 async function status(port: number): Promise<string> {
@@ -170,6 +184,21 @@ describe("a node that runs", () => {
     assert.deepEqual(await workers(), before);
   });
 
+  test("a certificate that web servers are shown, too, is taken for that by a reload, whoever has taken it before", async () => {
+    const servers = [{ id: "web1", address: "198.18.2.1" }];
+    const shared = [{ name: "secure", tls: { verify: false, ...certificate }, servers }];
+    write(configText({ pools: shared }));
+    assert.match((await reload()).stdout, /^reloaded: 2 workers/);
+    assert.match((await reload()).stdout, /^nothing has changed/);
+    useCertificate("first");
+    await eventually("it to be taken for clients", async () => (await subject()) === "first");
+    assert.match((await reload()).stdout, /^reloaded: 2 workers/);
+    assert.match((await reload()).stdout, /^nothing has changed/);
+    write(configText());
+    assert.equal((await reload()).code, 0);
+    await eventually("the workers of before to end", async () => (await workers()).length === 2);
+  });
+
   test("a worker that dies is started again with what all have, whatever has become of the files", async () => {
     rmSync(certificate.certificate);
     rmSync(state.config_file);
@@ -185,8 +214,8 @@ describe("a node that runs", () => {
       asked.map(() => "200"),
     );
     await eventually("both workers to be there", async () => (await workers()).length === 2);
-    assert.equal(await subject(), "second");
-    useCertificate("second");
+    assert.equal(await subject(), "first");
+    useCertificate("first");
     write(configText());
   });
 
@@ -203,5 +232,29 @@ describe("a node that runs", () => {
     assert.match((await answer).stdout, /^reloaded: 2 workers/);
     await eventually("the workers of before to end", async () => (await workers()).length === 2);
     assert.equal(await status(80), "200");
+  });
+
+  test("a supervisor that is killed in the midst of a reload leaves nothing, and the node starts again", async () => {
+    const usual = await onLo();
+    const bigger = configText({ ports: [80, 81] }).replaceAll(
+      '"198.18.0.100"',
+      '"198.18.0.100","198.18.0.101"',
+    );
+    // Before, while, and after successors get ready and take over.
+    for (const moment_ms of [20, 400, 900]) {
+      write(bigger);
+      const answer = reload();
+      await sleep(moment_ms);
+      const main = (await supervised()).find(({ command }) => command.includes("cli/main.ts run"))!;
+      process.kill(main.pid, "SIGKILL");
+      await answer;
+      await eventually("all of its processes to end", async () => (await supervised()).length === 0);
+      write(configText());
+      await labStartNode(LAB, "node1");
+      assert.equal(await status(80), "200", `killed after ${moment_ms} ms`);
+      assert.equal(await status(81), "000");
+      assert.deepEqual((await onLo()).toSorted(), usual.toSorted());
+      assert.equal((await workers()).length, 2);
+    }
   });
 });

@@ -36,18 +36,21 @@ export function childSpecs(given: Given): ChildSpec[] {
 }
 
 export function workerSpecs(given: Given): ChildSpec[] {
-  const { config } = given;
-  return Array.from({ length: workersOf(config) }, (_, worker) => ({
-    ...childSpec(given, WORKER, WORKER_NODE_FLAGS, [
-      "--worker",
-      String(worker),
-      "--listen-fd",
-      String(FIRST_INHERITED + 1),
-    ]),
-    name: workerName(worker),
-    inherited: [given.snapshotFd, ...socketsOf(given.listening, config, worker)],
-    stop_grace_ms: STOP_GRACE_MS + config.timeouts.drain_ms,
-  }));
+  const { config, listening, snapshotFd } = given;
+  const workers = workersOf(config);
+  return Array.from({ length: workers }, (_, worker) => {
+    // Each has the sockets of the one before it, too, and takes what waits in them while that one does not run.
+    const other = (worker + workers - 1) % workers;
+    const others = workers === 1 ? [] : socketsOf(listening, config, other);
+    const first = ["--listen-fd", String(FIRST_INHERITED + 1)];
+    return {
+      ...childSpec(given, WORKER, WORKER_NODE_FLAGS, ["--worker", String(worker), ...first]),
+      name: workerName(worker),
+      inherited: [snapshotFd, ...socketsOf(listening, config, worker), ...others],
+      ...(workers === 1 ? {} : { coveredBy: workerName((worker + 1) % workers) }),
+      stop_grace_ms: STOP_GRACE_MS + config.timeouts.drain_ms,
+    };
+  });
 }
 
 function daemonSpec(given: Given, folder: string): ChildSpec {

@@ -20,6 +20,8 @@ export interface ChildSpec {
   readonly env?: Readonly<Record<string, string>>;
   /** Descriptors that it inherits, as its own from FIRST_INHERITED on. */
   readonly inherited?: readonly number[];
+  /** The name of the process that is told to do its work while it does not run. */
+  readonly coveredBy?: string;
   /** When all are stopped, this one is before the others: it still needs them. */
   readonly stopsFirst?: boolean;
   /** How long it may take to end after SIGTERM before it is killed. */
@@ -165,7 +167,17 @@ function markReady(all: Supervision, child: Child): void {
   }
   child.isReady = true;
   say(child.process, { kind: "serve" });
+  tellCovers(all, child);
   if ([...all.children.values()].every(({ isReady }) => isReady)) all.allReady();
+}
+
+/** Who stands in for a process hears whether it runs; and so does that process, of those that it stands in for. */
+function tellCovers(all: Supervision, child: Child): void {
+  const { name, coveredBy } = child.spec;
+  for (const one of all.children.values()) {
+    if (one.spec.coveredBy === name) say(child.process, { kind: "cover", isOn: !one.isReady });
+    if (one.spec.name === coveredBy && one.isReady) say(one.process, { kind: "cover", isOn: !child.isReady });
+  }
 }
 
 function ended(all: Supervision, child: Child, code: number | null, signal: NodeJS.Signals | null): void {
@@ -182,6 +194,7 @@ function ended(all: Supervision, child: Child, code: number | null, signal: Node
   child.ends = countEnds(child.ends, ran_ms);
   const next_try_ms = restartDelay(child.ends);
   all.log.error({ ...facts, ends: child.ends, next_try_ms }, "process ended, it is started again");
+  tellCovers(all, child);
   child.timer = setTimeout(() => start(all, child), next_try_ms);
 }
 

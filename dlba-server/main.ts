@@ -13,7 +13,7 @@ import { readOverrides, type ServerOrder } from "../conf/server-orders.ts";
 import { givenConfig } from "../conf/snapshot.ts";
 import { workersOf } from "../conf/workers.ts";
 import { exitWithParent, hasSupervisor, onOrder, reportReady } from "../net/parent-watch.ts";
-import { listenTcp } from "../net/sockets.ts";
+import { close, listenTcp } from "../net/sockets.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
 import {
@@ -21,6 +21,7 @@ import {
   closeWorker,
   createWorker,
   drainWorker,
+  removeListener,
   retireWorker,
   runWorker,
 } from "./engine/worker.ts";
@@ -32,15 +33,47 @@ import { applyOrders, forgetComplaints } from "./pools/orders.ts";
 import { workerReport } from "./report.ts";
 import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
 
-/** The sockets that the supervisor gave, in the configuration's order; a worker without one makes its own. */
-function listeners(config: Config, { vservers }: Services, listenFd: number | undefined): Listener[] {
+/**
+ * The sockets that the supervisor gave, in the configuration's order; a worker without one makes its own. `others` are those of the
+ * worker that this one stands in for.
+ */
+function listeners(config: Config, { vservers }: Services, listenFd: number | undefined) {
   const runtimes = new Map(vservers.map((service) => [service.config.name, service.runtime]));
-  return listenersOf(config).map(({ vserver, vip, port }, i) => ({
-    fd: listenFd === undefined ? listenTcp(knownIp(vip), port, LISTEN_BACKLOG) : listenFd + i,
+  const places = listenersOf(config);
+  const listener = ({ vserver, vip, port }: (typeof places)[number], fd: number): Listener => ({
+    fd,
     vserver: runtimes.get(vserver.name)!,
     address: vip,
     port,
-  }));
+  });
+  const hasOther = listenFd !== undefined && workersOf(config) > 1;
+  return {
+    own: places.map((place, i) =>
+      listener(
+        place,
+        listenFd === undefined ? listenTcp(knownIp(place.vip), place.port, LISTEN_BACKLOG) : listenFd + i,
+      ),
+    ),
+    others: hasOther ? places.map((place, i) => listener(place, listenFd + places.length + i)) : [],
+  };
+}
+
+/** Takes what waits for another worker while that one does not run. */
+function cover(worker: Worker, others: readonly Listener[], isOn: boolean): void {
+  if (worker.isDraining) return;
+  if (isOn) worker.log.info({ listeners: others.length }, "stands in for another worker");
+  for (const listener of others) {
+    const isThere = worker.listeners.has(listener.fd);
+    if (isOn && !isThere) addListener(worker, listener);
+    if (!isOn && isThere) removeListener(worker, listener);
+  }
+}
+
+/** Whoever stops taking connections has no socket of the other's open: nobody would take what comes to it. */
+function leaveOthers(worker: Worker, others: readonly Listener[]): void {
+  if (worker.isDraining) return;
+  cover(worker, others, false);
+  for (const { fd } of others) close(fd);
 }
 
 /** Until when a worker that stops, or has been replaced, may go on with what it has. */
@@ -49,8 +82,14 @@ interface Ending {
 }
 
 /** Runs until told to stop: then requests under way are answered, for `drain_ms` at most. */
-function runUntilStopped(worker: Worker, ending: Ending, stop: () => void): void {
+function runUntilStopped(
+  worker: Worker,
+  others: readonly Listener[],
+  ending: Ending,
+  stop: () => void,
+): void {
   const drain = (): void => {
+    leaveOthers(worker, others);
     ending.end_ms = Math.min(ending.end_ms, performance.now() + worker.config.timeouts.drain_ms);
     worker.log.info({ connections: worker.clients.size }, "draining");
     drainWorker(worker);
@@ -116,11 +155,11 @@ function main(): void {
   const runtimes = services.vservers.map(({ runtime }) => runtime);
   worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
   const endSharing = shareClientConnections(runtimes, arrayKey, options.runDir, log);
-  const places = listeners(config, services, options.listenFd);
+  const { own, others } = listeners(config, services, options.listenFd);
   const ending: Ending = { end_ms: Infinity };
   let publisher: { close: () => void } | undefined;
   const serve = (): void => {
-    for (const listener of places) addListener(worker, listener);
+    for (const listener of own) addListener(worker, listener);
     publisher = publish({
       path: join(options.runDir, "publish.sock"),
       hello: { process: "dlba-server", worker: options.worker, pid: process.pid },
@@ -139,12 +178,14 @@ function main(): void {
   onOrder((order) => {
     if (order.kind === "serve") serve();
     else if (order.kind === "retire") {
-      const ended = new Set(order.ended.flatMap((place) => places[place]?.fd ?? []));
+      const ended = new Set(order.ended.flatMap((place) => own[place]?.fd ?? []));
+      leaveOthers(worker, others);
       retire(worker, ending, ended, order.retire_ms);
-    } else if (order.kind === "files") takeCertificates(services, order.files, log);
+    } else if (order.kind === "cover") cover(worker, others, order.isOn);
+    else if (order.kind === "files") takeCertificates(services, order.files, log);
   });
   setInterval(() => turnTickets(services, arrayKey, Date.now()), TICKETS_LOOK_MS).unref();
-  runUntilStopped(worker, ending, () => {
+  runUntilStopped(worker, others, ending, () => {
     publisher?.close();
     endSharing();
     log.info("stopped");

@@ -17,6 +17,8 @@ export type Order =
    * those at these places (as in `listenersOf`) have nobody any more; the other ones are your successor's, too.
    */
   | { readonly kind: "retire"; readonly ended: readonly number[]; readonly retire_ms: number }
+  /** Take what waits for the process that you stand in for, or leave it to that one again. */
+  | { readonly kind: "cover"; readonly isOn: boolean }
   /** This is what these files hold now (by path, in base64); they have been checked. */
   | { readonly kind: "files"; readonly files: Readonly<Record<string, string>> }
   /** This is the configuration from now on; what can't change while the process runs is as it was. */

@@ -115,7 +115,14 @@ export function createWorker(
 export function addListener(worker: Worker, listener: Listener): void {
   worker.listeners.set(listener.fd, listener);
   worker.vservers.add(listener.vserver);
-  sockets.watchReadable(worker.epoll, listener.fd);
+  // Else it is watched when connections are accepted again.
+  if (worker.isAccepting) sockets.watchReadable(worker.epoll, listener.fd);
+}
+
+/** What waits there is somebody else's from now on; the socket stays open. */
+export function removeListener(worker: Worker, { fd }: Listener): void {
+  worker.listeners.delete(fd);
+  if (worker.isAccepting) sockets.unwatch(worker.epoll, fd);
 }
 
 /** Runs until `isDone` says so; returns at once and goes on in Node's loop. */

@@ -116,11 +116,14 @@ function replacement(
   return id === FIELD.cookie ? cookieReplacement(field, pool) : undefined;
 }
 
+/** By which scheme the client has asked: a trusted proxy says so in `:scheme`, where it speaks HTTP/2. */
+const schemeOf = ({ scheme }: SessionEnv): string => (request.isStream ? request.scheme : scheme);
+
 /** "for", "host" and "proto" of RFC 7239, quoted where they aren't tokens. */
 function forwardedElement(env: SessionEnv): string {
   const client = env.clientAddress.includes(":") ? `"[${env.clientAddress}]"` : env.clientAddress;
   const host = request.authority.includes(":") ? `"${request.authority}"` : request.authority;
-  return `for=${client};host=${host};proto=${env.scheme}`;
+  return `for=${client};host=${host};proto=${schemeOf(env)}`;
 }
 
 const listed = (before: string, last: string): string => (before === "" ? last : `${before}, ${last}`);
@@ -130,12 +133,12 @@ function forwardingFields(env: SessionEnv): string {
   const element = forwardedElement(env);
   if (!env.isTrustedProxy) {
     return (
-      `X-Forwarded-For: ${env.clientAddress}\r\nX-Forwarded-Proto: ${env.scheme}\r\n` +
+      `X-Forwarded-For: ${env.clientAddress}\r\nX-Forwarded-Proto: ${schemeOf(env)}\r\n` +
       `X-Forwarded-Host: ${request.authority}\r\nForwarded: ${element}\r\n`
     );
   }
   let text = `X-Forwarded-For: ${listed(joinedValue(FIELD.xForwardedFor), env.clientAddress)}\r\n`;
-  if (!hasField(FIELD.xForwardedProto)) text += `X-Forwarded-Proto: ${env.scheme}\r\n`;
+  if (!hasField(FIELD.xForwardedProto)) text += `X-Forwarded-Proto: ${schemeOf(env)}\r\n`;
   if (!hasField(FIELD.xForwardedHost)) text += `X-Forwarded-Host: ${request.authority}\r\n`;
   return `${text}Forwarded: ${listed(joinedValue(FIELD.forwarded), element)}\r\n`;
 }

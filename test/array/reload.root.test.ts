@@ -11,6 +11,7 @@ import { labArgv, labDown, labExec, labStartNode, labStatus } from "../../lab/la
 import type { LabState, LabStatus } from "../../lab/state.ts";
 import { labUp } from "../../lab/up.ts";
 import { tryCommand, type CommandResult } from "../../net/command.ts";
+import { processIdentity } from "../../net/process-identity.ts";
 
 const LAB = `r${process.pid}`;
 const DIR = mkdtempSync(join(tmpdir(), "dlba-reload-"));
@@ -92,6 +93,15 @@ async function workers(): Promise<number[]> {
   return (await supervised())
     .filter(({ command }) => command.includes("dlba-server/main.ts"))
     .map(({ pid }) => pid);
+}
+
+/** Kills the first worker, whenever it is there. */
+async function killFirst(): Promise<void> {
+  for (const { pid, command } of await supervised()) {
+    const isFirst = command.includes("dlba-server/main.ts") && / --worker 0( |$)/.test(command);
+    // It may have ended since.
+    if (isFirst && processIdentity(pid) !== undefined) process.kill(pid, "SIGKILL");
+  }
 }
 
 async function status(port: number): Promise<string> {
@@ -217,6 +227,23 @@ describe("a node that runs", () => {
     assert.equal(await subject(), "first");
     useCertificate("first");
     write(configText());
+  });
+
+  test("what comes to a worker that never gets up again is taken by another one meanwhile", async () => {
+    const killing = setInterval(() => void killFirst(), 50);
+    await eventually("the other one to stand in", () => log().includes("stands in for another worker"));
+    const curl = ["curl", "-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}"];
+    // The kernel gives half of them to the one that is not there.
+    const asked = Array.from({ length: 24 }, async () =>
+      labExec(LAB, "client", [...curl, `http://${VIP}/100b`]),
+    );
+    const answers = await Promise.all(asked);
+    clearInterval(killing);
+    assert.deepEqual(
+      answers.map(({ stdout }) => stdout),
+      answers.map(() => "200"),
+    );
+    await eventually("both workers to be there", async () => (await workers()).length === 2);
   });
 
   test("a successor that is killed before it is ready is started again, and the reload goes on", async () => {

@@ -159,6 +159,15 @@ test("a successor that dies between being ready and taking over is started again
   await eventually("another one", () => pidsOf(lines, "a").length === 3);
 });
 
+test("who stands in for another one hears when that one runs, and when it does not", async (t) => {
+  const specs = [{ ...named("one", "a"), coveredBy: "b" }, named("covers", "b")];
+  const { supervisor, lines } = started(t, specs);
+  await supervisor.ready;
+  process.kill(pidsOf(lines, "a")[0]!, "SIGKILL");
+  await eventually("it to be told", () => lines.some(({ code }) => code === 6));
+  await eventually("both to be started again", () => starts(lines).length === 4);
+});
+
 test("who does not retire in time is stopped", async (t) => {
   const { supervisor, lines } = started(t, [named("deaf", "a"), named("stays", "b")]);
   await supervisor.ready;

@@ -6,7 +6,13 @@ exitWithParent();
 if (behaviour === "deaf") process.on("SIGTERM", () => {});
 if (behaviour === "fail") process.exit(7);
 // Tells what it hears by its exit code.
-onOrder(({ kind }) => kind === "retire" && process.exit(behaviour === "stays" ? undefined : 5));
+let isTold = false;
+onOrder((order) => {
+  if (order.kind === "retire") process.exit(behaviour === "stays" ? undefined : 5);
+  if (order.kind !== "cover" || behaviour !== "covers") return;
+  if (order.isOn && isTold) process.exit(6);
+  isTold ||= !order.isOn;
+});
 reportReady();
 if (behaviour === "stuck") {
   for (;;);

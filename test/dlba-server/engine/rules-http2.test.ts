@@ -12,6 +12,7 @@ const server = await webServer((request, response) => {
   response.setHeader("etag", '"page"');
   response.setHeader("x-asked", `${request.method} ${request.url} ${request.headers.host}`);
   response.setHeader("x-seen", String(request.headers["x-entrance"] ?? "-"));
+  response.setHeader("x-proto", String(request.headers["x-forwarded-proto"]));
   if (request.url !== "/chunked") response.setHeader("content-length", PAGE.length);
   response.end(PAGE);
 });
@@ -98,7 +99,9 @@ test("a URL of another scheme is answered for proxies that are trusted alone", a
       client.close();
       await rig.stop();
     });
-    assert.equal((await ask(client, { ":path": "/", ":scheme": "https" })).status, status);
+    const asked = await ask(client, { ":path": "/", ":scheme": "https" });
+    assert.equal(asked.status, status);
+    if (status === 200) assert.equal(asked.fields["x-proto"], "https");
     assert.equal((await ask(client, { ":path": "/", ":scheme": "http" })).status, 200);
   }
 });

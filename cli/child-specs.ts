@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { STOP_GRACE_MS } from "../conf/limits.ts";
 import type { Config } from "../conf/schema.ts";
+import { OTHER_LISTEN_FD } from "../conf/process-options.ts";
 import { workersOf } from "../conf/workers.ts";
 import { WORKER_NODE_FLAGS } from "../dlba-server/node-flags.ts";
 import { socketsOf, type Listening } from "./listening.ts";
@@ -42,12 +43,23 @@ export function workerSpecs(given: Given): ChildSpec[] {
     // Each has the sockets of the one before it, too, and takes what waits in them while that one does not run.
     const other = (worker + workers - 1) % workers;
     const others = workers === 1 ? [] : socketsOf(listening, config, other);
-    const first = ["--listen-fd", String(FIRST_INHERITED + 1)];
+    const own = socketsOf(listening, config, worker);
+    const firstFd = FIRST_INHERITED + 1;
+    const spec = childSpec(given, WORKER, WORKER_NODE_FLAGS, [
+      "--worker",
+      String(worker),
+      "--listen-fd",
+      String(firstFd),
+    ]);
+    const covers = {
+      env: { ...spec.env, [OTHER_LISTEN_FD]: String(firstFd + own.length) },
+      coveredBy: workerName((worker + 1) % workers),
+    };
     return {
-      ...childSpec(given, WORKER, WORKER_NODE_FLAGS, ["--worker", String(worker), ...first]),
+      ...spec,
+      ...(workers === 1 ? {} : covers),
       name: workerName(worker),
-      inherited: [snapshotFd, ...socketsOf(listening, config, worker), ...others],
-      ...(workers === 1 ? {} : { coveredBy: workerName((worker + 1) % workers) }),
+      inherited: [snapshotFd, ...own, ...others],
       stop_grace_ms: STOP_GRACE_MS + config.timeouts.drain_ms,
     };
   });

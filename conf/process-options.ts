@@ -19,13 +19,24 @@ export interface ProcessOptions {
   readonly snapshotFd: number | undefined;
   /** The first of the listening sockets that a worker is given, in the order of `listenersOf`; undefined: it makes its own. */
   readonly listenFd: number | undefined;
+  /** The first of those of the worker that this one stands in for; undefined: it stands in for none. */
+  readonly otherListenFd: number | undefined;
 }
+
+/**
+ * Where `otherListenFd` is said: in the environment, since a node may be upgraded and downgraded while its supervisor runs, and
+ * processes of another version don't start with options that they don't know.
+ */
+export const OTHER_LISTEN_FD = "DLBA_OTHER_LISTEN_FD";
 
 /**
  * Reads `--config F --node N --pin-dir D --run-dir D [--state-dir D] [--worker N] [--snapshot-fd N] [--listen-fd N]`.
  * Throws DlbaError OPTIONS_INVALID.
  */
-export function processOptions(argv: readonly string[]): ProcessOptions {
+export function processOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): ProcessOptions {
   let values: Record<string, string | undefined>;
   try {
     const text = { type: "string" } as const;
@@ -58,6 +69,7 @@ export function processOptions(argv: readonly string[]): ProcessOptions {
     worker: Number(worker),
     snapshotFd: descriptor(values, "snapshot-fd"),
     listenFd: descriptor(values, "listen-fd"),
+    otherListenFd: descriptor({ "other-listen-fd": env[OTHER_LISTEN_FD] }, "other-listen-fd"),
   };
 }
 

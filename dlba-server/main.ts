@@ -7,7 +7,7 @@ import { LISTEN_BACKLOG } from "../conf/limits.ts";
 import { listenersOf } from "../conf/listeners.ts";
 import type { Question, Taken } from "../conf/messages.ts";
 import { findNode } from "../conf/node.ts";
-import { processOptions } from "../conf/process-options.ts";
+import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import type { Config } from "../conf/schema.ts";
 import { readOverrides, type ServerOrder } from "../conf/server-orders.ts";
 import { givenConfig } from "../conf/snapshot.ts";
@@ -37,7 +37,11 @@ import { createServices, knownIp, renewCertificates, turnTickets, type Services 
  * The sockets that the supervisor gave, in the configuration's order; a worker without one makes its own. `others` are those of the
  * worker that this one stands in for.
  */
-function listeners(config: Config, { vservers }: Services, listenFd: number | undefined) {
+function listeners(
+  config: Config,
+  { vservers }: Services,
+  { listenFd, otherListenFd }: ProcessOptions,
+): { own: Listener[]; others: Listener[] } {
   const runtimes = new Map(vservers.map((service) => [service.config.name, service.runtime]));
   const places = listenersOf(config);
   const listener = ({ vserver, vip, port }: (typeof places)[number], fd: number): Listener => ({
@@ -46,7 +50,6 @@ function listeners(config: Config, { vservers }: Services, listenFd: number | un
     address: vip,
     port,
   });
-  const hasOther = listenFd !== undefined && workersOf(config) > 1;
   return {
     own: places.map((place, i) =>
       listener(
@@ -54,7 +57,7 @@ function listeners(config: Config, { vservers }: Services, listenFd: number | un
         listenFd === undefined ? listenTcp(knownIp(place.vip), place.port, LISTEN_BACKLOG) : listenFd + i,
       ),
     ),
-    others: hasOther ? places.map((place, i) => listener(place, listenFd + places.length + i)) : [],
+    others: otherListenFd === undefined ? [] : places.map((place, i) => listener(place, otherListenFd + i)),
   };
 }
 
@@ -155,7 +158,7 @@ function main(): void {
   const runtimes = services.vservers.map(({ runtime }) => runtime);
   worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
   const endSharing = shareClientConnections(runtimes, arrayKey, options.runDir, log);
-  const { own, others } = listeners(config, services, options.listenFd);
+  const { own, others } = listeners(config, services, options);
   const ending: Ending = { end_ms: Infinity };
   let publisher: { close: () => void } | undefined;
   const serve = (): void => {

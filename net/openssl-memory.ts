@@ -35,6 +35,11 @@ const setKeyLog = bind<[number, unknown], void>(
 const version = bind<[number], number>(o, "int SSL_version(uintptr_t ssl)");
 const currentCipher = bind<[number], number>(o, "uintptr_t SSL_get_current_cipher(uintptr_t ssl)");
 const cipherNumber = bind<[number], number>(o, "uint16_t SSL_CIPHER_get_protocol_id(uintptr_t cipher)");
+const session = bind<[number], number>(o, "uintptr_t SSL_get_session(uintptr_t ssl)");
+const fragmentMode = bind<[number], number>(
+  o,
+  "uint8_t SSL_SESSION_get_max_fragment_length(uintptr_t session)",
+);
 const copyText = bind<[number, number, number], number>(
   libc(),
   "uintptr_t stpncpy(uintptr_t to, uintptr_t from, size_t most)",
@@ -97,6 +102,12 @@ export const secrets: { client: Buffer | undefined; server: Buffer | undefined }
   client: undefined,
   server: undefined,
 };
+
+/** How much a record for the client may hold: less than 16 KB where it has asked for that (RFC 6066 4). */
+export function mostRecordBytes(ssl: Ssl): number {
+  const mode = fragmentMode(session(ssl));
+  return mode >= 1 && mode <= 4 ? 2 ** (8 + mode) : 16_384;
+}
 
 /**
  * Secrets come as lines of a key log, "LABEL RANDOM SECRET" in hexadecimal digits: OpenSSL's one way of telling them. TLS 1.2's

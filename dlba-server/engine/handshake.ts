@@ -24,6 +24,7 @@ import {
   forgetGiven,
   give,
   isTls13,
+  mostRecordBytes,
   output,
   secrets,
   suiteNumber,
@@ -70,13 +71,14 @@ function noteAgreed(ssl: number): void {
 
 function shakeInMemory(connection: ClientConnection, records: Records, now_ms: number): HandshakeStep {
   const { stream } = connection;
+  if (records.isOpenSsls) return leaveToOpenSsl(stream, records);
   while (stream.isReadable) {
     const end = receiveWire(stream, unkeep(records));
     if (end === END || end === FAILED) return HANDSHAKE.lost;
     if (end < 0) return HANDSHAKE.underWay;
     const result = giveRecords(connection, records, end, now_ms);
     if (result !== HANDSHAKE.underWay) return result;
-    if (stream.records === undefined) return stream.isReadable ? conclude(stream) : result;
+    if (records.isOpenSsls) return leaveToOpenSsl(stream, records);
   }
   return HANDSHAKE.underWay;
 }
@@ -106,7 +108,8 @@ function giveRecords(
     const result = step(connection, records, at, length, now_ms);
     at += length;
     if (result === HANDSHAKE.refused) return result;
-    if (stream.records === undefined) return at === end ? result : HANDSHAKE.lost;
+    // Nothing can come behind a ClientHello of TLS 1.2 before it has been answered.
+    if (records.isOpenSsls) return at === end ? result : HANDSHAKE.lost;
     if (result === HANDSHAKE.underWay) continue;
     keep(records, at, end);
     if (at < end) stream.isReadable = true;
@@ -142,7 +145,7 @@ function step(
     isAnswered = true;
   }
   // The first answer tells which TLS it is.
-  if (isAnswered && verdict === HANDSHAKE.underWay && !isTls13(ssl)) leaveToOpenSsl(stream, records);
+  if (isAnswered && verdict === HANDSHAKE.underWay && !isTls13(ssl)) records.isOpenSsls = true;
   return verdict;
 }
 
@@ -171,6 +174,7 @@ function finish(records: Records): void {
   if (client === undefined || records.serverSecret === undefined || suite === undefined) {
     throw new Error("OpenSSL has not told a handshake's secrets");
   }
+  records.most_bytes = mostRecordBytes(ssl);
   if (takeOutput()) records.tickets = Buffer.from(output.bytes.subarray(0, output.length));
   takeOver(records, suite, client, records.tickets === undefined ? 0 : countRecords(records.tickets));
 }
@@ -200,9 +204,12 @@ export function sendTickets(worker: Worker): void {
   if (done > 0) waiting.splice(0, done);
 }
 
-function leaveToOpenSsl(stream: Stream, records: Records): void {
+/** OpenSSL writes behind what it has said so far. */
+function leaveToOpenSsl(stream: Stream, records: Records): HandshakeStep {
+  if (stream.pending_bytes > 0) return HANDSHAKE.underWay;
   stream.ssl = records.ssl;
   stream.records = undefined;
   attachToSocket(stream.ssl, stream.fd);
   clearSslErrors();
+  return conclude(stream);
 }

@@ -48,6 +48,10 @@ export interface Records {
   plain: Buffer | undefined;
   /** Session tickets: they go out in front of the first answer. */
   tickets: Buffer | undefined;
+  /** What a record to the peer holds at most. */
+  most_bytes: number;
+  /** It will be OpenSSL's when what it has said has left. */
+  isOpenSsls: boolean;
   /** The peer has changed its key and wants ours changed, too. */
   owesUpdate: boolean;
   /** Records in a row that brought nothing. */
@@ -68,6 +72,8 @@ export function createRecords(ssl: number): Records {
     partial: undefined,
     plain: undefined,
     tickets: undefined,
+    most_bytes: MOST_PLAIN_BYTES,
+    isOpenSsls: false,
     owesUpdate: false,
     idleRecords: 0,
     hasEnded: false,
@@ -248,7 +254,7 @@ export function sealNext(records: Records, address: number, length: number): num
   let taken = 0;
   while (taken < length && sealed.length + OVERHEAD_BYTES < sealed.bytes.length) {
     const room = sealed.bytes.length - sealed.length - OVERHEAD_BYTES;
-    const count = Math.min(length - taken, MOST_PLAIN_BYTES, room);
+    const count = Math.min(length - taken, records.most_bytes, room);
     sealOne(records, TYPE.application, address + taken, count);
     taken += count;
   }

@@ -19,6 +19,8 @@ const FOUND = new Set([
   "PUSH_OVERTAKEN",
   "PUSH_NOT_TAKEN",
   "PUSH_REVERTED",
+  "KEY_WAITS",
+  "KEY_CONFLICT",
 ]);
 
 /** The exit code for what a command threw, after telling it in one line. */

@@ -17,6 +17,7 @@ import { publish } from "../status/publish.ts";
 import { look, startWatch } from "./certificate-watch.ts";
 import { withFiles } from "./generation.ts";
 import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
+import { answerKey } from "./key/desk.ts";
 import { peersOf } from "./push/control.ts";
 import { fileReload, tellFile } from "./push/file.ts";
 import { startNodeSide, type NodeSide } from "./push/node-side.ts";
@@ -78,7 +79,7 @@ export async function runNode(options: RunOptions): Promise<void> {
   void tellReady(running, service, log);
   const admin = await adminServer({
     path: supervisorSocket(runDir),
-    handle: async (line) => obey(running, reload, line, log),
+    handle: async (line) => obey({ running, side, reload, log }, line),
   });
   const watching = watchCertificates(running, log);
   process.on("SIGHUP", () => void answerReload(reload, "SIGHUP", log));
@@ -153,19 +154,26 @@ function tellEvents(runDir: string, side: () => NodeSide | undefined, log: Logge
   });
 }
 
-/** What an operator says to a supervisor. */
-async function obey(
-  running: RunningNode,
-  reload: () => Promise<string[]>,
-  line: string,
-  log: Logger,
-): Promise<string> {
+interface Obeying {
+  readonly running: RunningNode;
+  readonly side: NodeSide;
+  readonly reload: () => Promise<string[]>;
+  readonly log: Logger;
+}
+
+/** What an operator says to a supervisor, and other nodes of the array key. */
+async function obey({ running, side, reload, log }: Obeying, line: string): Promise<string> {
   if (line === "array") {
     const { config } = running.generation();
     return JSON.stringify({ key_file: config.array.key_file, peers: peersOf(config) });
   }
+  if (line.startsWith("key ")) {
+    const answer = await answerKey(line, running, log);
+    side.keyChanged();
+    return JSON.stringify(answer);
+  }
   if (line === "reload") return JSON.stringify(await answerReload(reload, "command", log));
-  throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload' and 'array' alone");
+  throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload', 'array' and 'key …' alone");
 }
 
 /** Certificates that change are taken by themselves; the configuration is not looked at. */

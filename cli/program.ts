@@ -13,6 +13,7 @@ import { registerHandover } from "./handover.ts";
 import { registerInit } from "./init.ts";
 import { registerJoin } from "./join.ts";
 import { registerImport } from "./import.ts";
+import { registerKey } from "./key.ts";
 import { registerLab } from "./lab.ts";
 import { registerPush } from "./push.ts";
 import { registerReference } from "./reference.ts";
@@ -41,6 +42,7 @@ export function createProgram(): Command {
   registerInit(program);
   registerToken(program);
   registerJoin(program);
+  registerKey(program);
   registerCheck(program);
   registerDoctor(program);
   registerServer(program);

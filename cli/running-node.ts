@@ -4,6 +4,7 @@
  * of each worker ready; only then one after the other takes over.
  */
 import { describeError, DlbaError } from "../conf/errors.ts";
+import { KEY_TAKE_MS } from "../conf/limits.ts";
 import { listenersOf } from "../conf/listeners.ts";
 import { findNode } from "../conf/node.ts";
 import type { Config } from "../conf/schema.ts";
@@ -27,8 +28,19 @@ export interface RunningNode {
   readonly needs: (after: Generation) => string[];
   /** The same configuration, with what its files hold now. */
   readonly reloadFiles: () => Promise<string[]>;
+  /**
+   * `change` is given the path of the array key's file and what all processes have of it, writes down what comes instead, and
+   * returns that. Then all processes get it; nothing ends. Rejects with what `change` throws.
+   */
+  readonly takeKey: (change: (path: string, before: string) => string) => Promise<TakenKey>;
   readonly generation: () => Generation;
   readonly stop: () => Promise<void>;
+}
+
+export interface TakenKey {
+  readonly text: string;
+  /** Processes that have not taken it in time. */
+  readonly lagging: readonly string[];
 }
 
 interface State {
@@ -79,6 +91,7 @@ export function startNode(
       return needsOf(state.generation, after);
     },
     reloadFiles: async () => inTurn(state, () => reloadFiles(state)),
+    takeKey: async (change) => inTurn(state, () => takeKey(state, change)),
     generation: () => state.generation,
     stop: async () => {
       // What still waits in the queues is the workers' to take; nobody is to join it.
@@ -88,7 +101,7 @@ export function startNode(
   };
 }
 
-async function inTurn(state: State, act: () => Promise<string[]>): Promise<string[]> {
+async function inTurn<T>(state: State, act: () => Promise<T>): Promise<T> {
   const done = state.last.then(act);
   state.last = done.catch(() => undefined);
   return done;
@@ -141,6 +154,19 @@ function takeFiles(state: State, after: Generation): string[] {
   supervisor.tell(WORKER, { kind: "files", files: onlyCertificates(after) });
   log.info({ files: changed }, "certificates are taken");
   return [`new certificates are in use: ${changed.join(", ")}`, ...after.warnings];
+}
+
+async function takeKey(state: State, change: (path: string, before: string) => string): Promise<TakenKey> {
+  const { generation, supervisor } = state;
+  const path = generation.config.array.key_file;
+  const before = Buffer.from(generation.files[path] ?? "", "base64").toString("latin1");
+  const text = change(path, before);
+  if (text !== before) {
+    const content = Buffer.from(text, "latin1").toString("base64");
+    const after = { ...generation, files: { ...generation.files, [path]: content } };
+    adopt(state, after, state.listening, writeSnapshot(after));
+  }
+  return { text, lagging: await supervisor.tellKey(text, KEY_TAKE_MS) };
 }
 
 /** All that can fail, then all that can't. */

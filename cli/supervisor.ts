@@ -6,6 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { DlbaError } from "../conf/errors.ts";
 import { MAX_RETIRING, STOP_GRACE_MS, SUCCESSOR_READY_MS, SUCCESSOR_TRIES } from "../conf/limits.ts";
+import { isRecord } from "../conf/record.ts";
 import type { Order } from "../net/parent-watch.ts";
 import type { Logger } from "../status/log.ts";
 import { countEnds, restartDelay } from "./backoff.ts";
@@ -66,6 +67,11 @@ export interface Supervisor {
   readonly restart: (name: string) => void;
   /** Tells all processes whose names begin so something; those that are just not running don't hear it. */
   readonly tell: (prefix: string, order: Order) => void;
+  /**
+   * Tells all processes what the array key's file holds, and resolves with the names of those that have not taken it in this
+   * time, or are just being started: they will have it by themselves.
+   */
+  readonly tellKey: (text: string, timeout_ms: number) => Promise<string[]>;
   /** Stops all processes; settles when none is left. */
   readonly stop: () => Promise<void>;
 }
@@ -114,6 +120,7 @@ export function supervise(specs: readonly ChildSpec[], log: Logger): Supervisor 
         if (isReady && spec.name.startsWith(prefix)) say(process, order);
       }
     },
+    tellKey: async (text, timeout_ms) => tellKey(all, text, timeout_ms),
     stop: async () => stopAll(all),
   };
 }
@@ -132,6 +139,38 @@ const newChild = (spec: ChildSpec): Child => ({
 /** A process that ends just now doesn't hear it; its end is seen. */
 function say(process: ChildProcess | undefined, order: Order): void {
   if (process?.connected === true) process.send(order, () => undefined);
+}
+
+let keyOrders = 0;
+
+async function tellKey({ children }: Supervision, text: string, timeout_ms: number): Promise<string[]> {
+  const number = ++keyOrders;
+  const lagging = [...children.values()].map(async ({ spec, process, isReady }) => {
+    const isTold = isReady && process !== undefined;
+    const hasTaken = isTold && (await takes(process, { kind: "key", text, number }, timeout_ms));
+    return hasTaken ? [] : [spec.name];
+  });
+  return (await Promise.all(lagging)).flat();
+}
+
+/** Whether a process says in time that it has carried out an order. */
+async function takes(
+  process: ChildProcess,
+  order: Extract<Order, { kind: "key" }>,
+  timeout_ms: number,
+): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const hear = (message: unknown): void => {
+    if (isRecord(message) && message["taken"] === order.number) resolve(true);
+  };
+  const ended = (): void => resolve(false);
+  const timer = setTimeout(() => resolve(false), timeout_ms);
+  process.on("message", hear).once("exit", ended);
+  say(process, order);
+  const isTaken = await promise;
+  clearTimeout(timer);
+  process.off("message", hear).off("exit", ended);
+  return isTaken;
 }
 
 function spawnChild(all: Supervision, { name, program, args, env, inherited = [] }: ChildSpec): ChildProcess {

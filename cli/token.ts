@@ -8,10 +8,11 @@ import { DlbaError } from "../conf/errors.ts";
 import { JOIN_MINUTES, JOIN_MOST_MINUTES, JOIN_PORT, JOIN_SECRET_BYTES } from "../conf/limits.ts";
 import { readMachine } from "./init/machine.ts";
 import type { Guest, Invitation } from "./join/invitation.ts";
-import { DEFAULT_CONFIG_FILE } from "./places.ts";
+import { DEFAULT_CONFIG_FILE, DEFAULT_STATE_DIR } from "./places.ts";
 
 interface TokenOptions {
   readonly config: string;
+  readonly stateDir: string;
   readonly node?: string;
   readonly address?: string;
   readonly port: number;
@@ -34,6 +35,7 @@ export function registerToken(program: Command): void {
     .command("token")
     .description("let one new host in: make a one-time token, and wait for the host that comes with it")
     .option("--config <file>", "the array's configuration", DEFAULT_CONFIG_FILE)
+    .option("--state-dir <directory>", "where the node keeps what was pushed", DEFAULT_STATE_DIR)
     .option("--node <name>", "which node it is to be; left out: the one that has its address")
     .option("--address <address>", "of this machine, where to wait; left out: that of its node")
     .option("--port <number>", "where to wait", wholeNumber(1, 65_535), JOIN_PORT)
@@ -48,11 +50,11 @@ async function waitForHost(options: TokenOptions): Promise<void> {
   const { packFor } = await import("./join/packing.ts");
   const { invite } = await import("./join/invitation.ts");
   const { tokenPsk, tokenText } = await import("./join/token.ts");
-  const { config: configFile, port, minutes, withCertificates = false, node } = options;
-  const wanted = { configFile, node, withCertificates };
+  const { config: configFile, stateDir, port, minutes, withCertificates = false, node } = options;
+  const wanted = { configFile, stateDir, node, withCertificates };
   // What can fail fails before there is a token: the files are read again for the host.
   packFor({ join: 1, version: "", hostname: "", addresses: [] }, wanted);
-  const address = options.address ?? (await ownAddress(configFile));
+  const address = options.address ?? (await ownAddress(configFile, stateDir));
   const secret = randomBytes(JOIN_SECRET_BYTES);
   const token = tokenText({ address, port, secret });
   const place = { address, port, psk: tokenPsk(secret), life_ms: minutes * 60_000 };
@@ -71,11 +73,11 @@ async function waitForHost(options: TokenOptions): Promise<void> {
 }
 
 /** The address of the node that this machine is. */
-async function ownAddress(configFile: string): Promise<string> {
+async function ownAddress(configFile: string, stateDir: string): Promise<string> {
   const { nodeWith } = await import("./join/parcel.ts");
-  const { readConfiguration } = await import("./join/packing.ts");
+  const { inForce } = await import("./in-force.ts");
   const own = readMachine().interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address));
-  const address = nodeWith(readConfiguration(configFile).config, own)?.address;
+  const address = nodeWith(inForce(configFile, stateDir).config, own)?.address;
   if (address !== undefined) return address;
   const hint = "say with --address where on this machine the new host can come";
   throw new DlbaError("NO_ADDRESS", "this machine has the address of none of the nodes", { hint });

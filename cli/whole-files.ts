@@ -1,47 +1,46 @@
 /**
  * Files that are there as a whole or not at all, whenever the process is killed or the machine loses power: they are written
- * aside, brought to the disk, and only then get their name. They belong to who owns their directory.
+ * aside, brought to the disk, and only then get their name. New ones belong to who owns their directory.
  */
 import {
   closeSync,
   fchmodSync,
   fchownSync,
-  fstatSync,
   fsyncSync,
   linkSync,
   openSync,
   readdirSync,
+  realpathSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { DlbaError } from "../conf/errors.ts";
 
+type Content = string | Buffer;
+
 /** Makes a file that must not be there yet. Throws DlbaError FILE_EXISTS, or FILE_UNWRITABLE; then nothing has been made. */
-export function createFile(path: string, content: string | Buffer, mode: number): void {
-  place(path, content, mode, (aside) => linkSync(aside, path));
+export function createFile(path: string, content: Content, mode: number): void {
+  told(path, () => place(path, content, mode, statSync(dirname(path)), linkSync));
 }
 
-/** Gives a file, which may be there, another content. Throws DlbaError FILE_UNWRITABLE; then it is as it was. */
-export function replaceFile(path: string, content: string | Buffer, mode: number): void {
-  place(path, content, mode, (aside) => renameSync(aside, path));
+/**
+ * Gives a file another content. One that is there keeps its owner and mode, and a link still leads to it. Throws DlbaError
+ * FILE_UNWRITABLE; then it is as it was.
+ */
+export function replaceFile(path: string, content: Content, mode: number): void {
+  told(path, () => {
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there === undefined) place(path, content, mode, statSync(dirname(path)), renameSync);
+    else place(realpathSync(path), content, there.mode & 0o7777, there, renameSync);
+  });
 }
 
-function place(path: string, content: string | Buffer, mode: number, name: (aside: string) => void): void {
-  const directory = dirname(path);
-  const aside = join(directory, `.${basename(path)}.new-${process.pid}`);
+function told(path: string, write: () => void): void {
   try {
-    removeLeftOver(directory, basename(path));
-    const directoryFd = openSync(directory, "r");
-    try {
-      writeAside(aside, content, mode, directoryFd);
-      name(aside);
-      fsyncSync(directoryFd);
-    } finally {
-      rmSync(aside, { force: true });
-      closeSync(directoryFd);
-    }
+    write();
   } catch (cause) {
     if (cause instanceof Error && "code" in cause && cause.code === "EEXIST") {
       throw new DlbaError("FILE_EXISTS", `${path} is there already, and is left as it is`);
@@ -50,12 +49,37 @@ function place(path: string, content: string | Buffer, mode: number, name: (asid
   }
 }
 
+interface Owner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+function place(
+  path: string,
+  content: Content,
+  mode: number,
+  owner: Owner,
+  name: (aside: string, path: string) => void,
+): void {
+  const directory = dirname(path);
+  const aside = join(directory, `.${basename(path)}.new-${process.pid}`);
+  removeLeftOver(directory, basename(path));
+  const directoryFd = openSync(directory, "r");
+  try {
+    writeAside(aside, content, mode, owner);
+    name(aside, path);
+    fsyncSync(directoryFd);
+  } finally {
+    rmSync(aside, { force: true });
+    closeSync(directoryFd);
+  }
+}
+
 /** Nobody but its owner can read it before it has the mode that it is to have. */
-function writeAside(aside: string, content: string | Buffer, mode: number, directoryFd: number): void {
+function writeAside(aside: string, content: Content, mode: number, { uid, gid }: Owner): void {
   const fd = openSync(aside, "wx", 0o600);
   try {
-    const owner = fstatSync(directoryFd);
-    if (process.geteuid?.() === 0) fchownSync(fd, owner.uid, owner.gid);
+    if (process.geteuid?.() === 0) fchownSync(fd, uid, gid);
     writeFileSync(fd, content);
     fchmodSync(fd, mode);
     fsyncSync(fd);

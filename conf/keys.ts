@@ -20,8 +20,9 @@ export type KeyUse = SeedUse | RotatedUse;
 export interface ArrayKey {
   /** What this node speaks with. */
   current: Uint8Array;
-  /** What it hears, too: while the key is being changed. */
+  /** What it hears, too, while the key is being changed: the one that comes, or the one that goes. */
   also: Uint8Array | undefined;
+  isAlsoNext: boolean;
   readonly seed: Uint8Array;
 }
 
@@ -37,7 +38,7 @@ export function readArrayKey(path: string): ArrayKey {
 }
 
 /**
- * One line of base64 is a key, whose seed derives from it; else there is a line for each of `key`, `also` and `seed`. Empty lines
+ * One line of base64 is a key, whose seed derives from it; else there is a line for each of `key`, `next` or `previous`, and `seed`. Empty lines
  * and those that begin with # are passed over. `path` is for errors. Throws DlbaError ARRAY_KEY_INVALID, which tells nothing of
  * what stands there.
  */
@@ -46,16 +47,19 @@ export function parseArrayKey(text: string, path: string): ArrayKey {
   const lines = (isShort ? text.split("\n") : [])
     .map((line) => line.trim())
     .filter((line) => line !== "" && !line.startsWith("#"));
-  if (lines.length === 1) {
-    const current = secretOf(lines[0]!, path);
-    return { current, also: undefined, seed: seedOf(current) };
-  }
+  if (lines.length === 1) return arrayKeyOf(secretOf(lines[0]!, path));
   const named = new Map(lines.map((line) => [line.split(/\s+/)[0]!, line.split(/\s+/).slice(1).join(" ")]));
-  const known = ["key", "also", "seed"].filter((name) => named.has(name));
-  if (!named.has("key") || !named.has("seed") || known.length !== lines.length) throw invalid(path);
-  const [current, seed] = [secretOf(named.get("key")!, path), secretOf(named.get("seed")!, path)];
-  const also = named.has("also") ? secretOf(named.get("also")!, path) : undefined;
-  return { current, also, seed };
+  const known = ["key", "next", "previous", "seed"].filter((name) => named.has(name));
+  const [isAlsoNext, isAlsoPrevious] = [named.has("next"), named.has("previous")];
+  const isWhole = named.has("key") && named.has("seed") && !(isAlsoNext && isAlsoPrevious);
+  if (!isWhole || known.length !== lines.length) throw invalid(path);
+  const also = named.get("next") ?? named.get("previous");
+  return {
+    current: secretOf(named.get("key")!, path),
+    also: also === undefined ? undefined : secretOf(also, path),
+    isAlsoNext,
+    seed: secretOf(named.get("seed")!, path),
+  };
 }
 
 function secretOf(text: string, path: string): Buffer {
@@ -69,10 +73,30 @@ const invalid = (path: string): DlbaError =>
     hint: `make one with: dlba init, or head -c ${ARRAY_KEY_BYTES} /dev/urandom | base64`,
   });
 
+const secretLine = (name: string, secret: Uint8Array): string =>
+  `${name} ${Buffer.from(secret).toString("base64")}\n`;
+
+/** What the file holds of it. */
+export function arrayKeyText({ current, also, isAlsoNext, seed }: ArrayKey): string {
+  return (
+    "# The array key of DLBA, the same on every node: a secret. 'dlba key rotate' changes it.\n" +
+    secretLine("key", current) +
+    (also === undefined ? "" : secretLine(isAlsoNext ? "next" : "previous", also)) +
+    secretLine("seed", seed)
+  );
+}
+
+/** From now on all of this process have what this text says; the seed stays. Throws DlbaError ARRAY_KEY_INVALID. */
+export function takeArrayKey(arrayKey: ArrayKey, text: string): void {
+  const { current, also, isAlsoNext } = parseArrayKey(text, "that was sent");
+  Object.assign(arrayKey, { current, also, isAlsoNext });
+}
+
 /** A key that has never been changed. */
 export const arrayKeyOf = (current: Uint8Array): ArrayKey => ({
   current,
   also: undefined,
+  isAlsoNext: false,
   seed: seedOf(current),
 });
 

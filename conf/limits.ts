@@ -32,6 +32,15 @@ export const DIRECT_BUCKETS = 32_768;
 export const MAX_DIRECT_POOLS = 64;
 export const MAX_DIRECT_HOSTS = 64;
 
+// Changing the array key.
+/** A node's processes take another key within this time, or are said not to have. */
+export const KEY_TAKE_MS = 2000;
+/** After a key was forgotten, connections that were made with it end so much later. */
+export const KEY_FORGET_MS = 1000;
+/** For one question of `dlba key` to a node, and how often it looks at all of them before it gives up. */
+export const KEY_ASK_MS = 8000;
+export const KEY_ROUNDS = 8;
+
 // A host that joins.
 /** Where `dlba token` waits for it, unless told otherwise; for so many minutes, and at most. */
 export const JOIN_PORT = 8474;

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { giveFiles } from "../conf/given-files.ts";
-import { readArrayKey } from "../conf/keys.ts";
+import { readArrayKey, takeArrayKey } from "../conf/keys.ts";
 import { LISTEN_BACKLOG } from "../conf/limits.ts";
 import { listenersOf } from "../conf/listeners.ts";
 import type { Question, Taken } from "../conf/messages.ts";
@@ -12,7 +12,7 @@ import type { Config } from "../conf/schema.ts";
 import { readOverrides, type ServerOrder } from "../conf/server-orders.ts";
 import { givenConfig } from "../conf/snapshot.ts";
 import { workersOf } from "../conf/workers.ts";
-import { exitWithParent, hasSupervisor, onOrder, reportReady } from "../net/parent-watch.ts";
+import { exitWithParent, hasSupervisor, onOrder, reportReady, reportTaken } from "../net/parent-watch.ts";
 import { close, listenTcp } from "../net/sockets.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
@@ -31,7 +31,14 @@ import type { Listener, Worker } from "./engine/runtime.ts";
 import { connectionsReport } from "./connections-report.ts";
 import { applyOrders, forgetComplaints } from "./pools/orders.ts";
 import { workerReport } from "./report.ts";
-import { createServices, knownIp, renewCertificates, turnTickets, type Services } from "./vservers.ts";
+import {
+  createServices,
+  knownIp,
+  renewCertificates,
+  renewTickets,
+  turnTickets,
+  type Services,
+} from "./vservers.ts";
 
 /**
  * The sockets that the supervisor gave, in the configuration's order; a worker without one makes its own. `others` are those of the
@@ -186,6 +193,11 @@ function main(): void {
       retire(worker, ending, ended, order.retire_ms);
     } else if (order.kind === "cover") cover(worker, others, order.isOn);
     else if (order.kind === "files") takeCertificates(services, order.files, log);
+    else if (order.kind === "key") {
+      takeArrayKey(arrayKey, order.text);
+      renewTickets(services, arrayKey, Date.now());
+      reportTaken(order.number);
+    }
   });
   setInterval(() => turnTickets(services, arrayKey, Date.now()), TICKETS_LOOK_MS).unref();
   runUntilStopped(worker, others, ending, () => {

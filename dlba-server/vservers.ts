@@ -78,8 +78,12 @@ export function renewCertificates({ vservers, tickets }: Services): void {
 }
 
 /** New tickets are made with the key of the time (milliseconds since 1970). */
-export function turnTickets({ vservers, tickets }: Services, arrayKey: ArrayKey, at_ms: number): void {
-  if (at_ms < tickets.ends_ms) return;
+export function turnTickets(services: Services, arrayKey: ArrayKey, at_ms: number): void {
+  if (at_ms >= services.tickets.ends_ms) renewTickets(services, arrayKey, at_ms);
+}
+
+/** The same at once, as the array key has changed. */
+export function renewTickets({ vservers, tickets }: Services, arrayKey: ArrayKey, at_ms: number): void {
   turnTicketRing(tickets, arrayKey, at_ms);
   for (const { tls } of vservers) {
     for (const context of tls?.contexts ?? []) setTicketKeys(context, tickets.newest.address);

@@ -9,7 +9,7 @@ import { parseIp, type IpAddress } from "../conf/address.ts";
 import { monotonic_ns } from "../conf/clock.ts";
 import { schedulerIn } from "../conf/epoch.ts";
 import { describeError } from "../conf/errors.ts";
-import { deriveKey, readArrayKey } from "../conf/keys.ts";
+import { parseArrayKey, readArrayKey } from "../conf/keys.ts";
 import { FAILOVER_TICK_MS, PEER_HEARTBEAT_MS, STOP_GRACE_MS } from "../conf/limits.ts";
 import type { FailoverReport } from "../conf/messages.ts";
 import { findNode } from "../conf/node.ts";
@@ -18,12 +18,12 @@ import { givenConfig } from "../conf/snapshot.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
 import { announcements } from "../net/frames.ts";
-import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
+import { heartbeatKeys } from "../net/heartbeat.ts";
 import { startHeartbeats, type HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { openIcmpSocket } from "../net/icmp-socket.ts";
 import { readInterface, type InterfaceFacts } from "../net/interface.ts";
 import { openPacketSocket, SEND_ONLY } from "../net/packet-socket.ts";
-import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
+import { exitWithParent, onOrder, reportReady, reportTaken } from "../net/parent-watch.ts";
 import { runBeforeOthers } from "../net/realtime.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
@@ -62,7 +62,7 @@ function start(options: ProcessOptions, config: Config, node: NodeConfig, log: L
   const facts = interfaces.map(readInterface);
   const sender = startHeartbeats({
     pinDir: options.pinDir,
-    key: deriveKey(readArrayKey(config.array.key_file), "heartbeat", HEARTBEAT_KEY_BYTES),
+    key: heartbeatKeys(readArrayKey(config.array.key_file)).key,
     number: node.number,
     channel: CHANNEL,
     interfaces,
@@ -211,6 +211,10 @@ function run(options: ProcessOptions, node: NodeConfig, running: Running): void 
   const timer = setInterval(tick, FAILOVER_TICK_MS);
   onOrder((order) => {
     if (order.kind === "configure") takeVips(running, order.config, node);
+    if (order.kind === "key") {
+      running.sender.setKey(heartbeatKeys(parseArrayKey(order.text, "that was sent")).key);
+      reportTaken(order.number);
+    }
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => (running.stopping_ns = monotonic_ns()));

@@ -9,11 +9,11 @@ import { usePinned } from "./libbpf.ts";
 
 /** Offsets of `struct control` (scheduler/bpf/layout.h). */
 export const CONTROL_LAYOUT = {
-  size: 288,
-  table_version: 64,
-  turned_ns: 72,
-  hand_over_to: 108,
-  is_merging: 112,
+  size: 304,
+  table_version: 80,
+  turned_ns: 88,
+  hand_over_to: 124,
+  is_merging: 128,
 } as const;
 const at = CONTROL_LAYOUT;
 

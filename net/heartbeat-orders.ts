@@ -3,6 +3,7 @@
  * all of them now. Plain memory: the thread sleeps on it, so that an order is carried out at once.
  */
 import { NOBODY } from "../conf/limits.ts";
+import { HEARTBEAT_KEY_BYTES } from "./heartbeat.ts";
 
 /** What a process's questions tell of its node. */
 export interface HeartbeatNews {
@@ -23,6 +24,8 @@ export interface HeartbeatOrders {
   readonly setPace: (index: number, interval_ms: number) => void;
   /** All peers are asked at once. */
   readonly askNow: () => void;
+  /** Questions are asked under this key from now on. */
+  readonly setKey: (key: Uint8Array) => void;
   readonly stop: () => void;
 
   /** For the thread. */
@@ -31,6 +34,8 @@ export interface HeartbeatOrders {
   readonly isStopped: () => boolean;
   /** Counts the calls of `askNow`. */
   readonly asked: () => number;
+  /** Brings the key to what was said last; one that is just being written is left for the next time. */
+  readonly takeKey: (key: Uint8Array) => void;
   /** Counts the orders that don't wait for the next question. To be read before the orders are. */
   readonly orders: () => number;
   /** Sleeps until there are other orders than those counted, or the time is over. */
@@ -41,7 +46,11 @@ export interface HeartbeatOrders {
 const ORDERS = 2;
 const ASKED = 3;
 const STOPPED = 4;
-const PACES = 5;
+/** How often the key was set: odd while it is being written; 0: never. */
+const KEY_TURN = 5;
+const KEY = 6;
+const KEY_WORDS = HEARTBEAT_KEY_BYTES / 4;
+const PACES = KEY + KEY_WORDS;
 /** What a word holds: half an hour. */
 const LONGEST_US = 0x7fff_ffff;
 /** The news: epoch, then whether there is a lease, then the number that the offer goes to. */
@@ -54,6 +63,7 @@ export function heartbeatOrders(peers: number, shared?: SharedArrayBuffer): Hear
   const words = new Int32Array(memory);
   // One word: nobody reads an epoch with another one's lease or offer.
   const news = new BigUint64Array(memory, 0, 1);
+  let keyTurn = 0;
   const wake = (): void => {
     Atomics.add(words, ORDERS, 1);
     Atomics.notify(words, ORDERS);
@@ -71,6 +81,11 @@ export function heartbeatOrders(peers: number, shared?: SharedArrayBuffer): Hear
       Atomics.add(words, ASKED, 1);
       wake();
     },
+    setKey: (key) => {
+      Atomics.add(words, KEY_TURN, 1);
+      for (let i = 0; i < KEY_WORDS; i++) Atomics.store(words, KEY + i, keyWord(key, i));
+      Atomics.add(words, KEY_TURN, 1);
+    },
     stop: () => {
       Atomics.store(words, STOPPED, 1);
       wake();
@@ -79,10 +94,22 @@ export function heartbeatOrders(peers: number, shared?: SharedArrayBuffer): Hear
     interval_ns: (index) => Atomics.load(words, PACES + index) * 1000,
     isStopped: () => Atomics.load(words, STOPPED) !== 0,
     asked: () => Atomics.load(words, ASKED),
+    takeKey: (key) => {
+      const turn = Atomics.load(words, KEY_TURN);
+      if (turn === keyTurn || turn % 2 === 1) return;
+      const read = Array.from({ length: KEY_WORDS }, (_, i) => Atomics.load(words, KEY + i));
+      if (Atomics.load(words, KEY_TURN) !== turn) return;
+      keyTurn = turn;
+      const view = new DataView(key.buffer, key.byteOffset, key.length);
+      read.forEach((word, i) => view.setInt32(i * 4, word, true));
+    },
     orders: () => Atomics.load(words, ORDERS),
     sleep: (orders, time_ns) => void Atomics.wait(words, ORDERS, orders, Math.max(0, time_ns / 1e6)),
   };
 }
+
+const keyWord = (key: Uint8Array, i: number): number =>
+  new DataView(key.buffer, key.byteOffset, key.length).getInt32(i * 4, true);
 
 function wordOf({ epoch, isLeased, offer }: HeartbeatNews): bigint {
   const number = BigInt(offer ?? NOBODY);

@@ -11,7 +11,7 @@ import type { Channel } from "./peers-page.ts";
 
 export interface HeartbeatOptions {
   readonly pinDir: string;
-  /** deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES). */
+  /** That of `heartbeatKeys`. */
   readonly key: Uint8Array;
   /** This node's number. */
   readonly number: number;
@@ -31,7 +31,7 @@ export interface HeartbeatThreadData extends HeartbeatOptions {
   readonly orders: SharedArrayBuffer;
 }
 
-export interface HeartbeatSender extends Pick<HeartbeatOrders, "setNews" | "setOffer" | "askNow"> {
+export interface HeartbeatSender extends Pick<HeartbeatOrders, "setNews" | "setOffer" | "askNow" | "setKey"> {
   /** From now on the peer is asked this often; nothing for a peer that isn't asked. */
   setPace(peer: number, interval_ms: number): void;
   /** When a peer was asked on an interface; nothing for a peer that isn't. */
@@ -64,6 +64,7 @@ export function startHeartbeats(options: HeartbeatOptions): HeartbeatSender {
   return {
     setNews: orders.setNews,
     setOffer: orders.setOffer,
+    setKey: orders.setKey,
     setPace: (peer, interval_ms) => {
       const index = indexOf.get(peer);
       if (index !== undefined) orders.setPace(index, interval_ms);

@@ -31,8 +31,9 @@ function openLink(slot: number): HeartbeatLink {
 
 const { interfaces, peers } = data;
 const orders = heartbeatOrders(peers.length, data.orders);
+const key = Uint8Array.from(data.key);
 const asker = createAsker({
-  key: data.key,
+  key,
   number: data.number,
   channel: data.channel,
   slots: interfaces.length,
@@ -48,6 +49,7 @@ const pace = createPace(peers.length);
 let asked = orders.asked();
 // It sleeps in the kernel, not in an event loop: on time to the microsecond, and awake at once when there are orders.
 for (let seen = orders.orders(); !orders.isStopped(); seen = orders.orders()) {
+  orders.takeKey(key);
   const asks = orders.asked();
   asker.ask(pace.take(monotonic_ns(), orders.interval_ns, asks !== asked));
   asked = asks;

@@ -3,6 +3,7 @@
  * as the asker knows.
  * The kernel's side of it is the XDP program; its layout is `struct heartbeat` in scheduler/bpf/layout.h.
  */
+import { deriveAlso, deriveKey, type ArrayKey } from "../conf/keys.ts";
 import type { Channel } from "./peers-page.ts";
 import { sipTag } from "./siphash.ts";
 
@@ -45,6 +46,16 @@ export const HEARTBEAT_SIDE_SHIFT = 8;
 /** The highest such number that there is room for: more are told as that many. */
 export const MAX_SIDE = 0xff;
 
+/** Questions are asked under `key`; questions and answers are heard under both. */
+export interface HeartbeatKeys {
+  readonly key: Uint8Array;
+  readonly also: Uint8Array | undefined;
+}
+export const heartbeatKeys = (arrayKey: ArrayKey): HeartbeatKeys => ({
+  key: deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES),
+  also: deriveAlso(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES),
+});
+
 const ETHERNET_BYTES = 14;
 const TWO_TO_32 = 0x1_0000_0000;
 const at = HEARTBEAT_FIELDS;
@@ -62,7 +73,10 @@ export interface AskFrame {
   ask(to: Uint8Array, asked: number, sent_ns: number, epoch: number, flags: number): void;
 }
 
-/** Prepares the frame of one interface (`from` is its MAC address) of a process of the node `asker`. */
+/**
+ * Prepares the frame of one interface (`from` is its MAC address) of a process of the node `asker`. What is written to `key`
+ * later is what further questions are asked under.
+ */
 export function createAskFrame(key: Uint8Array, from: Uint8Array, asker: number, channel: Channel): AskFrame {
   const bytes = new Uint8Array(HEARTBEAT_FRAME_BYTES);
   bytes.set(from, 6);

@@ -21,6 +21,8 @@ export type Order =
   | { readonly kind: "cover"; readonly isOn: boolean }
   /** This is what these files hold now (by path, in base64); they have been checked. */
   | { readonly kind: "files"; readonly files: Readonly<Record<string, string>> }
+  /** This is what the array key's file holds now; to be answered by `reportTaken`. */
+  | { readonly kind: "key"; readonly text: string; readonly number: number }
   /** This is the configuration from now on; what can't change while the process runs is as it was. */
   | { readonly kind: "configure"; readonly config: Config };
 
@@ -39,6 +41,11 @@ export function exitWithParent(): void {
 /** Tells the supervisor that this process is ready to do its work. */
 export function reportReady(): void {
   process.send?.("ready");
+}
+
+/** Tells the supervisor that the order with this number has been carried out. */
+export function reportTaken(number: number): void {
+  process.send?.({ taken: number });
 }
 
 /** Calls back for each order of the supervisor. That orders may come does not keep a process alive. */

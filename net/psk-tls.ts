@@ -4,7 +4,7 @@
  */
 import type { Socket } from "node:net";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
-import { CONTROL_TIMEOUT_MS } from "../conf/limits.ts";
+import { CONTROL_TIMEOUT_MS, KEY_FORGET_MS } from "../conf/limits.ts";
 
 const PSK_ONLY = {
   ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
@@ -45,21 +45,34 @@ export interface PskService {
 }
 export interface PskServer {
   readonly port: number;
+  /** Ends the connections whose keys are known no longer, after a moment for what is just being answered. */
+  dropForgotten(): void;
   /** Ends all connections; resolves when the port is free. */
   close(): Promise<void>;
 }
 
 /** Rejects when the address can't be bound. */
 export async function listenPsk(service: PskService): Promise<PskServer> {
+  const identities = new WeakMap<Socket, string>();
   const server = createServer({
     ...PSK_ONLY,
     handshakeTimeout: CONTROL_TIMEOUT_MS,
-    pskCallback: (_socket, identity) => service.keyOf(identity),
+    pskCallback: (socket, identity) => {
+      identities.set(socket, identity);
+      return service.keyOf(identity);
+    },
   });
   const open = new Set<Socket>();
   const keep = (socket: Socket): void => {
     open.add(socket);
     socket.once("close", () => open.delete(socket));
+  };
+  let dropping: NodeJS.Timeout | undefined;
+  const dropForgotten = (): void => {
+    for (const socket of open) {
+      const identity = identities.get(socket);
+      if (identity !== undefined && service.keyOf(identity) === null) socket.destroy();
+    }
   };
   server.maxConnections = service.connections;
   // Those that never end their handshake, too: closing must not wait for them.
@@ -73,8 +86,14 @@ export async function listenPsk(service: PskService): Promise<PskServer> {
   const bound = server.address();
   return {
     port: typeof bound === "object" && bound !== null ? bound.port : service.port,
+    dropForgotten: () => {
+      // The moment counts from the latest one that was forgotten.
+      clearTimeout(dropping);
+      dropping = setTimeout(dropForgotten, KEY_FORGET_MS).unref();
+    },
     close: () =>
       new Promise((resolve) => {
+        clearTimeout(dropping);
         server.close(() => resolve());
         for (const socket of open) socket.destroy();
       }),

@@ -100,23 +100,23 @@ export const HELD = {
 } as const;
 
 export const CONTROL = {
-  size: 288,
+  size: 304,
   hash_key: 0,
-  heartbeat_key: 48,
-  table_version: 64,
-  turned_ns: 72,
-  hears_ns: 80,
-  mac: 88,
-  number: 94,
-  layout: 96,
-  has_table: 100,
-  has_previous: 104,
-  hand_over_to: 108,
-  is_merging: 112,
-  is_searching: 116,
-  is_in_doubt: 120,
-  scattered: 128,
-  member_filter: 160,
+  heartbeat_keys: 48,
+  table_version: 80,
+  turned_ns: 88,
+  hears_ns: 96,
+  mac: 104,
+  number: 110,
+  layout: 112,
+  has_table: 116,
+  has_previous: 120,
+  hand_over_to: 124,
+  is_merging: 128,
+  is_searching: 132,
+  is_in_doubt: 136,
+  scattered: 144,
+  member_filter: 176,
 } as const;
 
 export const LEASE = {
@@ -154,7 +154,7 @@ export const PEER = {
   flags: 28,
 } as const;
 
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 
 export const NODE_UP = 1;
 export const NODE_SELF = 2;

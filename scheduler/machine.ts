@@ -10,7 +10,7 @@ import { NOBODY } from "../conf/limits.ts";
 import type { ProcessOptions } from "../conf/process-options.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
-import { HEARTBEAT_KEY_BYTES, hearsFor_ns } from "../net/heartbeat.ts";
+import { hearsFor_ns, heartbeatKeys } from "../net/heartbeat.ts";
 import { readInterface } from "../net/interface.ts";
 import type { Logger } from "../status/log.ts";
 import { arrangeTables, directPoolsOf, placesFor, servicesOf, type TableArea } from "./arrangement.ts";
@@ -132,7 +132,7 @@ function tellAdoption(plane: DataPlane, config: Config, log: Logger): void {
 function writeFacts({ plane, node, segments, arrayKey, hashKey, config, areas, places }: Machine): void {
   plane.setNumber(node.number);
   plane.setHashKey(hashKey);
-  plane.setHeartbeatKey(deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES));
+  plane.setHeartbeatKeys(heartbeatKeys(arrayKey));
   plane.setHears(hearsFor_ns(config.failover.heartbeat_ms));
   segments.forEach(({ mac }, i) => plane.planes[i]!.setOwnMac(mac));
   plane.setVips(vipsOf(config));

@@ -8,12 +8,14 @@ import { formatMac, parseIp } from "../conf/address.ts";
 import { monotonic_ms, monotonic_ns } from "../conf/clock.ts";
 import { counterOf, epochText, schedulerIn } from "../conf/epoch.ts";
 import { describeError } from "../conf/errors.ts";
+import { takeArrayKey } from "../conf/keys.ts";
 import { FAILOVER_TICK_MS } from "../conf/limits.ts";
 import { findNode } from "../conf/node.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import { givenConfig } from "../conf/snapshot.ts";
 import { adminServer } from "../net/admin-socket.ts";
-import { exitWithParent, reportReady } from "../net/parent-watch.ts";
+import { heartbeatKeys } from "../net/heartbeat.ts";
+import { exitWithParent, onOrder, reportReady, reportTaken } from "../net/parent-watch.ts";
 import { createLogger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
 import { answerAdmin, type AdminDesk } from "./admin.ts";
@@ -190,6 +192,18 @@ async function run(running: Running): Promise<void> {
   };
   process.once("SIGTERM", () => void stop());
   process.once("SIGINT", () => void stop());
+  onOrder((order) => {
+    if (order.kind === "key") takeKey(running, order);
+  });
+}
+
+/** First the kernel hears the other key, then anything is asked under it. */
+function takeKey({ machine, roles }: Running, { text, number }: { text: string; number: number }): void {
+  takeArrayKey(machine.arrayKey, text);
+  machine.plane.setHeartbeatKeys(heartbeatKeys(machine.arrayKey));
+  const role = roles.current();
+  if (role?.kind === "scheduling") role.keyChanged();
+  reportTaken(number);
 }
 
 /** Runs the process until SIGTERM. */

@@ -4,9 +4,8 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError } from "../conf/errors.ts";
-import { deriveKey } from "../conf/keys.ts";
 import { FEED_RETRY_MAX_MS } from "../conf/limits.ts";
-import { HEARTBEAT_KEY_BYTES } from "../net/heartbeat.ts";
+import { heartbeatKeys } from "../net/heartbeat.ts";
 import { startHeartbeats, type HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { createWatch, type Watch } from "../net/heartbeat-watch.ts";
 import { takeConnected, takeHeld, takeStep, takeSweep, type Deciding } from "./deciding.ts";
@@ -30,7 +29,7 @@ export function startWatch(machine: Machine): {
   const peers = members.filter(({ isSelf }) => !isSelf).map(({ config }) => config.number);
   const heartbeats = startHeartbeats({
     pinDir: options.pinDir,
-    key: deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES),
+    key: heartbeatKeys(arrayKey).key,
     number: node.number,
     channel: CHANNEL_SCHEDULER,
     interfaces: segments.map((segment) => segment.interface),
@@ -91,6 +90,8 @@ export function startRounds(machine: Machine, deciding: Deciding): { stop(): voi
 export interface FeedServing {
   /** The feed has something new, or others are living. */
   changed(): void;
+  /** As `FeedServer` has it. */
+  dropForgotten(): void;
   /** Ends all connections; resolves when the port is free. */
   close(): Promise<void>;
 }
@@ -110,6 +111,7 @@ export function serveFeed(options: ServingOptions): FeedServing {
   const opened = openFeed(options, closing.signal).then((opened) => (server = opened));
   return {
     changed: () => server?.changed(),
+    dropForgotten: () => server?.dropForgotten(),
     close: async () => {
       closing.abort();
       await opened;

@@ -8,6 +8,7 @@ import { describeError, DlbaError } from "../conf/errors.ts";
 import { deriveKey } from "../conf/keys.ts";
 import type { NodeStatus } from "../conf/messages.ts";
 import type { HeartbeatCounts } from "../net/heartbeat-memory.ts";
+import { heartbeatKeys } from "../net/heartbeat.ts";
 import type { HeartbeatSender } from "../net/heartbeat-sender.ts";
 import { JUDGE_EVERY_MS, type Watch } from "../net/heartbeat-watch.ts";
 import { CALM_EVERY_MS, calmTurn } from "./calm-turn.ts";
@@ -50,6 +51,8 @@ export interface Scheduling {
   /** A MAC address is news. */
   changed(): void;
   setDraining(member: Member, isDraining: boolean): void;
+  /** The array key is another one now. */
+  keyChanged(): void;
   /**
    * Has another node take over. Resolves when this one does not schedule any more; rejects with DlbaError
    * HANDOVER_REFUSED or HANDOVER_TIMEOUT, and all is as before.
@@ -127,6 +130,10 @@ export function startScheduling(machine: Machine, options: SchedulingOptions): S
       judgeHosts(deciding, now());
     },
     setDraining: (member, isDraining) => setDraining(deciding, member, isDraining, now()),
+    keyChanged: () => {
+      running.edge?.heartbeats.setKey(heartbeatKeys(machine.arrayKey).key);
+      running.serving?.dropForgotten();
+    },
     handOver: (target) => handOver(running, target),
     stop: async () => {
       running.isStopped = true;

@@ -1,7 +1,7 @@
 /** The status process: gathers rows, serves the monitoring socket, answers the scheduler's sweep. */
 import { join } from "node:path";
 import { DlbaError, describeError } from "../conf/errors.ts";
-import { readArrayKey } from "../conf/keys.ts";
+import { type ArrayKey, readArrayKey, takeArrayKey } from "../conf/keys.ts";
 import {
   CONTROL_TIMEOUT_MS,
   EVENTS_KEPT,
@@ -15,9 +15,9 @@ import { givenConfig } from "../conf/snapshot.ts";
 import { findNode } from "../conf/node.ts";
 import { productVersion } from "../conf/version.ts";
 import { readOverrides } from "../conf/server-orders.ts";
-import { adminServer } from "../net/admin-socket.ts";
+import { adminServer, askAdmin } from "../net/admin-socket.ts";
 import { controlClient, controlServer, type ControlServer } from "../net/control-tls.ts";
-import { exitWithParent, onOrder, reportReady } from "../net/parent-watch.ts";
+import { exitWithParent, onOrder, reportReady, reportTaken } from "../net/parent-watch.ts";
 import { collect, type Collector } from "./collector.ts";
 import { certificateWatch, endWatch } from "./certificates.ts";
 import { answerCommand, parseCommand, viewOf, type Sources } from "./commands.ts";
@@ -53,6 +53,7 @@ async function main(options: ProcessOptions): Promise<void> {
   exitWithParent();
   let facts = nodeFacts(options);
   const log = createLogger({ node: facts.node.name, process: "status" });
+  const arrayKey = readArrayKey(facts.config.array.key_file);
   const opened: Closable[] = [];
   const stop = async (): Promise<void> => {
     await Promise.all(opened.splice(0).map((each) => each.close()));
@@ -88,7 +89,7 @@ async function main(options: ProcessOptions): Promise<void> {
       runDir: options.runDir,
       book,
       telling,
-      askNode: asker(facts),
+      askNode: asker(facts, arrayKey),
       log,
     });
     opened.push(
@@ -112,7 +113,14 @@ async function main(options: ProcessOptions): Promise<void> {
       log,
     };
     opened.push(await monitor({ ...monitoring, path: join(options.runDir, "monitor.sock") }));
-    opened.push(await answerNodes(facts, sources, desk));
+    const nodes = await answerNodes({ facts, arrayKey, sources, desk, runDir: options.runDir });
+    opened.push(nodes);
+    onOrder((order) => {
+      if (order.kind !== "key") return;
+      takeArrayKey(arrayKey, order.text);
+      nodes.dropForgotten();
+      reportTaken(order.number);
+    });
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
       const view = await viewOf(sources());
@@ -123,7 +131,7 @@ async function main(options: ProcessOptions): Promise<void> {
       node: facts.node,
       slice: (known, sequence) => sliceOf(sources(), known, sequence, true),
       owners: () => ownersOf(collector),
-      askNode: asker(facts),
+      askNode: asker(facts, arrayKey),
     });
     opened.push({ close: async () => hub.close() });
     const remote = keepServed(
@@ -176,8 +184,10 @@ function factsOf(options: ProcessOptions, config: Config): NodeFacts {
 const current = (facts: NodeFacts): NodeFacts => ({ ...facts, uptime_s: process.uptime() });
 
 /** Asks another node's status process, which knows whom to believe by the array key. */
-function asker({ config }: NodeFacts): (node: NodeConfig, line: string) => Promise<string> {
-  const arrayKey = readArrayKey(config.array.key_file);
+function asker(
+  { config }: NodeFacts,
+  arrayKey: ArrayKey,
+): (node: NodeConfig, line: string) => Promise<string> {
   const { port } = config.status;
   // Whoever gave the command waits for all nodes.
   const timeout_ms = Math.min(config.scheduler.sweep_timeout_ms, CONTROL_TIMEOUT_MS / 2);
@@ -197,17 +207,23 @@ async function ownersOf(collector: Collector): Promise<Uint8Array | undefined> {
   return report === undefined ? undefined : Buffer.from(report.owners, "base64");
 }
 
-/** The scheduler's sweep, the dashboard, and what the other nodes' operators have said of web servers. */
-function answerNodes(
-  { config, node }: NodeFacts,
-  sources: () => Sources,
-  desk: ServerDesk,
-): Promise<ControlServer> {
+interface NodesDesk {
+  readonly facts: NodeFacts;
+  readonly arrayKey: ArrayKey;
+  readonly sources: () => Sources;
+  readonly desk: ServerDesk;
+  readonly runDir: string;
+}
+
+/** The scheduler's sweep, the dashboard, what the other nodes' operators have said of web servers, and changes of the array key. */
+function answerNodes({ facts, arrayKey, sources, desk, runDir }: NodesDesk): Promise<ControlServer> {
+  const { config, node } = facts;
   return controlServer({
     address: node.address,
     port: config.status.port,
-    arrayKey: readArrayKey(config.array.key_file),
+    arrayKey,
     handle: async (line) => {
+      if (line.startsWith("key ")) return askSupervisor(runDir, line);
       const answer = await desk.answerNode(line);
       if (answer !== undefined) return answer;
       const wanted = readView(line);
@@ -221,6 +237,15 @@ function answerNodes(
     },
   });
 }
+
+/** The array key is the supervisor's: this process has it told, and passes the answer on. */
+const askSupervisor = (runDir: string, line: string): Promise<string> =>
+  askAdmin({
+    path: join(runDir, "supervisor.sock"),
+    line,
+    timeout_ms: CONTROL_TIMEOUT_MS,
+    process: "supervisor",
+  });
 
 try {
   await main(processOptions(process.argv.slice(2)));

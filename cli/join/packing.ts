@@ -1,35 +1,27 @@
 /** What a node gives to a host that joins, read from its files when the host comes. */
 import { readFileSync, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
-import { formatConfigErrors } from "../../conf/config-error.ts";
 import { DlbaError } from "../../conf/errors.ts";
 import { parseArrayKey } from "../../conf/keys.ts";
 import { JOIN_FILE_BYTES, JOIN_PARCEL_BYTES } from "../../conf/limits.ts";
-import { parseConfig, readConfigFile } from "../../conf/load.ts";
 import { findNode } from "../../conf/node.ts";
 import type { Config } from "../../conf/schema.ts";
 import { productVersion } from "../../conf/version.ts";
+import { inForce } from "../in-force.ts";
 import { filesBeside, nodeWith, type JoinHello, type Parcel } from "./parcel.ts";
 
 export interface Wanted {
   readonly configFile: string;
+  readonly stateDir: string;
   /** Which node the host is to be; undefined: the one that has one of its addresses. */
   readonly node: string | undefined;
   readonly withCertificates: boolean;
 }
 
-/** The array's configuration, as it stands in the file. Throws DlbaError CONFIG_UNREADABLE or CONFIG_INVALID. */
-export function readConfiguration(path: string): { readonly text: string; readonly config: Config } {
-  const text = readConfigFile(path);
-  const parsed = parseConfig(text, path);
-  if ("errors" in parsed) throw new DlbaError("CONFIG_INVALID", formatConfigErrors(parsed.errors));
-  return { text, config: parsed.config };
-}
-
 /** Throws DlbaError: of the configuration and the key, NODE_UNKNOWN, JOIN_TOO_MUCH, FILE_UNREADABLE. */
 export function packFor(hello: JoinHello, wanted: Wanted): Parcel {
   const path = resolve(wanted.configFile);
-  const { text, config } = readConfiguration(path);
+  const { text, config } = inForce(path, wanted.stateDir);
   const node = wanted.node === undefined ? nodeWith(config, hello.addresses) : findNode(config, wanted.node);
   return {
     version: productVersion(),

@@ -47,6 +47,8 @@ export interface NodeSide {
   /** The configuration file, which counts as long as nothing was pushed, holds something else now. */
   readonly noteFile: (record: VersionRecord) => void;
   readonly report: () => SupervisorReport;
+  /** The node's processes have another array key. */
+  readonly keyChanged: () => void;
   readonly close: () => Promise<void>;
 }
 
@@ -87,6 +89,10 @@ export function startNodeSide(options: NodeSideOptions): NodeSide {
       side.running = { number: record.number, hash: record.hash, problem: "" };
     },
     report: () => reportOf(side),
+    keyChanged: () => {
+      keyNow(side);
+      void listening.then((server) => server?.dropForgotten());
+    },
     close: async () => {
       side.isClosed = true;
       clearTimeout(side.retry);

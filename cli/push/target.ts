@@ -48,8 +48,8 @@ export const withPlace = (command: Command): Command =>
  */
 export async function reachArray(place: Place, file?: string): Promise<Target> {
   const { keyFile, seeds } = await seedsOf(place, file);
-  const arrayKey = readArrayKey(keyFile);
-  const world = realWorld(() => arrayKey);
+  readArrayKey(keyFile);
+  const world = realWorld(() => readArrayKey(keyFile));
   const first = await askStates(world, seeds);
   const latest = latestOf(first);
   const known = first.states.find(({ state }) => state.current.number === latest?.number);

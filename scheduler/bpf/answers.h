@@ -134,12 +134,13 @@ __noinline int answer_neighbour(struct xdp_md *ctx, __u32 ip_at) {
     a ^= (block);        \
   } while (0)
 
-/* SipHash-2-4 of 32 bytes under the heartbeat key (Aumasson and Bernstein 2012). */
-static __noinline __u64 sip_hash(__u64 first, __u64 second, __u64 third, __u64 fourth) {
-  __u64 a = control.heartbeat_key[0] ^ 0x736f6d6570736575ULL;
-  __u64 b = control.heartbeat_key[1] ^ 0x646f72616e646f6dULL;
-  __u64 c = control.heartbeat_key[0] ^ 0x6c7967656e657261ULL;
-  __u64 d = control.heartbeat_key[1] ^ 0x7465646279746573ULL;
+/* SipHash-2-4 of 32 bytes under one of the heartbeat keys (Aumasson and Bernstein 2012). */
+static __noinline __u64 sip_hash(__u64 first, __u64 second, __u64 third, __u64 fourth, __u64 which) {
+  const __u64 *key = control.heartbeat_keys[which & 1];
+  __u64 a = key[0] ^ 0x736f6d6570736575ULL;
+  __u64 b = key[1] ^ 0x646f72616e646f6dULL;
+  __u64 c = key[0] ^ 0x6c7967656e657261ULL;
+  __u64 d = key[1] ^ 0x7465646279746573ULL;
   SIP_BLOCK(first);
   SIP_BLOCK(second);
   SIP_BLOCK(third);
@@ -153,9 +154,9 @@ static __noinline __u64 sip_hash(__u64 first, __u64 second, __u64 third, __u64 f
   return a ^ b ^ c ^ d;
 }
 
-static __always_inline __u64 tag_of(const struct heartbeat *beat) {
+static __always_inline __u64 tag_of(const struct heartbeat *beat, __u64 which) {
   const any_u64 *words = (const void *)beat;
-  return sip_hash(words[0], words[1], words[2], words[3]);
+  return sip_hash(words[0], words[1], words[2], words[3], which);
 }
 
 /* A scheduler's clock goes on as long as its epoch: what is not later has been heard before. */
@@ -203,13 +204,14 @@ static __always_inline __u32 flags_told(__u32 epoch) {
 }
 
 /* A peer asks whether this kernel lives: so it does, whatever user space is doing. */
-static __always_inline int answer_heartbeat(struct ethernet *eth, struct heartbeat *beat) {
+static __always_inline int answer_heartbeat(struct ethernet *eth, struct heartbeat *beat, __u64 which) {
   take_news(beat);
   beat->kind = HEARTBEAT_ANSWER;
   beat->epoch = known_epoch();
   beat->table_version = control.table_version;
   beat->flags = flags_told(beat->epoch);
-  beat->tag = tag_of(beat);
+  /* Under the key of the question: who asks may not know the other one yet. */
+  beat->tag = tag_of(beat, which);
   turn_round(eth);
   return send_back(REASON_HEARTBEAT_ANSWERED);
 }
@@ -239,10 +241,11 @@ static __always_inline int take_heartbeat(struct ethernet *eth, struct heartbeat
     return drop(REASON_HEARTBEAT_REFUSED);
   if (beat->asker == beat->asked || beat->channel >= CHANNEL_COUNT)
     return drop(REASON_HEARTBEAT_REFUSED);
-  if (tag_of(beat) != beat->tag)
+  __u64 which = tag_of(beat, 0) != beat->tag;
+  if (which && tag_of(beat, 1) != beat->tag)
     return drop(REASON_HEARTBEAT_REFUSED);
   if (beat->kind == HEARTBEAT_ASK && beat->asked == control.number)
-    return answer_heartbeat(eth, beat);
+    return answer_heartbeat(eth, beat, which);
   if (beat->kind == HEARTBEAT_ANSWER && beat->asker == control.number)
     return hear_answer(beat);
   return drop(REASON_HEARTBEAT_REFUSED);

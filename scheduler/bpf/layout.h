@@ -9,7 +9,7 @@
 #pragma once
 #include <linux/types.h>
 
-enum layout_version { LAYOUT_VERSION = 4 };
+enum layout_version { LAYOUT_VERSION = 5 };
 
 /* Why a frame went where it went. One per-CPU counter each; frames given to nodes are counted by vserver and node. */
 enum reason {
@@ -169,7 +169,7 @@ enum window_bounds { BEHIND_WINDOW = 1 << 26, BEYOND_WINDOW = 1 << 20 };
 /* Of one interface. */
 struct control {
   __u64 hash_key[6];
-  __u64 heartbeat_key[2];
+  __u64 heartbeat_keys[2][2]; /* either will do: two differ while the array key is being changed */
   __u64 table_version; /* told in heartbeats; 0: the table is not whole, or not of this epoch */
   __u64 turned_ns;     /* CLOCK_MONOTONIC of the scheduler process's latest turn: for the failover process */
   __u64 hears_ns;      /* an answer of the scheduler counts for so long: see HEARS */

@@ -47,6 +47,8 @@ export interface FeedServer {
   readonly port: number;
   /** Has to be called when the feed has something new, or other nodes are living: sends, and looks what is ready. */
   changed(): void;
+  /** Ends the connections of nodes that hold a key that is forgotten: those that have the new one come back at once. */
+  dropForgotten(): void;
   /** Ends all connections; resolves when the port is free. */
   close(): Promise<void>;
 }
@@ -100,6 +102,7 @@ export async function startFeedServer<Token>(options: FeedServerOptions<Token>):
   return {
     port: server.port,
     changed: () => soon(serving),
+    dropForgotten: () => server.dropForgotten(),
     close: () => {
       serving.isClosed = true;
       clearInterval(ticker);

@@ -126,7 +126,7 @@ function toAll(planes: readonly NodeWriters[]): NodeWriters {
     };
   return {
     setHashKey: each((plane, key) => plane.setHashKey(key)),
-    setHeartbeatKey: each((plane, key) => plane.setHeartbeatKey(key)),
+    setHeartbeatKeys: each((plane, keys) => plane.setHeartbeatKeys(keys)),
     setHears: each((plane, hears_ns) => plane.setHears(hears_ns)),
     setNumber: each((plane, number) => plane.setNumber(number)),
     setHasTable: each((plane, hasTable) => plane.setHasTable(hasTable)),

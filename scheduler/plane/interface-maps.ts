@@ -3,6 +3,7 @@
  * this node is, and what the peers' kernels have answered. Everything written is seen by the program at once.
  */
 import { mapShared, type SharedMapping } from "../../net/ffi.ts";
+import { HEARTBEAT_KEY_BYTES, type HeartbeatKeys } from "../../net/heartbeat.ts";
 import type { BpfObject } from "../../net/libbpf.ts";
 import { peersOf, type Peers } from "../../net/peers-page.ts";
 import {
@@ -24,7 +25,6 @@ import {
 import { padded, replaceAll } from "./shared-maps.ts";
 
 export const HASH_KEY_BYTES = 48;
-const HEARTBEAT_KEY_BYTES = 16;
 const MEMBER_FILTER_WORDS = 16;
 
 /** What the program knows of a node's condition. */
@@ -49,8 +49,11 @@ export interface NodeEntry extends NodeState {
 export interface NodeWriters {
   /** `HASH_KEY_BYTES` bytes, the same on all nodes. Throws RangeError. */
   setHashKey(key: Uint8Array): void;
-  /** 16 bytes. Throws RangeError. */
-  setHeartbeatKey(key: Uint8Array): void;
+  /**
+   * Heartbeats are heard under `key` and, while the array key is being changed, under `also`. A key that is heard already is
+   * not written again, so that none is refused meanwhile. 16 bytes each. Throws RangeError.
+   */
+  setHeartbeatKeys(keys: HeartbeatKeys): void;
   /** How long an answer of the scheduler's counts, in whole ns: see hearsFor_ns. */
   setHears(hears_ns: number): void;
   /** This node's number. */
@@ -127,7 +130,7 @@ function nodeWriters({ buffer }: SharedMapping): NodeWriters {
   const setFlag = (at: number, flag: boolean): void => view.setUint32(at, Number(flag), true);
   return {
     setHashKey: (key) => setKey(CONTROL.hash_key, key, HASH_KEY_BYTES),
-    setHeartbeatKey: (key) => setKey(CONTROL.heartbeat_key, key, HEARTBEAT_KEY_BYTES),
+    setHeartbeatKeys: (keys) => setHeartbeatKeys(bytes, keys),
     setHears: (hears_ns) => setLong(CONTROL.hears_ns, hears_ns),
     setNumber: (number) => view.setUint16(CONTROL.number, number, true),
     setHasTable: (hasTable) => setFlag(CONTROL.has_table, hasTable),
@@ -138,6 +141,23 @@ function nodeWriters({ buffer }: SharedMapping): NodeWriters {
     setInDoubt: (isInDoubt) => setFlag(CONTROL.is_in_doubt, isInDoubt),
     setMerging: (isMerging) => setFlag(CONTROL.is_merging, isMerging),
   };
+}
+
+const KEY_SLOTS = [0, 1].map((slot) => CONTROL.heartbeat_keys + slot * HEARTBEAT_KEY_BYTES);
+
+/** Keys in slots keep theirs; slots with others get those that have none, or the first one. */
+function setHeartbeatKeys(bytes: Uint8Array, { key, also }: HeartbeatKeys): void {
+  const wanted = also === undefined ? [key] : [key, also];
+  if (wanted.some(({ length }) => length !== HEARTBEAT_KEY_BYTES)) {
+    throw new RangeError(`a key has ${HEARTBEAT_KEY_BYTES} bytes`);
+  }
+  const held = (at: number): Buffer => Buffer.from(bytes.subarray(at, at + HEARTBEAT_KEY_BYTES));
+  const isHeld = (one: Uint8Array): boolean => KEY_SLOTS.some((at) => held(at).equals(one));
+  const missing = wanted.filter((one) => !isHeld(one));
+  const free = KEY_SLOTS.filter((at) => !wanted.some((one) => held(at).equals(one)));
+  // Both slots with the same key, and another one wanted: the second slot is free, too.
+  if (missing.length > free.length) free.push(KEY_SLOTS[1]!);
+  for (const at of free) bytes.set(missing.shift() ?? key, at);
 }
 
 function readFacts({ buffer }: SharedMapping): NodeFacts {

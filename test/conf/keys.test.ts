@@ -2,7 +2,16 @@ import assert from "node:assert/strict";
 import { hkdfSync } from "node:crypto";
 import { describe, test } from "node:test";
 import { DlbaError } from "../../conf/errors.ts";
-import { arrayKeyOf, cookieToken, deriveAlso, deriveKey, keyId, parseArrayKey } from "../../conf/keys.ts";
+import {
+  arrayKeyOf,
+  arrayKeyText,
+  cookieToken,
+  deriveAlso,
+  deriveKey,
+  keyId,
+  parseArrayKey,
+  takeArrayKey,
+} from "../../conf/keys.ts";
 
 const OLD = Buffer.alloc(32, 1);
 const NEW = Buffer.alloc(32, 2);
@@ -17,9 +26,25 @@ describe("the array key's file", () => {
   });
 
   test("several lines name the key, another one that is heard, and the seed, in any order", () => {
-    const named = parseArrayKey(`seed ${seedText}\nalso ${old}\nkey ${young}\n`, "k");
-    assert.deepEqual(named, { current: NEW, also: OLD, seed: arrayKeyOf(OLD).seed });
+    const { seed } = arrayKeyOf(OLD);
+    const used = parseArrayKey(`seed ${seedText}\nprevious ${old}\nkey ${young}\n`, "k");
+    assert.deepEqual(used, { current: NEW, also: OLD, isAlsoNext: false, seed });
+    const prepared = parseArrayKey(`key ${old}\nnext ${young}\nseed ${seedText}\n`, "k");
+    assert.deepEqual(prepared, { current: OLD, also: NEW, isAlsoNext: true, seed });
     assert.equal(parseArrayKey(`key ${young}\nseed ${seedText}`, "k").also, undefined);
+  });
+
+  test("what is written is what is read, at every stage of a change", () => {
+    const { seed } = arrayKeyOf(OLD);
+    for (const also of [undefined, NEW]) {
+      for (const isAlsoNext of also === undefined ? [false] : [false, true]) {
+        const key = { current: OLD, also, isAlsoNext, seed };
+        assert.deepEqual(parseArrayKey(arrayKeyText(key), "k"), key);
+        const held = arrayKeyOf(OLD);
+        takeArrayKey(held, arrayKeyText(key));
+        assert.deepEqual(held, key);
+      }
+    }
   });
 
   test("everything else is refused, and the refusal tells nothing of it", () => {
@@ -35,7 +60,8 @@ describe("the array key's file", () => {
       `key ${young}\nkey ${young}\nseed ${seedText}`,
       `key ${young}\nseed ${seedText}\nmore ${old}`,
       `key ${young} ${old}\nseed ${seedText}`,
-      `key ${young}\nalso\nseed ${seedText}`,
+      `key ${young}\nnext\nseed ${seedText}`,
+      `key ${young}\nnext ${old}\nprevious ${old}\nseed ${seedText}`,
       `${old}\n${"#".repeat(5000)}`,
     ];
     for (const text of wrong) {
@@ -55,7 +81,7 @@ describe("the array key's file", () => {
 
 describe("what derives from the array key", () => {
   const before = arrayKeyOf(OLD);
-  const after = { current: NEW, also: OLD, seed: before.seed };
+  const after = { current: NEW, also: OLD, isAlsoNext: false, seed: before.seed };
 
   test("flows and cookies stay where they are when the key changes; all else changes", () => {
     for (const use of ["hash-seed", "cookie", "rates"] as const) {

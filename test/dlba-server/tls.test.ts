@@ -1,8 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { arrayKeyOf } from "../../conf/keys.ts";
+import { type ArrayKey, arrayKeyOf } from "../../conf/keys.ts";
 import { arrangeNames, type NamedCertificate, setFor } from "../../dlba-server/tls.ts";
-import { createTicketRing, otherKeysFor, turnTicketRing } from "../../dlba-server/ticket-keys.ts";
+import {
+  createTicketRing,
+  otherKeysFor,
+  TICKET_NAME_BYTES,
+  turnTicketRing,
+} from "../../dlba-server/ticket-keys.ts";
 import { TICKET_PERIOD_MS } from "../../conf/limits.ts";
 
 const rsa = (...names: string[]): NamedCertificate => ({ keyKind: "rsa", names });
@@ -66,6 +71,26 @@ describe("ticket keys", () => {
       assert.equal(otherKeysFor(ring, made, 0) !== 0, isKnown, `${periods} periods away`);
     }
     assert.equal(otherKeysFor(ring, ring.newest.bytes, 0), 0, "the newest needs nothing");
+  });
+
+  test("while the array key is being changed, tickets of both are read, of all three periods", () => {
+    const [old, young] = [Buffer.alloc(32, 3), Buffer.alloc(32, 4)];
+    const { seed } = key;
+    const prepared = { current: old, also: young, isAlsoNext: true, seed };
+    const used = { current: young, also: old, isAlsoNext: false, seed };
+    const ring = createTicketRing(prepared, at_ms);
+    const reads = (other: ArrayKey, periods: number): boolean => {
+      const made = createTicketRing(other, at_ms + periods * TICKET_PERIOD_MS).newest.bytes;
+      return ring.newest.bytes.equals(made) || otherKeysFor(ring, made, 0) !== 0;
+    };
+    for (const periods of [-1, 0, 1])
+      assert.deepEqual([reads(prepared, periods), reads(used, periods)], [true, true]);
+    turnTicketRing(ring, used, at_ms);
+    for (const periods of [-1, 0, 1])
+      assert.deepEqual([reads(prepared, periods), reads(used, periods)], [true, true]);
+    turnTicketRing(ring, { ...used, also: undefined }, at_ms);
+    assert.deepEqual([reads(prepared, 0), reads(used, 0)], [false, true]);
+    assert.equal(otherKeysFor(ring, Buffer.alloc(TICKET_NAME_BYTES), 0), 0, "nor tickets of no key at all");
   });
 
   test("the ring turns at its end, in place", () => {

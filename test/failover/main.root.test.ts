@@ -67,7 +67,7 @@ function planeOf(t: TestContext, number: number, pinDir: string): DataPlane {
     detachDataPlane(pinDir);
   });
   plane.setNumber(number);
-  plane.setHeartbeatKey(deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES));
+  plane.setHeartbeatKeys({ key: deriveKey(arrayKey, "heartbeat", HEARTBEAT_KEY_BYTES), also: undefined });
   plane.setVips([VIP.text]);
   plane.setTableVersion(1);
   turn();

@@ -44,10 +44,10 @@ test("while the key is being changed, both keys are heard, and one is spoken wit
   const [old, young] = [randomBytes(32), randomBytes(32)];
   const { seed } = arrayKeyOf(old);
   const [before, prepared, used, after] = [
-    { current: old, also: undefined, seed },
-    { current: old, also: young, seed },
-    { current: young, also: old, seed },
-    { current: young, also: undefined, seed },
+    { current: old, also: undefined, isAlsoNext: false, seed },
+    { current: old, also: young, isAlsoNext: true, seed },
+    { current: young, also: old, isAlsoNext: false, seed },
+    { current: young, also: undefined, isAlsoNext: false, seed },
   ];
   const held: ArrayKey = { ...before };
   const server = await controlServer({

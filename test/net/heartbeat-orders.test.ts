@@ -22,6 +22,22 @@ test("news and offers reach the other side's view of the memory, each without to
   );
 });
 
+test("a key reaches the other side once, and whole", () => {
+  const own = heartbeatOrders(2);
+  const other = heartbeatOrders(2, own.shared);
+  const held = new Uint8Array(16).fill(9);
+  other.takeKey(held);
+  assert.deepEqual(held, new Uint8Array(16).fill(9), "none was said yet");
+  for (const byte of [1, 2]) {
+    own.setKey(new Uint8Array(16).fill(byte));
+    other.takeKey(held);
+    assert.deepEqual(held, new Uint8Array(16).fill(byte));
+    held.fill(9);
+    other.takeKey(held);
+    assert.deepEqual(held, new Uint8Array(16).fill(9), "it is taken once");
+  }
+});
+
 test("to look again at the memory forgets no orders", () => {
   const own = heartbeatOrders(1);
   own.setNews({ epoch: 7, isLeased: true });

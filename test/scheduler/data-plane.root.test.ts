@@ -149,7 +149,7 @@ test("maps of another layout are replaced", async (t) => {
   value[CONTROL.layout] = "0x63";
   sh("bpftool", ["map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", ...value]);
   const { child, said } = await open(t, place);
-  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 4" });
+  assert.deepEqual(said.adoption, { kind: "replaced", reason: "the pinned layout is 99, not 5" });
   await kill(child);
   detachDataPlane(place.pinDir);
 });

@@ -18,6 +18,7 @@ import {
   HEARTBEAT as LAYOUT,
 } from "../../scheduler/layout.ts";
 import * as f from "./frames.ts";
+import { sipHash } from "./model-sums.ts";
 import { HEARS_NS, OTHER_EPOCH, OWN_EPOCH, setEpochs, type PacketPlane } from "./packet-plane.ts";
 import { DROP, PASS, TX } from "./packet-rows.ts";
 
@@ -83,6 +84,39 @@ const past = async (): Promise<void> => sleep(HEARS_NS / 1e6 + 5);
 const known = ({ lease }: PacketPlane): number[] => [lease.epoch(), lease.former(), lease.offered()];
 
 export function heartbeatTests(planeOf: () => PacketPlane): void {
+  test("two keys are heard while the array key is being changed, and a question is answered under its own", () => {
+    const plane = planeOf();
+    const [key, also, other] = [Buffer.from(f.HEARTBEAT_KEY), Buffer.alloc(16, 0x5a), Buffer.alloc(16, 0x77)];
+    const isHeard = (under: Buffer<ArrayBuffer>): boolean => {
+      const { verdict, out, counter } = run(plane, f.heartbeat(askOf(), PEER, under));
+      if (verdict !== TX) assert.deepEqual([verdict, counter], [DROP, "heartbeat_refused"]);
+      else {
+        const body = out.subarray(ETHERNET_BYTES);
+        assert.deepEqual(
+          sipHash(under, body.subarray(0, LAYOUT.tag)),
+          body.subarray(LAYOUT.tag, LAYOUT.size),
+        );
+      }
+      return verdict === TX;
+    };
+    const heard = (): boolean[] => [key, also, other].map(isHeard);
+    // Each stage on its own, then several missed ones at once.
+    const rows: [keys: { key: Buffer; also: Buffer | undefined }, expected: boolean[]][] = [
+      [{ key, also: undefined }, [true, false, false]],
+      [{ key, also }, [true, true, false]],
+      [{ key: also, also: key }, [true, true, false]],
+      [{ key: also, also: undefined }, [false, true, false]],
+      [{ key: also, also: other }, [false, true, true]],
+      [{ key: other, also: undefined }, [false, false, true]],
+      [{ key, also }, [true, true, false]],
+      [{ key, also: undefined }, [true, false, false]],
+    ];
+    for (const [keys, expected] of rows) {
+      plane.setHeartbeatKeys(keys);
+      assert.deepEqual(heard(), expected);
+    }
+  });
+
   test("a heartbeat is answered with what this node is, in every role", () => {
     const plane = planeOf();
     plane.setTableVersion(2 ** 33 + 3);

@@ -44,7 +44,7 @@ function planeOn(t: TestContext, name: string, number: number, pinDir: string): 
     detachDataPlane(pinDir);
   });
   plane.setNumber(number);
-  plane.setHeartbeatKey(KEY);
+  plane.setHeartbeatKeys({ key: KEY, also: undefined });
   plane.planes[0]!.setOwnMac(readInterface(name).mac);
   return plane;
 }

@@ -124,7 +124,7 @@ const peerLongs = new BigUint64Array(peersMap.buffer);
 plane.setNumber(OWN);
 plane.setOwnMac(f.mac(f.OWN_MAC));
 plane.setHashKey(hashKey);
-plane.setHeartbeatKey(heartbeatKey);
+plane.setHeartbeatKeys({ key: heartbeatKey, also: undefined });
 plane.setVips(vips);
 plane.setServices(services);
 const memberMacs = NODES.map((number) => f.mac(f.macOfNode(number)));

@@ -51,7 +51,7 @@ export function loadPacketPlane(objectFile: string) {
   plane.setOwnMac(f.mac(f.OWN_MAC));
   plane.setNumber(1);
   plane.setHashKey(Buffer.from(Array.from({ length: 48 }, (_, i) => (i * 73 + 41) & 255)));
-  plane.setHeartbeatKey(f.HEARTBEAT_KEY);
+  plane.setHeartbeatKeys({ key: f.HEARTBEAT_KEY, also: undefined });
   plane.setHears(HEARS_NS);
   plane.setVips([f.VIP, f.VIP6]);
   plane.setServices(services());

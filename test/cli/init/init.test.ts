@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import {
+  chmodSync,
   chownSync,
   existsSync,
   mkdirSync,
@@ -9,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -96,16 +98,20 @@ describe("whole files", () => {
     assert.deepEqual(readdirSync(at).toSorted(), [`.key.new-${process.ppid}`, "key"]);
   });
 
-  test("are made once, replaced at will, with the mode that was said", () => {
+  test("are made once and replaced at will, also behind a link", () => {
     const at = newDirectory();
     const file = join(at, "key");
     createFile(file, "one", 0o600);
     assert.throws(() => createFile(file, "two", 0o600), { code: "FILE_EXISTS" });
     assert.equal(readFileSync(file, "utf8"), "one");
-    replaceFile(file, "two", 0o640);
+    chmodSync(file, 0o640);
+    symlinkSync(file, join(at, "link"));
+    replaceFile(join(at, "link"), "two", 0o600);
     assert.equal(readFileSync(file, "utf8"), "two");
-    assert.equal(statSync(file).mode & 0o7777, 0o640);
-    assert.deepEqual(readdirSync(at), ["key"]);
+    assert.equal(statSync(file).mode & 0o7777, 0o640, "what is there keeps its mode");
+    assert.deepEqual(readdirSync(at), ["key", "link"]);
+    replaceFile(join(at, "new"), "three", 0o600);
+    assert.equal(statSync(join(at, "new")).mode & 0o7777, 0o600);
   });
 
   test("belong to who owns their directory", () => {

@@ -190,7 +190,12 @@ describe("what a node packs", () => {
   writeFileSync(file("array.key"), KEY);
   writeFileSync(file("a.pem"), "certificate");
   writeFileSync(file("a.key"), "private");
-  const wanted = { configFile: file("dlba.yaml"), node: undefined, withCertificates: false };
+  const wanted = {
+    configFile: file("dlba.yaml"),
+    stateDir: directory,
+    node: undefined,
+    withCertificates: false,
+  };
 
   test("certificates stay where they are unless they are asked for; what is not sent is named", () => {
     const plain = packFor(HELLO, wanted);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { connect, type TLSSocket } from "node:tls";
 import { TICKET_PERIOD_MS } from "../../../conf/limits.ts";
-import { renewCertificates, turnTickets } from "../../../dlba-server/vservers.ts";
+import { renewCertificates, renewTickets, turnTickets } from "../../../dlba-server/vservers.ts";
 import { RIG_KEY, startRig, webServer, type Rig } from "./rig.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "dlba-certificates-"));
@@ -152,6 +152,30 @@ for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
         true,
         "of a node that is ahead",
       );
+    } finally {
+      await rig.stop();
+    }
+  });
+
+  test(`${maxVersion}: a ticket outlasts a change of the array key until the key that it was made with is forgotten`, async () => {
+    const rig = await startRig({ serverPorts: [web.port] });
+    const wish: Wish = maxVersion === "TLSv1.2" ? { maxVersion } : {};
+    const [young, { current: old, seed }] = [Buffer.alloc(32, 8), RIG_KEY];
+    const take = (current: Uint8Array, also: Uint8Array | undefined): void =>
+      renewTickets(rig.services, { current, also, isAlsoNext: false, seed }, Date.now());
+    const isResumed = async (session: Buffer): Promise<boolean> =>
+      (await sessionOf(rig, { ...wish, session })).isReused;
+    try {
+      const { session } = await sessionOf(rig, wish);
+      take(old, young);
+      assert.equal(await isResumed(session), true);
+      take(young, old);
+      assert.equal(await isResumed(session), true);
+      const newer = await sessionOf(rig, wish);
+      take(old, young);
+      assert.equal(await isResumed(newer.session), true, "of a node that uses the new key already");
+      take(young, undefined);
+      assert.deepEqual([await isResumed(session), await isResumed(newer.session)], [false, true]);
     } finally {
       await rig.stop();
     }

@@ -1,29 +1,25 @@
 /**
  * What passes between a client connection, the session of an exchange on it, and the web server of the request under way:
- * the port that the session speaks to, the moving of bytes both ways, back-pressure and time-outs.
+ * the moving of bytes both ways, back-pressure and time-outs. What sessions say comes by `port.ts`.
  *
  * Each input (bytes, an end, a connect's outcome, a time-out) goes to the session; `settle` then carries out
  * what the session asked for. Everything a session says during one input is staged and leaves in one write.
  */
 import { HTTP2_FIRST_READ_BYTES, HTTP2_LEAST_READ_BYTES, RECEIVE_BUFFER_BYTES } from "../../conf/limits.ts";
-import { holdBack } from "../../net/sockets.ts";
-import type { AccessEnd } from "../access-line.ts";
-import { chooseServer, noteResponse } from "../choose.ts";
+import { holdBack, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../../net/sockets.ts";
 import type { Http2Stream } from "../http2/connection.ts";
 import { giveBack, resetStream } from "../http2/output.ts";
 import { CODE } from "../http2/wire.ts";
-import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../../net/sockets.ts";
-import { takeRetry } from "../pools/retry-budget.ts";
 import { writeProxyHeader, type ProxyVersion } from "../proxy-header.ts";
-import { randomBytes } from "node:crypto";
 import * as session from "../session.ts";
-import { BY, CHOICE, PHASE, type SessionPort } from "../session-port.ts";
-import { countAbort, countStatus } from "./counters.ts";
+import { PHASE, type SessionPort } from "../session-port.ts";
+import { mayMove, moveBytes } from "./body-mover.ts";
 import { destroyClient, finishClosing, updateClosingDeadline } from "./closing.ts";
 import { isOverdue, stuckDeadline, updateDeadline, updateStreamDeadline } from "./deadlines.ts";
+import { countWaiting, hold, isFull } from "./load.ts";
+import { bindPort, current, enter, isCut, poolOf, port, setTurn, wasCut } from "./port.ts";
+import { NOT_MOVED } from "./reading.ts";
 import type { ClientConnection, Exchange, PoolRuntime, ServerConnection, Worker } from "./runtime.ts";
-import { countCoder, countWaiting, hasTooMuch, hold, isFull, mayCode } from "./load.ts";
-import { watchOutcome } from "./outlier-watch.ts";
 import {
   closeServer,
   CONNECT,
@@ -37,271 +33,22 @@ import {
   takeIdle,
   type ConnectStep,
 } from "./server-connections.ts";
+import { clearStage, drainQueue, flushStage, received, stageText } from "./stream.ts";
 import { startUpstream } from "./upstream-connect.ts";
-import { countersOf, payBack, sayUpstream, sayUpstreamText, takesMore } from "./upstream-streams.ts";
-import { takeFromLimit } from "./rate-limits.ts";
-import { closeCoder, code, createCoder } from "./coder.ts";
-import { NOT_MOVED } from "./reading.ts";
-import { noteRefusal } from "./refusals.ts";
-import { mayMove, moveBytes } from "./body-mover.ts";
-import { clearStage, drainQueue, endStream, flushStage, received, stageBytes, stageText } from "./stream.ts";
-import { serveWaiting, startWaiting, stopWaiting } from "./waiting.ts";
+import { countersOf, payBack, takesMore } from "./upstream-streams.ts";
+import { serveWaiting, stopWaiting } from "./waiting.ts";
 
-/** The exchange whose session handles an input now: one at a time, so the port needs no object per exchange. */
-export let current: Exchange;
 let worker: Worker;
-let isAborting = false;
-/** The request that is being chosen for has waited, and may pass those who wait. */
-let isTurn = false;
-
-/** Where the request under way goes. */
-const poolOf = ({ client, session }: Exchange): PoolRuntime => client.vserver.pools[session.pool]!;
-
-/** Gives the port its worker; a process has one. */
+/** Gives this module and the port their worker; a process has one. */
 export function bindWorker(theWorker: Worker): void {
   worker = theWorker;
-}
-
-/** An input of this exchange's session follows, then `settle`. */
-export function enter(exchange: Exchange): void {
-  current = exchange;
-}
-
-export const port: SessionPort = {
-  clientText: (text) => {
-    current.access.sent_bytes += text.length;
-    current.client.vserver.counters.bytes_out += text.length;
-    stageText(worker.clientStage, current.client.stream, text, worker.now_ms);
-  },
-  clientBytes: (bytes, start, end) => {
-    current.access.sent_bytes += end - start;
-    current.client.vserver.counters.bytes_out += end - start;
-    stageBytes(worker.clientStage, current.client.stream, bytes, start, end, worker.now_ms);
-  },
-  beginCoding: (coding) => {
-    if (!mayCode(worker, coding)) return false;
-    current.coder = createCoder(coding);
-    countCoder(worker, coding, 1);
-    return true;
-  },
-  clientCoded: (bytes, start, end, step) => {
-    if (current.coder !== undefined) code(current.coder, bytes, start, end, step, sayChunk);
-  },
-  serverText: (text) => {
-    if (current.server === undefined) {
-      if (current.upstream !== undefined) sayUpstreamText(current.upstream, text);
-      return;
-    }
-    countersOf(current.server).bytes_in += text.length;
-    stageText(worker.serverStage, current.server.stream, text, worker.now_ms);
-  },
-  serverBytes: (bytes, start, end) => {
-    if (current.server === undefined) {
-      if (current.upstream !== undefined) sayUpstream(current.upstream, bytes, start, end);
-      return;
-    }
-    countersOf(current.server).bytes_in += end - start;
-    current.access.received_bytes += end - start;
-    stageBytes(worker.serverStage, current.server.stream, bytes, start, end, worker.now_ms);
-  },
-  choose: (token, hash, tried) => {
-    if (hasTooMuch(worker, current.client)) return CHOICE.shed;
-    const { state, servers } = poolOf(current);
-    const server = chooseServer(state, token, hash, tried, worker.now_ms, isTurn);
-    if (tried.length > 0 && server >= 0) servers[tried.at(-1)!]!.counters.redispatches++;
-    return server;
-  },
-  wait: () => startWaiting(worker, current, poolOf(current), isTurn),
-  mayRetry: () => {
-    const { servers, retryBudget } = poolOf(current);
-    const requests = servers.reduce((sum, { counters }) => sum + counters.hits, 0);
-    return takeRetry(retryBudget, requests, worker.now_ms);
-  },
-  connect: (server, mayReuse) => {
-    current.wantedServer = server;
-    current.wantsReuse = mayReuse;
-    if (current.session.tries > 1) poolOf(current).servers[server]!.counters.retries++;
-  },
-  releaseServer: (isReusable) => releaseServer(worker, current, isReusable),
-  clientHead: () => undefined,
-  refuseStream: () => undefined,
-  tunnelBegins: () => {
-    current.access.isTunnel = true;
-    worker.counters.tunnels++;
-    worker.counters.open_tunnels++;
-  },
-  endClient: () => {
-    flushStage(worker.clientStage, current.client.stream, worker.now_ms);
-    endStream(current.client.stream, worker.now_ms);
-  },
-  endServer: () => {
-    if (current.server === undefined) return;
-    flushStage(worker.serverStage, current.server.stream, worker.now_ms);
-    endStream(current.server.stream, worker.now_ms);
-  },
-  closeClient: () => {
-    current.client.isClosing = true;
-    current.client.lingers = !current.session.isRequestDone || current.session.hasUnread;
-  },
-  abortClient: () => {
-    isAborting = true;
-  },
-  errorPage: (status) => current.client.vserver.errorPages.get(status),
-  newTraceId: () => randomBytes(24).toString("hex"),
-  takeFromLimit: (rule) => takeFromLimit(worker, current, rule),
-  newWebsocketKey: () => randomBytes(16).toString("base64"),
-  newRequestId: () => {
-    const { requestIds } = worker;
-    return requestIds.prefix + (requestIds.count++).toString(16).padStart(12, "0");
-  },
-  requestBegins: () => {
-    const { access } = current;
-    access.began_ms = worker.now_ms;
-    access.sent_bytes = 0;
-    access.received_bytes = 0;
-    access.status = 0;
-    access.server = -1;
-    access.response_ms = -1;
-    current.client.vserver.counters.requests++;
-  },
-  requestEnds: (end) => {
-    endCoding(current);
-    if (end !== "done") countAborted(end);
-    logAccess(end);
-    if (!current.access.isTunnel) return;
-    current.access.isTunnel = false;
-    worker.counters.open_tunnels--;
-  },
-  noteRefused,
-  countRequest,
-  countResponse,
-  countServerFailure: (server) => {
-    const pool = poolOf(current);
-    pool.servers[server]!.counters.response_failures++;
-    watchOutcome(worker, pool, server, true);
-  },
-  countOwnAnswer: (status) => {
-    const answers = worker.counters.own_answers;
-    answers.set(status, (answers.get(status) ?? 0) + 1);
-    current.access.status = status;
-    const { counters } = current.client.vserver;
-    counters.own_answers++;
-    if (status < 500) counters.refused_requests++;
-    countClass(status);
-  },
-};
-
-function countAborted(end: Exclude<AccessEnd, "done">): void {
-  const { access, client } = current;
-  countAbort(client.vserver.counters, poolOf(current).servers[access.server]?.counters, end);
-}
-
-/** A piece of a compressed response. */
-function sayChunk(bytes: Buffer, start: number, end: number): void {
-  port.clientText(`${(end - start).toString(16)}\r\n`);
-  port.clientBytes(bytes, start, end);
-  port.clientText("\r\n");
-}
-
-/** Frees what compressed an exchange's response. */
-function endCoding(exchange: Exchange): void {
-  if (exchange.coder === undefined) return;
-  closeCoder(exchange.coder);
-  countCoder(worker, exchange.coder.coding, -1);
-  exchange.coder = undefined;
-}
-
-function countRequest(server: number, by: number): void {
-  const { counters } = poolOf(current).servers[server]!;
-  counters.hits++;
-  if (by === BY.newCookie) counters.cookie_groups++;
-  worker.counters.requests++;
-  current.requestStart_ms = worker.now_ms;
-  current.access.server = server;
-}
-
-function countResponse(server: number, status: number): void {
-  countClass(status);
-  countStatus(poolOf(current).servers[server]!.counters.responses, status);
-  const { access } = current;
-  access.status = status;
-  access.response_ms = worker.now_ms - access.began_ms;
-  if (current.requestStart_ms < 0) return;
-  // The turns' times, not the clock's: two clock reads per request less, and the mean is as good.
-  const took_us = (worker.now_ms - current.requestStart_ms) * 1000;
-  current.requestStart_ms = -1;
-  const pool = poolOf(current);
-  if (pool.outliers !== undefined) watchOutcome(worker, pool, server, status >= 500);
-  const { counters } = pool.servers[server]!;
-  noteResponse(pool.state.servers[server]!, took_us / 1000);
-  counters.response_time_sum_us += took_us;
-  counters.response_time_count++;
-  worker.counters.response_time_sum_us += took_us;
-  worker.counters.response_time_count++;
-}
-
-function noteRefused(
-  kind: "request" | "response",
-  status: number,
-  bytes: Buffer,
-  start: number,
-  end: number,
-  isWhole: boolean,
-): void {
-  const {
-    client: { env, vserver },
-    server,
-  } = current;
-  const maxTarget = env.limits.request_target_bytes;
-  const facts = {
-    at_ms: Date.now(),
-    vserver: vserver.name,
-    client: env.clientAddress,
-    client_port: env.clientPort,
-    web_server:
-      kind === "request" || server === undefined ? null : (server.pool.servers[server.index]?.id ?? null),
-    status,
-  };
-  noteRefusal(worker.refusals, { kind, bytes, start, end, isWhole, maxTarget }, facts, worker.now_ms);
-}
-
-function logAccess(end: AccessEnd): void {
-  const { accessLog, now_ms, nodeName } = worker;
-  const {
-    access,
-    client: { env, vserver },
-  } = current;
-  if (accessLog === undefined || !env.isLogged) return;
-  const { logged, requestId, traceparent } = current.session;
-  const { began_ms, status, sent_bytes, received_bytes, server, response_ms } = access;
-  accessLog.note({
-    at_ms: performance.timeOrigin + began_ms,
-    node: nodeName,
-    vserver: vserver.name,
-    client: env.clientAddress,
-    clientPort: env.clientPort,
-    request: logged ?? undefined,
-    requestId,
-    traceparent,
-    status,
-    sent_bytes,
-    received_bytes,
-    webServer: poolOf(current).servers[server]?.id ?? "",
-    response_ms: response_ms < 0 ? undefined : response_ms,
-    total_ms: now_ms - began_ms,
-    end,
-  });
-}
-
-function countClass(status: number): void {
-  countStatus(worker.counters.responses, status);
-  countStatus(current.client.vserver.counters.responses, status);
+  bindPort(theWorker);
 }
 
 /** Bytes from the client stand in the receive buffer from 0 to `end` (what was held in front). */
 export function clientBytesArrived(connection: ClientConnection, end: number): void {
   const { exchange } = connection;
-  current = exchange;
+  enter(exchange);
   exchange.lastInput_ms = worker.now_ms;
   const consumed = session.onClientBytes(exchange.session, connection.env, port, received.bytes, 0, end);
   if (consumed < end) hold(exchange, Buffer.from(received.bytes.subarray(consumed, end)));
@@ -311,13 +58,13 @@ export function clientBytesArrived(connection: ClientConnection, end: number): v
 
 export function clientEnded(connection: ClientConnection): void {
   const { exchange } = connection;
-  current = exchange;
+  enter(exchange);
   session.onClientEnd(exchange.session, connection.env, port);
   settle(exchange);
 }
 
 export function clientLost(connection: ClientConnection): void {
-  current = connection.exchange;
+  enter(connection.exchange);
   session.onClientLost(current.session, connection.env, port);
   destroyClient(worker, connection, "close");
 }
@@ -328,7 +75,7 @@ export function connectConcluded(server: ServerConnection): void {
   const step = goOnConnecting(server);
   if (step === CONNECT.underWay) return;
   if (owner === undefined) return closeServer(worker, server);
-  current = owner;
+  enter(owner);
   if (step === CONNECT.done) {
     if (server.stream.ssl === 0) introduce(owner.client, server);
     session.onServerConnected(owner.session, owner.client.env, owner.port, false);
@@ -370,7 +117,7 @@ export function connectTimedOut(server: ServerConnection): void {
   markLate(worker, server);
   const { owner } = server;
   if (owner === undefined) return closeServer(worker, server);
-  current = owner;
+  enter(owner);
   connectFailed(owner, server);
   settle(owner);
 }
@@ -384,7 +131,7 @@ function connectFailed(owner: Exchange, server: ServerConnection): void {
 /** Bytes from the web server stand in the receive buffer from 0 to `end`. */
 export function serverBytesArrived(server: ServerConnection, end: number): void {
   const owner = server.owner!;
-  current = owner;
+  enter(owner);
   owner.lastInput_ms = worker.now_ms;
   countersOf(server).bytes_out += end;
   session.onServerBytes(owner.session, owner.client.env, owner.port, received.bytes, 0, end);
@@ -403,7 +150,7 @@ export function moveBody(server: ServerConnection): number {
   if (!mayMove(server.stream, client.stream, left)) return NOT_MOVED;
   const count = moveBytes(server.stream, client.stream, left, worker.now_ms);
   if (count <= 0) return count;
-  current = owner;
+  enter(owner);
   owner.lastInput_ms = worker.now_ms;
   owner.access.sent_bytes += count;
   countersOf(server).bytes_out += count;
@@ -416,7 +163,7 @@ export function moveBody(server: ServerConnection): number {
 /** `isCut`: without the end that TLS has for it. */
 export function serverEnded(server: ServerConnection, isCut = false): void {
   const owner = server.owner!;
-  current = owner;
+  enter(owner);
   session.onServerEnd(owner.session, owner.client.env, owner.port, isCut);
   // The session lets go of the connection as its first act; should it not, it is gone all the same.
   if (owner.server === server && owner.session.phase !== PHASE.tunnel) releaseServer(worker, owner, false);
@@ -426,7 +173,7 @@ export function serverEnded(server: ServerConnection, isCut = false): void {
 /** The connection to a web server has failed. */
 export function serverLost(server: ServerConnection): void {
   const owner = server.owner!;
-  current = owner;
+  enter(owner);
   session.onServerLost(owner.session, owner.client.env, owner.port);
   if (owner.server === server) releaseServer(worker, owner, false);
   settle(owner);
@@ -437,21 +184,21 @@ export function streamDrained(connection: ClientConnection | ServerConnection): 
   drainQueue(connection.stream, worker.now_ms);
   const exchange = connection.kind === "client" ? connection.exchange : connection.owner;
   if (exchange === undefined) return;
-  current = exchange;
+  enter(exchange);
   settle(exchange);
 }
 
 /** The worker stops: requests under way are answered, idle connections closed. */
 export function drainClient(connection: ClientConnection): void {
   if (connection.isHandshaking || connection.isClosing) return;
-  current = connection.exchange;
+  enter(connection.exchange);
   session.onDrain(current.session, connection.env, port);
   settle(current);
 }
 
 /** The worker ends now: what is under way is over. */
 export function stopClient(connection: ClientConnection): void {
-  current = connection.exchange;
+  enter(connection.exchange);
   session.onStop(current.session, connection.env, port);
   destroyClient(worker, connection, "close");
 }
@@ -467,10 +214,10 @@ export function goOnWaiting(pool: PoolRuntime): void {
 }
 
 function turnHasCome(exchange: Exchange): void {
-  current = exchange;
-  isTurn = true;
+  enter(exchange);
+  setTurn(true);
   session.onTurn(exchange.session, exchange.client.env, exchange.port);
-  isTurn = false;
+  setTurn(false);
   settle(exchange);
 }
 
@@ -478,14 +225,13 @@ function turnHasCome(exchange: Exchange): void {
 export function settle(exchange: Exchange): void {
   const { client } = exchange;
   while (exchange.wantedServer !== -1 || mayOfferHeld(exchange)) {
-    if (isAborting) break;
+    if (isCut()) break;
     if (exchange.wantedServer !== -1) startConnect(exchange);
     else if (!offerHeld(exchange)) break;
   }
   if (exchange.seat !== undefined && exchange.session.phase !== PHASE.wait) stopWaiting(exchange);
   if (exchange.stream !== undefined) return settleStream(exchange, exchange.stream);
-  if (isAborting) {
-    isAborting = false;
+  if (wasCut()) {
     clearStage(worker.clientStage);
     clearStage(worker.serverStage);
     destroyClient(worker, client, "reset");
@@ -612,7 +358,7 @@ export function queueAgain(connection: ClientConnection | ServerConnection): voi
 export function exchangeTimedOut(exchange: Exchange): void {
   const { stream, server, client } = exchange;
   if (stream === undefined || !stream.isOpen) return;
-  current = exchange;
+  enter(exchange);
   // The client is slow, and takes something all the same.
   if (stream.pending_bytes < exchange.counted_bytes && !isOverdue(worker, exchange)) return settle(exchange);
   // What it was sent waits for its window, and all else is done: nobody is going to read it.
@@ -660,7 +406,7 @@ export function clientTimedOut(connection: ClientConnection): void {
   if (connection.isClosing) return updateClosingDeadline(worker, connection);
   const { server } = exchange;
   if (isServerStuck(server)) return serverLost(server!);
-  current = exchange;
+  enter(exchange);
   if (isOverdue(worker, exchange)) session.onOverdue(exchange.session, port);
   else if (isHeldUp(exchange)) endIfStuck(exchange);
   else session.onTimeout(exchange.session, connection.env, port);

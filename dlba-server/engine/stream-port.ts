@@ -7,7 +7,7 @@ import { sendResponseHead } from "../http2/response-fields.ts";
 import { CODE } from "../http2/wire.ts";
 import type { SessionPort } from "../session-port.ts";
 import { code } from "./coder.ts";
-import { current, port } from "./exchange.ts";
+import { current, port } from "./port.ts";
 
 /** A whole answer of the proxy's own, to be taken apart. */
 const answer = Buffer.allocUnsafeSlow(HTTP2_OUT_BYTES);

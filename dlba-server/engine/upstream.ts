@@ -15,8 +15,9 @@ import { takeFrames } from "../http2/input.ts";
 import { giveBack, giveBackUnowned, resetStream, sendSettings, sendPreface } from "../http2/output.ts";
 import { CODE } from "../http2/wire.ts";
 import * as session from "../session.ts";
-import { enter, settle } from "./exchange.ts";
+import { settle } from "./exchange.ts";
 import { countUpstream, isFull } from "./load.ts";
+import { enter } from "./port.ts";
 import type { Exchange, ServerConnection, Worker } from "./runtime.ts";
 import {
   closeServer,

@@ -21,6 +21,7 @@ import { PREFACE } from "../http2/wire.ts";
 import { destroyClient, readLingering, startLinger } from "./closing.ts";
 import * as exchange from "./exchange.ts";
 import * as mux from "./mux.ts";
+import { port as sessionPort } from "./port.ts";
 import * as upstream from "./upstream.ts";
 import type { UpstreamMux } from "./upstream-streams.ts";
 import type {
@@ -453,7 +454,7 @@ function openClient(worker: Worker, listener: Listener, fd: number): void {
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- connection and exchange know each other: one comes first
   const connection = incomplete as ClientConnection;
-  incomplete.exchange = exchange.createExchange(connection, exchange.port, worker.now_ms);
+  incomplete.exchange = exchange.createExchange(connection, sessionPort, worker.now_ms);
   worker.connections[fd] = connection;
   worker.clients.add(connection);
   countAccepted(vserver);

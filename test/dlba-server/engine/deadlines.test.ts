@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { updateDeadline } from "../../../dlba-server/engine/deadlines.ts";
-import { createExchange, port } from "../../../dlba-server/engine/exchange.ts";
+import { createExchange } from "../../../dlba-server/engine/exchange.ts";
+import { port } from "../../../dlba-server/engine/port.ts";
 import type { ClientConnection, ServerConnection, Worker } from "../../../dlba-server/engine/runtime.ts";
 import { createStream } from "../../../dlba-server/engine/stream.ts";
 import { createTimerWheel } from "../../../dlba-server/engine/timer-wheel.ts";

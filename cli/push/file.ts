@@ -13,31 +13,33 @@ import { fileVersion } from "./file-version.ts";
 import type { OpenStore } from "./store.ts";
 
 export interface FileReloadOptions {
-  readonly running: RunningNode;
-  readonly side: NodeSide;
-  readonly store: OpenStore;
+  readonly running: Pick<RunningNode, "take" | "generation">;
+  readonly side: Pick<NodeSide, "current" | "noteFile">;
+  readonly store: Pick<OpenStore, "fileHash">;
   readonly configFile: string;
 }
 
 /** How `dlba reload` is carried out: by the file as long as nothing was pushed, else by the version that is in force. */
 export function fileReload({ running, side, store, configFile }: FileReloadOptions): () => Promise<string[]> {
   return async () => {
-    const current = side.current();
-    if (current.number === 0) {
-      let text = "";
-      const done = await running.take(() => {
+    let note = "";
+    let text: string | undefined;
+    // All of it when its turn has come: a push may be carried out before it.
+    const done = await running.take(() => {
+      const current = side.current();
+      if (current.number === 0) {
         const generation = readGeneration(configFile);
         ({ text } = generation);
         return generation;
-      });
-      side.noteFile(fileVersion(text));
-      return done;
-    }
-    const state = fileState(store, current, configFile);
-    if (state === "edited") throw edited(current, configFile);
-    const { text, file } = running.generation();
-    const done = await running.take(() => textGeneration(text, file));
-    return state === "same" ? done : [...done, `${nameOf(current)} runs; ${configFile} is not read`];
+      }
+      const state = fileState(store, current, configFile);
+      if (state === "edited") throw edited(current, configFile);
+      if (state !== "same") note = `${nameOf(current)} counts; ${configFile} is not read`;
+      const { text: runs, file } = running.generation();
+      return textGeneration(runs, file);
+    });
+    if (text !== undefined) side.noteFile(fileVersion(text));
+    return note === "" ? done : [...done, note];
   };
 }
 
@@ -56,7 +58,7 @@ export function tellFile(store: OpenStore, current: VersionRecord, configFile: s
 
 /** same: it holds what is in force; other: what it held when that came; edited: something else; undefined: it can't be read. */
 function fileState(
-  store: OpenStore,
+  store: Pick<OpenStore, "fileHash">,
   { hash }: VersionRecord,
   configFile: string,
 ): "same" | "other" | "edited" | undefined {

@@ -31,7 +31,11 @@ export async function judge(
   }
   const before = running();
   const node = after.config.nodes.find((each) => each.name === name);
-  if (node === undefined) return { reasons: [`there is no node ${name} in it any more`], warnings: [] };
+  if (node === undefined)
+    return {
+      reasons: [`there is no node ${name} in it any more (stop that node first, then push again)`],
+      warnings: [],
+    };
   const reasons = [
     ...membershipReasons(before, after.config),
     ...machineReasons(after.config, node, pinDir),

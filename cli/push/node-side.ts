@@ -85,6 +85,8 @@ export function startNodeSide(options: NodeSideOptions): NodeSide {
     current: () => side.desk.voter.durable.current,
     noteFile: (record) => {
       const { voter } = side.desk;
+      // A push has come while the file was taken: it is carried out next.
+      if (voter.durable.current.number !== 0) return;
       side.desk.voter = { ...voter, durable: { ...voter.durable, current: record } };
       side.running = { number: record.number, hash: record.hash, problem: "" };
     },

@@ -9,7 +9,7 @@ import type { Target } from "./target.ts";
 
 const LOOK_MS = 1000;
 /** How long is looked at first how it goes without the new version, at most. */
-const BASELINE_S = 5;
+const BASELINE_S = 3;
 
 export interface Watched {
   readonly seconds: number;

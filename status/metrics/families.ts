@@ -8,6 +8,7 @@ import {
   type FailoverReport,
   type ProcessName,
   type SchedulerReport,
+  type SupervisorReport,
 } from "../../conf/messages.ts";
 import type { CertificateFact } from "../certificates.ts";
 import { latestReport, schedulerNumber } from "../info.ts";
@@ -31,8 +32,10 @@ const counter = (name: string, help: string, ...samples: readonly Sample[]): Fam
 export function metricFamilies(view: NodeView, certificates: readonly CertificateFact[]): Family[] {
   const scheduler = latestReport(view.published, "scheduler");
   const failover = latestReport(view.published, "failover");
+  const supervisor = latestReport(view.published, "supervisor");
   return [
     ...nodeFamilies(view),
+    ...(supervisor === undefined ? [] : versionFamilies(supervisor)),
     ...workerFamilies(view),
     ...vserverFamilies(view.vservers),
     ...webServerFamilies(view),
@@ -61,6 +64,17 @@ function nodeFamilies({ facts, published }: NodeView): Family[] {
       "Whether a process that a node has once answers.",
       ...processes.map((process) => one(answers(process) ? 1 : 0, { process })),
     ),
+  ];
+}
+
+function versionFamilies({ config_version, running_version }: SupervisorReport): Family[] {
+  return [
+    gauge(
+      "config_version",
+      "The version of the configuration that is in force; 0: that of a file, nothing was ever pushed.",
+      one(config_version),
+    ),
+    gauge("config_running_version", "The version that the node's processes run.", one(running_version)),
   ];
 }
 

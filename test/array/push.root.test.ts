@@ -180,7 +180,7 @@ describe("an array that is pushed to", () => {
       tryCommand(DLBA, ["reload", "--run-dir", node.run_dir]);
     assert.match(
       (await reload()).stdout,
-      /nothing has changed\nversion 4, pushed by .*, runs; .* is not read/,
+      /nothing has changed\nversion 4, pushed by .*, counts; .* is not read/,
     );
     const text = original();
     writeFileSync(state.config_file, `# edited\n${text}`);
@@ -202,16 +202,43 @@ describe("an array that is pushed to", () => {
   });
 
   test("goes back by itself when it is worse off, if asked to watch", async () => {
-    const load = labExec(LAB, "client", ["wrk", "-t1", "-c4", "-d6s", "http://198.18.0.100/100b"]);
+    const [program = "", ...args] = labArgv(LAB, "client", [
+      "wrk",
+      "-t1",
+      "-c4",
+      "-d120s",
+      "http://198.18.0.100/100b",
+    ]);
+    const load = spawn(program, args, { stdio: "ignore" });
     const dead = fileWith("dead", (text) =>
       text.replaceAll("address: 198.18.2.1, port: 80", "address: 198.18.2.1, port: 9"),
     );
-    const watched = await away("push", dead, "--watch", "3s");
+    const watched = await away("push", dead, "--watch", "60s");
+    load.kill("SIGKILL");
     assert.equal(watched.code, 1, watched.stdout);
     assert.match(watched.stdout, /warning: node1: web server web1 of pool web .* can't be connected/);
     assert.match(watched.stderr, /version 6 was reverted by version 7/);
     assert.ok(await allRun(7));
     assert.equal(await status(80), "200");
-    await load;
+  });
+
+  test("what needs a restart is pushed if so asked, and each node runs it from its next start on", async () => {
+    const file = fileWith("restart", (text) =>
+      text.replace("scheduler:\n", "scheduler:\n  heartbeat_ms: 30\n"),
+    );
+    const pushed = await away("push", file, "--on-restart");
+    assert.equal(pushed.code, 0, pushed.stderr);
+    assert.match(pushed.stdout, /version 8 is in force\nit is run by each node from the next start/);
+    await labKill(LAB, "node2");
+    await labHeal(LAB, "node2");
+    await eventually("the others to say that they wait for a restart", async () =>
+      (await nodes()).every(({ node, version, running, problem }) =>
+        node === "node2"
+          ? running === 8 && problem === ""
+          : version === 8 && running === 7 && /can't change scheduler\.heartbeat_ms/.test(problem),
+      ),
+    );
+    const back = await away("revert", "5");
+    assert.match(back.stderr, /node2: a running node can't change scheduler\.heartbeat_ms/);
   });
 });

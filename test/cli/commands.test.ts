@@ -34,6 +34,39 @@ function write(name: string, text: string): void {
   writeFileSync(join(directory, name), text);
 }
 
+describe("dlba push and what goes with it", () => {
+  const unreached = ["--key", "push.key", "--node", "127.0.0.1:1"];
+  const rows: [what: string, args: string[], code: number, stderr: RegExp][] = [
+    [
+      "a file with errors, before any node is asked",
+      ["push", "bad-push.yaml"],
+      1,
+      /^dlba: bad-push\.yaml:9:5: unknown key 'wieght'/,
+    ],
+    ["no window", ["push", "good.yaml", "--watch", "0s"], 2, /expected a time such as 30s/],
+    ["a node without a key", ["history", "--node", "127.0.0.1"], 2, /--node needs --key, too/],
+    [
+      "a node that is no address",
+      ["history", "--key", "push.key", "--node", "a.example"],
+      2,
+      /expected an IP address/,
+    ],
+    ["nobody there", ["history", ...unreached], 3, /^dlba: no node answers: 127\.0\.0\.1:1 \(.*ECONNREFUSED/],
+    ["no node on this machine", ["export", "--run-dir", "nowhere"], 3, /no node runs here/],
+    ["no number", ["revert", "last"], 2, /expected the number of a version/],
+  ];
+  for (const [what, args, code, stderr] of rows) {
+    test(`says what is wrong: ${what}`, async () => {
+      write("good.yaml", GOOD);
+      write("bad-push.yaml", GOOD.replace("weight: 2", "wieght: 2"));
+      write("push.key", Buffer.alloc(32, 5).toString("base64"));
+      const said = await dlba(...args);
+      assert.match(said.stderr, stderr);
+      assert.equal(said.code, code);
+    });
+  }
+});
+
 describe("dlba check", () => {
   test("says in one line what a good file holds", async () => {
     write("good.yaml", GOOD);

@@ -4,6 +4,7 @@ import type {
   FailoverReport,
   NodeRow,
   SchedulerReport,
+  SupervisorReport,
   VserverCounts,
   VserverHostRow,
   VserverRow,
@@ -227,6 +228,21 @@ export function vservers(change: Partial<VserversReport> = {}): VserversReport {
     ],
   });
   return { kind: "vservers", is_scheduling: true, vservers: [vserver(), dns], ...change };
+}
+
+export function supervisor(change: Partial<SupervisorReport> = {}): SupervisorReport {
+  return {
+    kind: "supervisor",
+    config_version: 7,
+    config_hash: "ab".repeat(32),
+    config_by: "anna@box",
+    config_comment: "",
+    running_version: 6,
+    running_hash: "cd".repeat(32),
+    config_problem: "no such certificate",
+    vote_in_doubt: null,
+    ...change,
+  };
 }
 
 export function failover(change: Partial<FailoverReport> = {}): FailoverReport {

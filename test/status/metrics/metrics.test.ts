@@ -7,7 +7,7 @@ import type { NodeView } from "../../../status/node-view.ts";
 import { expositionFor, expositionPieces, type Family } from "../../../status/metrics/exposition.ts";
 import { metricFamilies } from "../../../status/metrics/families.ts";
 import { servedNode } from "../haproxy/node.ts";
-import { failover, NOW_MS, scheduler } from "../samples.ts";
+import { failover, NOW_MS, scheduler, supervisor } from "../samples.ts";
 import { readExposition } from "./exposition-reader.ts";
 
 /** A node that schedules. */
@@ -20,6 +20,7 @@ function schedulingNode(): NodeView {
       ...view.published,
       { hello: { process: "scheduler", worker: 0, pid: 1 }, body: scheduling },
       { hello: { process: "failover", worker: 0, pid: 2 }, body: voting },
+      { hello: { process: "supervisor", worker: 0, pid: 3 }, body: supervisor() },
     ],
   };
 }
@@ -55,6 +56,8 @@ for (const form of ["prometheus", "openmetrics"] as const) {
       ),
       0.5,
     );
+    assert.equal(value("dlba_config_version", "dlba_config_version{}"), 7);
+    assert.equal(value("dlba_config_running_version", "dlba_config_running_version{}"), 6);
     assert.equal(value("dlba_is_scheduler", "dlba_is_scheduler{}"), 1);
     assert.equal(value("dlba_node_state", 'dlba_node_state{node="node12",state="down"}'), 1);
     assert.equal(value("dlba_sweep_age_seconds", "dlba_sweep_age_seconds{}"), 2);

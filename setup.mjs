@@ -19,6 +19,7 @@ const LAB_PACKAGES = ["libbpf1", "iproute2", "nftables", "nginx-light", "curl", 
 const MACHINE_PACKAGES = ["systemd", "adduser", "ethtool", "logrotate"];
 const TEST_PACKAGES = [
   "haproxy",
+  "libfaketime",
   ...MACHINE_PACKAGES,
   "nghttp2-client",
   "procps",

@@ -240,6 +240,11 @@ export const MONITOR_COMMAND_BYTES = 4096;
 export const MONITOR_CONNECTIONS = 64;
 /** Dumps of the whole bucket table at once: each holds a copy of its own, 7 MiB of the largest table. */
 export const BUCKET_DUMPS = 8;
+/** Lines of a process's log that wait while they can't be written; more are lost. */
+export const LOG_WAITING_BYTES = 65_536;
+/** How often a node compares the time of day with how long it has run, and what it takes for a jump. */
+export const CLOCK_LOOK_MS = 1000;
+export const CLOCK_JUMP_MS = 2000;
 /** Events that are kept of a node, of a process while the status process is away, and what one may hold. */
 export const EVENTS_KEPT = 1000;
 export const EVENTS_WAITING = 64;

@@ -3,7 +3,7 @@ import type { ArrayKey } from "../conf/keys.ts";
 import { parseCidr, type Cidr } from "../conf/address.ts";
 import { describeError, DlbaError } from "../conf/errors.ts";
 import { readGivenFile } from "../conf/given-files.ts";
-import { MAX_ERROR_PAGE_BYTES } from "../conf/limits.ts";
+import { MAX_ERROR_PAGE_BYTES, TICKET_PERIOD_MS } from "../conf/limits.ts";
 import type { Config, NodeConfig, PoolConfig, VserverConfig } from "../conf/schema.ts";
 import { setTicketKeys } from "../net/openssl.ts";
 import { createVserverCounters } from "./engine/counters.ts";
@@ -77,9 +77,10 @@ export function renewCertificates({ vservers, tickets }: Services): void {
   });
 }
 
-/** New tickets are made with the key of the time (milliseconds since 1970). */
+/** New tickets are made with the key of the time (milliseconds since 1970), also when the clock was put back. */
 export function turnTickets(services: Services, arrayKey: ArrayKey, at_ms: number): void {
-  if (at_ms >= services.tickets.ends_ms) renewTickets(services, arrayKey, at_ms);
+  const { ends_ms } = services.tickets;
+  if (at_ms < ends_ms - TICKET_PERIOD_MS || at_ms >= ends_ms) renewTickets(services, arrayKey, at_ms);
 }
 
 /** The same at once, as the array key has changed. */

@@ -3,6 +3,7 @@
  * Key material never goes into a log; the names below are cut out should one ever slip in.
  */
 import pino from "pino";
+import { LOG_WAITING_BYTES } from "../conf/limits.ts";
 import { isRecord } from "../conf/record.ts";
 
 export type Logger = pino.Logger;
@@ -25,7 +26,7 @@ function hear(args: readonly unknown[]): void {
 
 /** A process's logger. `bindings` stand in every line, e.g. `{ node: 2, process: "scheduler" }`. */
 export function createLogger(bindings: Readonly<Record<string, string | number>>, level = "info"): Logger {
-  return pino(
+  const log = pino(
     {
       level: process.env["DLBA_LOG_LEVEL"] ?? level,
       base: { ...bindings, pid: process.pid },
@@ -39,6 +40,38 @@ export function createLogger(bindings: Readonly<Record<string, string | number>>
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: ["key", "secret", "cookie", "authorization", "*.key", "*.secret"], censor: "[cut]" },
     },
-    pino.destination({ fd: 2, sync: true }),
+    standardError(logger),
   );
+  return log;
+
+  function logger(): Logger {
+    return log;
+  }
+}
+
+/**
+ * Standard error, which may be a file on a disk that is full: that costs lines and no process. What comes meanwhile waits, up to
+ * a bound, and the same log tells of it, so that it is an event even if nobody can read it.
+ */
+function standardError(log: () => Logger): pino.DestinationStream {
+  const output = pino.destination({ fd: 2, sync: true, maxLength: LOG_WAITING_BYTES });
+  let isFailing = false;
+  let lost_lines = 0;
+  // Told in a turn of its own: this is within the logging of another line.
+  output.on("error", (error: Error) => {
+    if (!isFailing)
+      setImmediate(() =>
+        log().error({ reason: error.message }, "the log can't be written: lines wait, then are lost"),
+      );
+    isFailing = true;
+  });
+  output.on("drop", () => lost_lines++);
+  output.on("write", () => {
+    if (!isFailing) return;
+    isFailing = false;
+    const lost = lost_lines;
+    lost_lines = 0;
+    setImmediate(() => log().warn({ lost_lines: lost }, "the log is written again"));
+  });
+  return output;
 }

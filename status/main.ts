@@ -8,6 +8,7 @@ import {
   MONITOR_ANSWER_MS,
   MONITOR_IDLE_MS,
   PUBLISH_ANSWER_MS,
+  CLOCK_LOOK_MS,
 } from "../conf/limits.ts";
 import { processOptions, type ProcessOptions } from "../conf/process-options.ts";
 import type { Config, NodeConfig } from "../conf/schema.ts";
@@ -28,6 +29,7 @@ import { nodeSlice } from "./dashboard/slice.ts";
 import { latestReport, type NodeFacts } from "./info.ts";
 import { eventOf } from "./event-kinds.ts";
 import { eventRing } from "./event-ring.ts";
+import { clockWatch } from "./clock-watch.ts";
 import { createLogger, onLogLine } from "./log.ts";
 import { metricFamilies } from "./metrics/families.ts";
 import { metricsService } from "./metrics/service.ts";
@@ -152,6 +154,13 @@ async function main(options: ProcessOptions): Promise<void> {
       }
     };
     lookAtEnds();
+    const jumped = clockWatch();
+    const lookAtClock = (): void => {
+      const seconds = jumped(Date.now(), performance.now());
+      if (seconds !== 0) log.warn({ seconds }, "the clock has jumped");
+    };
+    const clock = setInterval(lookAtClock, CLOCK_LOOK_MS).unref();
+    opened.push({ close: async () => clearInterval(clock) });
     const looking = setInterval(lookAtEnds, CERTIFICATE_LOOK_MS).unref();
     opened.push({ close: async () => clearInterval(looking) });
     onOrder((order) => {

@@ -66,6 +66,14 @@ describe("imports", () => {
     assert.deepEqual(elsewhere, []);
   });
 
+  test("what serves clients looks up no names: it goes on without a name service", () => {
+    const serving = new Set(["conf", "net", "scheduler", "failover", "dlba-server", "status"]);
+    const wrong = sources
+      .filter((file) => serving.has(folderOf(file)))
+      .filter((file) => importsOf(file).some((name) => /^(node:)?dns(\/promises)?$/.test(name)));
+    assert.deepEqual(wrong, []);
+  });
+
   test("foreign calls stand in net alone", () => {
     const wrong = sources.filter((file) => importsOf(file).includes("koffi") && folderOf(file) !== FFI);
     assert.deepEqual(wrong, []);

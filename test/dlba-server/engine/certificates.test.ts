@@ -124,6 +124,24 @@ async function sessionOf(rig: Rig, wish: Wish): Promise<{ session: Buffer; isReu
   return { session, isReused };
 }
 
+test("a clock that was put back a day, or far into the future, gets the tickets of its time", async () => {
+  const rig = await startRig({ serverPorts: [web.port] });
+  const { services } = rig;
+  try {
+    const today_ms = Date.now();
+    const newest = (): string => services.tickets.newest.bytes.toString("hex");
+    const today = newest();
+    turnTickets(services, RIG_KEY, today_ms + 1000 * TICKET_PERIOD_MS);
+    assert.notEqual(newest(), today);
+    turnTickets(services, RIG_KEY, today_ms);
+    assert.equal(newest(), today);
+    turnTickets(services, RIG_KEY, today_ms - 2 * TICKET_PERIOD_MS);
+    assert.notEqual(newest(), today);
+  } finally {
+    await rig.stop();
+  }
+});
+
 for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
   test(`${maxVersion}: a ticket is good in the period after its own, its successor is the newest key's, older ones are not`, async () => {
     const rig = await startRig({ serverPorts: [web.port] });

@@ -11,7 +11,7 @@ export const EXIT = {
 
 export const EXIT_MEANINGS: Readonly<Record<(typeof EXIT)[keyof typeof EXIT], string>> = {
   0: "good",
-  1: "errors found, a reload or a push refused, or a node not drained in time",
+  1: "errors found, a reload, a push or an upgrade refused, or a node not drained in time",
   2: "wrong usage",
   3: "wrong surroundings: nothing runs here, a file can't be read, a process does not answer",
 };

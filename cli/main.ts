@@ -21,6 +21,7 @@ const FOUND = new Set([
   "PUSH_REVERTED",
   "KEY_WAITS",
   "KEY_CONFLICT",
+  "UPGRADE_REFUSED",
 ]);
 
 /** The exit code for what a command threw, after telling it in one line. */

@@ -1,32 +1,29 @@
 /** One node of the array on this machine: checked, prepared, supervised; and taken away again. */
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DlbaError } from "../conf/errors.ts";
-import { certificateFiles } from "../conf/given-files.ts";
-import { CERTIFICATE_LOOK_MS, STOP_GRACE_MS } from "../conf/limits.ts";
+import { describeError, DlbaError } from "../conf/errors.ts";
+import { STOP_GRACE_MS } from "../conf/limits.ts";
 import { findNode } from "../conf/node.ts";
 import type { Config } from "../conf/schema.ts";
 import { vipsOf } from "../conf/vips.ts";
-import { adminServer } from "../net/admin-socket.ts";
-import { effectiveCapabilities, prepareHost, restoreHost } from "../net/host.ts";
-import { isRunning, processIdentity, type ProcessIdentity } from "../net/process-identity.ts";
+import { effectiveCapabilities, prepareHost, recordedVips, restoreHost } from "../net/host.ts";
+import { isRunning, type ProcessIdentity } from "../net/process-identity.ts";
 import { checkRuntime } from "../net/runtime.ts";
 import { detachDataPlane } from "../scheduler/plane/data-plane.ts";
 import { createLogger, type Logger } from "../status/log.ts";
 import { publish } from "../status/publish.ts";
-import { look, startWatch } from "./certificate-watch.ts";
+import { createDesk, type Desk, recordSupervisor } from "./desk.ts";
 import { withFiles } from "./generation.ts";
-import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorSocket } from "./places.ts";
-import { answerKey } from "./key/desk.ts";
-import { peersOf } from "./push/control.ts";
-import { fileReload, tellFile } from "./push/file.ts";
-import { startNodeSide, type NodeSide } from "./push/node-side.ts";
+import { prepareAfter } from "./host-after.ts";
+import { DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, supervisorRecord } from "./places.ts";
+import type { NodeSide } from "./push/node-side.ts";
 import { chosenHere, chosenWithOthers } from "./push/start.ts";
 import { openStore } from "./push/store.ts";
-import { answerReload } from "./reload-answer.ts";
-import { startNode, type RunningNode } from "./running-node.ts";
+import { startNode, succeedNode, type RunningNode } from "./running-node.ts";
 import { type ServiceManager, serviceManager } from "./service-notices.ts";
 import { hostFacts, startProblems } from "./start-checks.ts";
+import { afterHandOver } from "./upgrade/predecessor.ts";
+import { type Predecessor, predecessor } from "./upgrade/successor.ts";
 
 export interface NodePlaces {
   readonly pinDir: string;
@@ -39,9 +36,10 @@ export interface RunOptions extends NodePlaces {
   readonly node: string;
 }
 
-/** Runs a node until SIGTERM or SIGINT. Throws DlbaError when the machine is not fit for it. */
+/** Runs a node until SIGTERM or SIGINT, or until another process leads it. Throws DlbaError when the machine is not fit for it. */
 export async function runNode(options: RunOptions): Promise<void> {
   checkRuntime();
+  const before = await predecessor();
   const { runDir } = options;
   const stateDir = stateDirOf(options);
   const store = openStore(stateDir);
@@ -49,52 +47,64 @@ export async function runNode(options: RunOptions): Promise<void> {
   const privileges = effectiveCapabilities().size === 0 ? problemsOf(here.config, options) : [];
   if (privileges.length > 0) throw severalProblems(privileges);
   for (const dir of [runDir, stateDir]) mkdirSync(dir, { recursive: true, mode: 0o755 });
-  claimRunDir(runDir);
+  if (before === undefined) claimRunDir(runDir);
   const chosen = await chosenWithOthers(store, here, findNode(here.config, options.node), options.config);
   const { text, config, durable } = chosen;
   const node = findNode(config, options.node);
   const problems = problemsOf(config, options);
   if (problems.length > 0) throw severalProblems(problems);
   const generation = withFiles(chosen.file, text, config);
+  const record = hostRecord(runDir);
   const interfaces = [node, ...node.interfaces].map(({ interface: name }) => name);
-  await prepareHost(interfaces, vipsOf(config), hostRecord(runDir));
+  const putVips = async (vips: readonly string[]): Promise<void> => prepareHost(interfaces, vips, record);
+  // As long as another process leads the node, its VIPs stay.
+  const others = before === undefined ? [] : recordedVips(record);
+  await putVips([...new Set([...vipsOf(config), ...others])]);
   const log = createLogger({ node: node.name, process: "supervisor" });
   const service = serviceManager(log);
-  let side: NodeSide | undefined;
-  const events = tellEvents(runDir, () => side, log);
+  let desk: Desk | undefined;
+  const events = tellEvents(runDir, () => desk?.side(), log);
   const places = { configFile: options.config, node: node.name, pinDir: options.pinDir, runDir, stateDir };
-  const running = startNode(places, generation, hostRecord(runDir), log);
-  side = startNodeSide({
-    node,
-    configFile: options.config,
-    pinDir: options.pinDir,
-    runDir,
-    store,
-    durable,
-    running,
-    log,
-  });
-  tellFile(store, side.current(), options.config, log);
-  const reload = fileReload({ running, side, store, configFile: options.config });
-  void tellReady(running, service, log);
-  const admin = await adminServer({
-    path: supervisorSocket(runDir),
-    handle: async (line) => obey({ running, side, reload, log }, line),
-  });
-  const watching = watchCertificates(running, log);
-  process.on("SIGHUP", () => void answerReload(reload, "SIGHUP", log));
-  log.info({ signal: await stopSignal() }, "stopping");
-  service.stopping(stopTakes_ms(running.generation().config));
-  clearInterval(watching);
-  await admin.close();
-  await side.close();
-  await running.stop();
+  const running =
+    before === undefined
+      ? startNode(places, generation, record, log)
+      : await succeedNode(places, generation, record, log, before);
+  if (others.length > 0) await prepareAfter(async () => putVips(vipsOf(config)), others, log);
+  desk = createDesk({ running, places, node, runs: durable, service, log });
+  await desk.open();
+  void tellReady({ running, service, before, log });
+  const end = await Promise.race([desk.handedOver, stopSignal()]);
+  if (typeof end !== "string") {
+    events.close();
+    return afterHandOver(end, running, service.isThere);
+  }
+  log.info({ signal: end }, "stopping");
+  const most_ms = stopTakes_ms(running.generation().config);
+  service.stopping(most_ms);
+  await desk.close();
+  await Promise.all([running.stop(), before?.stop(most_ms)]);
   events.close();
   log.info("stopped; the data plane stays attached (dlba detach removes it)");
 }
 
-async function tellReady(running: RunningNode, service: ServiceManager, log: Logger): Promise<void> {
+interface Ready {
+  readonly running: RunningNode;
+  readonly service: ServiceManager;
+  readonly before: Predecessor | undefined;
+  readonly log: Logger;
+}
+
+async function tellReady({ running, service, before, log }: Ready): Promise<void> {
   await running.ready;
+  try {
+    await before?.running();
+  } catch (error) {
+    // It was killed after it had let go of everything: then the node is ours all the same.
+    log.warn(
+      { reason: describeError(error) },
+      "the process that led this node before has not ended in order",
+    );
+  }
   log.info("ready");
   service.ready(`serves array ${running.generation().config.array.name}`);
 }
@@ -119,7 +129,6 @@ function stateDirOf({ stateDir, runDir }: RunOptions): string {
 }
 
 const hostRecord = (runDir: string): string => join(runDir, "host.json");
-const supervisorRecord = (runDir: string): string => join(runDir, "supervisor.json");
 
 /** Two supervisors of one node would fight over its sockets and maps. */
 function claimRunDir(runDir: string): void {
@@ -128,7 +137,7 @@ function claimRunDir(runDir: string): void {
     const hint = "stop it first, or name another --run-dir and --pin-dir";
     throw new DlbaError("ALREADY_RUNNING", `process ${other.pid} already runs in ${runDir}`, { hint });
   }
-  writeFileSync(supervisorRecord(runDir), `${JSON.stringify(processIdentity(process.pid))}\n`);
+  recordSupervisor(runDir);
 }
 
 export function runningSupervisor(runDir: string): ProcessIdentity | undefined {
@@ -152,47 +161,6 @@ function tellEvents(runDir: string, side: () => NodeSide | undefined, log: Logge
     },
     log,
   });
-}
-
-interface Obeying {
-  readonly running: RunningNode;
-  readonly side: NodeSide;
-  readonly reload: () => Promise<string[]>;
-  readonly log: Logger;
-}
-
-/** What an operator says to a supervisor, and other nodes of the array key. */
-async function obey({ running, side, reload, log }: Obeying, line: string): Promise<string> {
-  if (line === "array") {
-    const { config } = running.generation();
-    return JSON.stringify({ key_file: config.array.key_file, peers: peersOf(config) });
-  }
-  if (line.startsWith("key ")) {
-    const answer = await answerKey(line, running, log);
-    side.keyChanged();
-    return JSON.stringify(answer);
-  }
-  if (line === "reload") return JSON.stringify(await answerReload(reload, "command", log));
-  throw new DlbaError("UNKNOWN_COMMAND", "a supervisor knows 'reload', 'array' and 'key …' alone");
-}
-
-/** Certificates that change are taken by themselves; the configuration is not looked at. */
-function watchCertificates(running: RunningNode, log: Logger): NodeJS.Timeout {
-  const looks = (): string => certificateFiles(running.generation().config).map(lookOf).join("\n");
-  let watched = certificateFiles(running.generation().config).join();
-  let watch = startWatch(looks());
-  return setInterval(() => {
-    const names = certificateFiles(running.generation().config).join();
-    if (names !== watched) watch = startWatch(looks());
-    watched = names;
-    if (look(watch, looks())) void answerReload(running.reloadFiles, "changed certificate files", log);
-  }, CERTIFICATE_LOOK_MS);
-}
-
-/** What tells one state of a file from another. */
-function lookOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found === undefined ? "none" : `${found.ino} ${found.size} ${found.mtimeMs} ${found.ctimeMs}`;
 }
 
 async function stopSignal(): Promise<NodeJS.Signals> {

@@ -10,3 +10,5 @@ export const DEFAULT_STATE_DIR = "/var/lib/dlba";
 
 /** Where a node's supervisor is told what to do. */
 export const supervisorSocket = (runDir: string): string => join(runDir, "supervisor.sock");
+/** Which process leads it. */
+export const supervisorRecord = (runDir: string): string => join(runDir, "supervisor.json");

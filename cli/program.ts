@@ -24,6 +24,7 @@ import { registerServer } from "./server.ts";
 import { registerShow } from "./show.ts";
 import { registerToken } from "./token.ts";
 import { registerTop } from "./top.ts";
+import { registerUpgrade } from "./upgrade.ts";
 import { registerVersions } from "./versions.ts";
 
 const exitText = (): string =>
@@ -48,6 +49,7 @@ export function createProgram(): Command {
   registerServer(program);
   registerRun(program);
   registerReload(program);
+  registerUpgrade(program);
   registerPush(program);
   registerVersions(program);
   registerShow(program);

@@ -13,12 +13,14 @@ import { close } from "../net/sockets.ts";
 import { prepareHost } from "../net/host.ts";
 import type { Logger } from "../status/log.ts";
 import { workersOf } from "../conf/workers.ts";
-import { childSpecs, type NodeOptions, WORKER, workerName, workerSpecs } from "./child-specs.ts";
+import { childSpecs, type Given, type NodeOptions, WORKER, workerName, workerSpecs } from "./child-specs.ts";
 import { sameAtStart, withFiles, writeSnapshot, type Generation } from "./generation.ts";
 import { prepareAfter } from "./host-after.ts";
-import { closeListening, endedPlaces, openListening, type Listening } from "./listening.ts";
+import { closeListening, endedPlaces, openListening, placeKey, type Listening } from "./listening.ts";
 import { concernsScheduler, restartNeeds } from "./restart-needs.ts";
 import { supervise, type Successor, type Supervisor } from "./supervisor.ts";
+import type { NodeInHands } from "./upgrade/predecessor.ts";
+import type { Predecessor } from "./upgrade/successor.ts";
 
 export interface RunningNode {
   readonly ready: Promise<void>;
@@ -34,6 +36,10 @@ export interface RunningNode {
    */
   readonly takeKey: (change: (path: string, before: string) => string) => Promise<TakenKey>;
   readonly generation: () => Generation;
+  /** Has another process lead the node, as `act` does it; no reload comes between. */
+  readonly handOver: <T>(act: (node: NodeInHands) => Promise<T>) => Promise<T>;
+  /** After that: settles when what its workers had has ended. */
+  readonly leave: () => Promise<void>;
   readonly stop: () => Promise<void>;
 }
 
@@ -64,26 +70,67 @@ export function startNode(
   hostRecord: string,
   log: Logger,
 ): RunningNode {
-  const listening = openListening(generation.config, workersOf(generation.config), new Map());
-  const snapshotFd = writeSnapshot(generation);
+  const state = newState({ options, generation, hostRecord, log }, new Map());
+  state.supervisor = supervise(childSpecs(givenOf(state)), log);
+  return runningNode(state, state.supervisor.ready);
+}
+
+/**
+ * Starts them in another process' place: workers first, on that one's sockets; the others when it has let go of the rest. Rejects with
+ * SysError, or DlbaError SUCCESSOR_FAILED or UPGRADE_FAILED: then this process is not to go on.
+ */
+export async function succeedNode(
+  options: NodeOptions,
+  generation: Generation,
+  hostRecord: string,
+  log: Logger,
+  predecessor: Predecessor,
+): Promise<RunningNode> {
+  const state = newState({ options, generation, hostRecord, log }, predecessor.listening);
+  const { supervisor, listening } = state;
+  const given = givenOf(state);
+  const workers: Successor[] = [];
+  try {
+    for (const spec of workerSpecs(given)) workers.push(await supervisor.prepare(spec));
+    await predecessor.prepared([...listening.keys()], workers.length);
+    for (const worker of workers) worker.takeOver([], 0);
+    closeListening(predecessor.listening, listening);
+    await predecessor.serving();
+  } catch (error) {
+    for (const worker of workers) worker.discard();
+    await supervisor.stop();
+    throw error;
+  }
+  const others = childSpecs(given).filter(({ name }) => !name.startsWith(WORKER));
+  return runningNode(state, Promise.all(others.map(supervisor.add)));
+}
+
+type Parts = Pick<State, "options" | "generation" | "hostRecord" | "log">;
+
+/** Its sockets, those of before among them, and no process yet. */
+function newState(parts: Parts, before: Listening): State {
+  const { config } = parts.generation;
+  const listening = openListening(config, workersOf(config), before);
+  const snapshotFd = writeSnapshot(parts.generation);
+  const supervisor = supervise([], parts.log);
+  const started = parts.generation;
+  return { ...parts, started, supervisor, snapshotFd, listening, last: Promise.resolve() };
+}
+
+const givenOf = ({ options, snapshotFd, listening, generation: { config } }: State): Given => ({
+  options,
+  snapshotFd,
+  listening,
+  config,
+});
+
+function runningNode(state: State, ready: Promise<unknown>): RunningNode {
+  const { log, generation } = state;
   const { config } = generation;
-  const specs = childSpecs({ options, snapshotFd, listening, config });
-  const supervisor = supervise(specs, log);
-  const state: State = {
-    options,
-    log,
-    hostRecord,
-    supervisor,
-    generation,
-    started: generation,
-    snapshotFd,
-    listening,
-    last: Promise.resolve(),
-  };
   tellWarnings(state, generation);
   log.info({ vservers: config.vservers.length, workers: workersOf(config) }, "starting");
   return {
-    ready: supervisor.ready,
+    ready: ready.then(() => undefined),
     take: async (read) => inTurn(state, () => take(state, read)),
     needs: (after) => {
       const workers = Math.min(workersOf(after.config), workersOf(state.generation.config));
@@ -93,10 +140,41 @@ export function startNode(
     reloadFiles: async () => inTurn(state, () => reloadFiles(state)),
     takeKey: async (change) => inTurn(state, () => takeKey(state, change)),
     generation: () => state.generation,
+    handOver: async (act) => inTurn(state, async () => act(inHands(state))),
+    leave: async () => {
+      closeListening(state.listening, new Map());
+      await state.supervisor.retiredEnded();
+    },
     stop: async () => {
       // What still waits in the queues is the workers' to take; nobody is to join it.
       closeListening(state.listening, new Map());
-      await supervisor.stop();
+      state.listening = new Map();
+      await state.supervisor.stop();
+    },
+  };
+}
+
+/** What another process that is to lead this node gets of it, and what becomes of the rest. */
+function inHands(state: State): NodeInHands {
+  const { supervisor } = state;
+  const { config } = state.generation;
+  const places = listenersOf(config);
+  return {
+    listening: state.listening,
+    retireWorkers: (kept, workers) => {
+      const all = places.map((_, place) => place);
+      const ended = all.filter((place) => !kept.has(placeKey(places[place]!)));
+      for (let worker = 0; worker < workersOf(config); worker++) {
+        supervisor.retire(workerName(worker), worker < workers ? ended : all, config.timeouts.retire_ms);
+      }
+    },
+    endDaemons: async () => {
+      // As when a node stops: the failover process hands the scheduler's work over while the scheduler process is there.
+      await supervisor.end(["failover"]);
+      await supervisor.end(["scheduler", "status"]);
+    },
+    resume: () => {
+      for (const spec of childSpecs(givenOf(state))) void supervisor.add(spec);
     },
   };
 }

@@ -9,6 +9,8 @@ import type { Logger } from "../status/log.ts";
 export interface ServiceManager {
   /** Whether there is one. */
   readonly isThere: boolean;
+  /** What a process that is to lead the node has to find in its environment. */
+  readonly environment: Readonly<Record<string, string>>;
   /** The node serves. From now on the manager hears that it lives. */
   readonly ready: (status: string) => void;
   readonly status: (status: string) => void;
@@ -42,7 +44,13 @@ const LEAST_PAUSE_MS = 10;
 /** The manager of this process; its variables leave the environment, as they are not for the processes that we start. */
 export function serviceManager(log: Logger): ServiceManager {
   const { socket, watchdog_ms } = serviceFacts(process.env, process.pid);
-  for (const name of ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]) delete process.env[name];
+  const environment: Record<string, string> = {};
+  for (const name of ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]) {
+    const value = process.env[name];
+    // The watchdog's process id is ours, and it will be another one then.
+    if (value !== undefined && name !== "WATCHDOG_PID") environment[name] = value;
+    delete process.env[name];
+  }
   let watching: NodeJS.Timeout | undefined;
   let isSilent = false;
   const tell = (...lines: string[]): void => {
@@ -58,6 +66,7 @@ export function serviceManager(log: Logger): ServiceManager {
   };
   return {
     isThere: socket !== undefined,
+    environment,
     ready: (status) => {
       tell("READY=1", statusLine(status));
       if (watchdog_ms === undefined) return;

@@ -43,6 +43,8 @@ interface Child {
   ends: number;
   /** It has a successor, and is not started again. */
   isRetired: boolean;
+  /** It was ready once. */
+  readonly wasReady: PromiseWithResolvers<void>;
 }
 
 /** A process that is ready to take over from the one of its name. */
@@ -58,8 +60,8 @@ export interface Supervisor {
   readonly ready: Promise<void>;
   /** Starts a successor and settles when it is ready. Rejects with DlbaError SUCCESSOR_FAILED; then none is left. */
   readonly prepare: (spec: ChildSpec) => Promise<Successor>;
-  /** Adds a process, or stops the one of a name for good in the way `takeOver` does. */
-  readonly add: (spec: ChildSpec) => void;
+  /** Adds a process unless there is one of its name; settles when it is ready. Or stops one for good in the way `takeOver` does. */
+  readonly add: (spec: ChildSpec) => Promise<void>;
   readonly retire: (name: string, ended: readonly number[], retire_ms: number) => void;
   /** From now on the process of this name is started like that; the one that runs goes on. */
   readonly respecify: (spec: ChildSpec) => void;
@@ -72,6 +74,10 @@ export interface Supervisor {
    * time, or are just being started: they will have it by themselves.
    */
   readonly tellKey: (text: string, timeout_ms: number) => Promise<string[]>;
+  /** Stops the processes of these names for good, all at once; settles when they have ended. */
+  readonly end: (names: readonly string[]) => Promise<void>;
+  /** Settles when all that were retired have ended, be it now. */
+  readonly retiredEnded: () => Promise<void>;
   /** Stops all processes; settles when none is left. */
   readonly stop: () => Promise<void>;
 }
@@ -82,6 +88,8 @@ interface Supervision {
   /** Those that have been succeeded and have not ended yet, the oldest first. */
   readonly retired: Set<Child>;
   readonly allReady: () => void;
+  /** Wait for the end of all that are retired. */
+  readonly waiting: (() => void)[];
   isStopping: boolean;
 }
 
@@ -94,16 +102,20 @@ export function supervise(specs: readonly ChildSpec[], log: Logger): Supervisor 
     children,
     retired: new Set(),
     allReady: ready.resolve,
+    waiting: [],
     isStopping: false,
   };
   for (const child of children.values()) start(all, child);
   return {
     ready: ready.promise,
     prepare: async (spec) => prepare(all, spec),
-    add: (spec) => {
-      const child = newChild(spec);
-      children.set(spec.name, child);
-      start(all, child);
+    add: async (spec) => {
+      const child = children.get(spec.name) ?? newChild(spec);
+      if (!children.has(spec.name)) {
+        children.set(spec.name, child);
+        start(all, child);
+      }
+      return child.wasReady.promise;
     },
     retire: (name, ended, retire_ms) => {
       const child = children.get(name);
@@ -121,6 +133,17 @@ export function supervise(specs: readonly ChildSpec[], log: Logger): Supervisor 
       }
     },
     tellKey: async (text, timeout_ms) => tellKey(all, text, timeout_ms),
+    end: async (names) => {
+      const ending = names.flatMap((name) => children.get(name) ?? []);
+      for (const child of ending) {
+        child.isRetired = true;
+        children.delete(child.spec.name);
+      }
+      await Promise.all(ending.map((child) => stopOne(log, child)));
+    },
+    retiredEnded: async () => {
+      if (all.retired.size > 0) await new Promise<void>((resolve) => all.waiting.push(resolve));
+    },
     stop: async () => stopAll(all),
   };
 }
@@ -134,6 +157,7 @@ const newChild = (spec: ChildSpec): Child => ({
   started_ms: 0,
   ends: 0,
   isRetired: false,
+  wasReady: Promise.withResolvers(),
 });
 
 /** A process that ends just now doesn't hear it; its end is seen. */
@@ -205,6 +229,7 @@ function markReady(all: Supervision, child: Child): void {
     return;
   }
   child.isReady = true;
+  child.wasReady.resolve();
   say(child.process, { kind: "serve" });
   tellCovers(all, child);
   if ([...all.children.values()].every(({ isReady }) => isReady)) all.allReady();
@@ -227,6 +252,7 @@ function ended(all: Supervision, child: Child, code: number | null, signal: Node
   if (all.isStopping || child.isRetired) {
     clearTimeout(child.timer);
     all.retired.delete(child);
+    if (all.retired.size === 0) for (const settle of all.waiting.splice(0)) settle();
     all.log.info(facts, "process stopped");
     return;
   }
@@ -275,7 +301,8 @@ function successorOf(all: Supervision, child: Child): Successor {
   let hasEnded = false;
   process.once("exit", (code, signal) => {
     hasEnded = true;
-    if (all.children.get(child.spec.name) === child) ended(all, child, code, signal);
+    // One that was discarded is nobody's business.
+    if (child.isRetired || all.children.get(child.spec.name) === child) ended(all, child, code, signal);
   });
   return {
     takeOver: (places, retire_ms) => {

@@ -343,6 +343,11 @@ export const STOP_GRACE_MS = 2000;
 /** A process that is to succeed another one must be ready by then, and may be started so often. */
 export const SUCCESSOR_READY_MS = 30_000;
 export const SUCCESSOR_TRIES = 3;
+/** Each step of a node's going over to another version, and all of it together, for who asked. */
+export const UPGRADE_STEP_MS = 100_000;
+export const UPGRADE_ANSWER_MS = 400_000;
+/** Places that a node offers to its successor, and a message between the two. */
+export const UPGRADE_PLACES = 4096;
 /** Processes of one name that end what they have after reloads; the oldest is stopped when there is one more. */
 export const MAX_RETIRING = 8;
 /** A reload has been answered by then, whoever has many workers. */

@@ -62,6 +62,9 @@ function writeRecord(recordFile: string, record: HostRecord): void {
   renameSync(fresh, recordFile);
 }
 
+/** The VIPs that `prepareHost` has put on `lo`, or has found there. */
+export const recordedVips = (recordFile: string): readonly string[] => readRecord(recordFile).vips;
+
 function readRecord(recordFile: string): HostRecord {
   if (!existsSync(recordFile)) return { vips: [], settings: {} };
   const record: HostRecord = JSON.parse(readFileSync(recordFile, "utf8"));

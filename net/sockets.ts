@@ -72,6 +72,9 @@ const getsockoptCall = bind<[number, number, number, number, number], number>(
   c,
   "int getsockopt(int fd, int level, int name, uintptr_t value, uintptr_t length)",
 );
+const fcntl = bind<[number, number, number], number>(c, "int fcntl(int fd, int command, int argument)");
+const F_SETFD = 2;
+const FD_CLOEXEC = 1;
 const epollCreateCall = bind<[number], number>(c, "int epoll_create1(int flags)");
 const epollCtlCall = bind<[number, number, number, number], number>(
   c,
@@ -201,6 +204,11 @@ export function closeWithReset(fd: number): void {
   word.view.setInt32(4, 0, true);
   setsockoptCall(fd, SOL_SOCKET, SO_LINGER, word.address, 8);
   close(fd);
+}
+
+/** An inherited descriptor is not to be inherited any further but by who is given it. */
+export function closeOnExec(fd: number): void {
+  checked("fcntl", fcntl(fd, F_SETFD, FD_CLOEXEC), `of descriptor ${fd}`);
 }
 
 export function createEpoll(): number {

@@ -13,6 +13,8 @@ export interface UnixServerOptions {
 export interface UnixServer {
   /** Ends all connections and removes the socket's file. */
   readonly close: () => Promise<void>;
+  /** Removes the socket's file, for another process to take its place. Connections go on until they end. */
+  readonly leave: () => void;
 }
 
 /**
@@ -37,6 +39,7 @@ export async function listenUnix(options: UnixServerOptions): Promise<UnixServer
         server.close(() => resolve());
         for (const socket of open) socket.destroy();
       }),
+    leave: () => void server.close(),
   };
 }
 

@@ -35,8 +35,10 @@ export interface NodeSideOptions {
   readonly pinDir: string;
   readonly runDir: string;
   readonly store: OpenStore;
-  /** What the node was started with is in force, as far as it knows. */
+  /** What is in force, as far as it knows. */
   readonly durable: Durable;
+  /** What its processes run; mostly the same. */
+  readonly runs: VersionRecord;
   readonly running: RunningNode;
   readonly log: Logger;
 }
@@ -67,12 +69,12 @@ interface Side {
 
 /** Listens, compares and takes until closed. */
 export function startNodeSide(options: NodeSideOptions): NodeSide {
-  const { current } = options.durable;
+  const { runs } = options;
   const side: Side = {
     options,
     desk: deskOf(options, () => side),
     arrayKey: runningKey(options.running),
-    running: { number: current.number, hash: current.hash, problem: "" },
+    running: { number: runs.number, hash: runs.hash, problem: "" },
     isTaking: false,
     isClosed: false,
     retry: undefined,
@@ -81,6 +83,7 @@ export function startNodeSide(options: NodeSideOptions): NodeSide {
   };
   const listening = listenUntilClosed(side);
   void compareUntilClosed(side);
+  void takeCurrent(side);
   return {
     current: () => side.desk.voter.durable.current,
     noteFile: (record) => {
@@ -224,6 +227,11 @@ function pause(side: Side, pause_ms: number): Promise<void> {
   });
 }
 
+/** The store may be another process' by now, when this node is upgraded. */
+function stillOurs({ isClosed }: Side): void {
+  if (isClosed) throw new DlbaError("NODE_LEFT", "this process does not lead the node any more");
+}
+
 async function compareUntilClosed(side: Side): Promise<void> {
   const { node, log } = side.options;
   const { desk } = side;
@@ -231,10 +239,16 @@ async function compareUntilClosed(side: Side): Promise<void> {
   const world: NodeWorld = {
     ...real,
     // This node's own vote, while it sees to another's end.
-    ask: async (peer, request, timeout_ms) =>
-      peer.number === node.number ? answerRequest(desk, request) : real.ask(peer, request, timeout_ms),
+    ask: async (peer, request, timeout_ms) => {
+      if (peer.number !== node.number) return real.ask(peer, request, timeout_ms);
+      stillOurs(side);
+      return answerRequest(desk, request);
+    },
     voter: () => desk.voter,
-    learn: (record, text) => learn(desk, record, text),
+    learn: (record, text) => {
+      stillOurs(side);
+      learn(desk, record, text);
+    },
   };
   let told = "";
   for (let round = node.number; !side.isClosed; round++) {

@@ -130,6 +130,38 @@ test("a successor takes over when it is ready: the one before is told to retire,
   await eventually("the successor to be started again", () => pidsOf(lines, "a").length === 3);
 });
 
+test("the end of a successor that has one itself is told, too, and who waits for the end of all that retire hears it", async (t) => {
+  const { supervisor, lines } = started(t, [named("one", "a")]);
+  await supervisor.ready;
+  await supervisor.retiredEnded();
+  for (const behaviour of ["two", "three"]) {
+    const successor = await supervisor.prepare(named(behaviour, "a"));
+    successor.takeOver([], WITHIN_MS);
+    await supervisor.retiredEnded();
+  }
+  const ends = lines.filter(({ message }) => message === "process stopped");
+  assert.deepEqual(
+    ends.map(({ child_pid: pid, code }) => [pid, code]),
+    pidsOf(lines, "a")
+      .slice(0, 2)
+      .map((pid) => [pid, 5]),
+  );
+});
+
+test("processes are added when there is none of their name, and ended for good", async (t) => {
+  const { supervisor, lines } = started(t, []);
+  await supervisor.add(named("one", "a"));
+  await supervisor.add(named("two", "a"));
+  assert.equal(pidsOf(lines, "a").length, 1);
+  await supervisor.end(["a", "none of this name"]);
+  assert.deepEqual(
+    lines.filter(({ message }) => message === "process stopped").map(({ signal }) => signal),
+    ["SIGTERM"],
+  );
+  await supervisor.add(named("three", "a"));
+  assert.equal(pidsOf(lines, "a").length, 2);
+});
+
 test("a successor that never gets ready is tried some times; then the one before goes on as it was", async (t) => {
   const { supervisor, lines } = started(t, [named("one", "a")]);
   await supervisor.ready;

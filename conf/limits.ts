@@ -40,6 +40,8 @@ export const KEY_FORGET_MS = 1000;
 /** For one question of `dlba key` to a node, and how often it looks at all of them before it gives up. */
 export const KEY_ASK_MS = 8000;
 export const KEY_ROUNDS = 8;
+/** The same while a node does not answer. */
+export const KEY_AWAY_ROUNDS = 2;
 
 // A host that joins.
 /** Where `dlba token` waits for it, unless told otherwise; for so many minutes, and at most. */

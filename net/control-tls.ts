@@ -59,7 +59,7 @@ export async function controlClient(question: ControlQuestion): Promise<string> 
     return await readLine(socket, PUBLISH_LINE_BYTES, where);
   } catch (cause) {
     if (cause instanceof DlbaError) throw cause;
-    throw new DlbaError("CONTROL_FAILED", `${where} can't be asked`, { cause });
+    throw failed(where, `${where} can't be asked`, cause);
   } finally {
     clearTimeout(timer);
     socket.destroy();
@@ -71,6 +71,14 @@ const placeOf = ({ address, port }: ControlTarget): string => `${address} port $
 function connectTo({ address, port, arrayKey }: ControlTarget): TLSSocket {
   const psk = deriveKey(arrayKey, "control", PSK_BYTES);
   return connectPsk(address, port, { identity: identityOf(arrayKey.current), psk });
+}
+
+/** OpenSSL's words say little to who does not know that the array key is what was refused. */
+function failed(where: string, text: string, cause: unknown): DlbaError {
+  const isOtherKey =
+    cause instanceof Error && /unknown psk identity|decrypt error|bad record mac/i.test(cause.message);
+  if (!isOtherKey) return new DlbaError("CONTROL_FAILED", text, { cause });
+  return new DlbaError("CONTROL_FAILED", `${where} has another array key`, { hint: "see: dlba key show" });
 }
 
 /** The first line that arrives, at most `bound_bytes` long. */
@@ -245,7 +253,7 @@ function carry(socket: TLSSocket, where: string, line_bytes: number, events: Str
   socket.on("data", lines.push);
   socket.on("error", (cause) => {
     if (cause instanceof DlbaError) fail(cause);
-    else fail(new DlbaError("CONTROL_FAILED", `the connection with ${where} failed`, { cause }));
+    else fail(failed(where, `the connection with ${where} failed`, cause));
   });
   socket.on("close", () => events.onClose(reason));
 }

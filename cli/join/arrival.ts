@@ -5,7 +5,6 @@
 import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { describeError, DlbaError } from "../../conf/errors.ts";
-import { namedFiles } from "../../conf/given-files.ts";
 import { parseArrayKey } from "../../conf/keys.ts";
 import { JOIN_PARCEL_BYTES, JOIN_TIMEOUT_MS } from "../../conf/limits.ts";
 import { parseConfig } from "../../conf/load.ts";
@@ -13,7 +12,7 @@ import type { Config } from "../../conf/schema.ts";
 import { connectPsk } from "../../net/psk-tls.ts";
 import { createFile, replaceFile } from "../whole-files.ts";
 import { converse } from "./lines.ts";
-import { readParcel, type JoinHello, type Parcel } from "./parcel.ts";
+import { filesBeside, readParcel, type JoinHello, type Parcel } from "./parcel.ts";
 import { tokenPsk, type Token } from "./token.ts";
 
 /**
@@ -77,7 +76,7 @@ interface Wanted {
 export function keepParcel({ config, key, files }: Parcel): Config {
   const read = readSent(config);
   parseArrayKey(key.text, "that was sent");
-  const named = new Set(namedFiles(read));
+  const named = new Set(filesBeside(read).map(({ path }) => path));
   const stray = files.find(({ path }) => !named.has(path));
   if (stray !== undefined) {
     const text = `the node sent ${stray.path}, which the configuration does not name`;

@@ -46,7 +46,7 @@ function readKey(path: string): Parcel["key"] {
 function packFiles(config: Config, isAsked: boolean): Pick<Parcel, "files" | "missing"> {
   const all = filesBeside(config);
   // Where a relative path leads depends on where 'dlba run' is started.
-  const sent = all.filter(({ path }) => isAsked && isAbsolute(path));
+  const sent = all.filter(({ path, isOwn }) => isAsked && !isOwn && isAbsolute(path));
   const files = sent.map(({ path, isSecret }) => ({
     path,
     mode: isSecret ? 0o600 : 0o644,

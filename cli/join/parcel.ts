@@ -59,16 +59,28 @@ export const readHello = (line: string): JoinHello => read(hello, line, "what th
 export const readParcel = (line: string): Parcel => read(parcel, line, "what the node sent");
 export const readOutcome = (line: string): JoinOutcome => read(outcome, line, "the host's last word");
 
-/** Files beside the array key that a node needs, as the configuration names them, and which of them are secret. */
-export function filesBeside(config: Config): { readonly path: string; readonly isSecret: boolean }[] {
+export interface FileBeside {
+  readonly path: string;
+  readonly isSecret: boolean;
+  /** Each node has one of its own there: it is never sent. */
+  readonly isOwn: boolean;
+}
+
+/** Files beside the array key that a node needs, as the configuration names them, each once. */
+export function filesBeside(config: Config): FileBeside[] {
   const { vservers, pools, array } = config;
+  const { monitor, dashboard } = config.status;
+  const own = [monitor?.certificate, monitor?.key, dashboard?.certificate, dashboard?.key];
+  const tokens = [monitor?.token_file, dashboard?.token_file];
   const secret = new Set([
     ...vservers.flatMap(({ certificates }) => certificates.map(({ key }) => key)),
     ...pools.flatMap(({ tls }) => tls?.key ?? []),
+    ...tokens,
   ]);
-  return namedFiles(config)
-    .filter((path) => path !== array.key_file)
-    .map((path) => ({ path, isSecret: secret.has(path) }));
+  const shared = [...namedFiles(config), ...tokens, monitor?.client_ca].filter((path) => path !== undefined);
+  const paths = new Set([...shared, ...own.filter((path) => path !== undefined)]);
+  paths.delete(array.key_file);
+  return [...paths].map((path) => ({ path, isSecret: secret.has(path), isOwn: !shared.includes(path) }));
 }
 
 /** The node of the configuration that has one of these addresses. */

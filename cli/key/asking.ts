@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describeError, DlbaError } from "../../conf/errors.ts";
 import type { ArrayKey } from "../../conf/keys.ts";
-import { KEY_ASK_MS, KEY_ROUNDS } from "../../conf/limits.ts";
+import { KEY_ASK_MS, KEY_AWAY_ROUNDS, KEY_ROUNDS } from "../../conf/limits.ts";
 import type { Config, NodeConfig } from "../../conf/schema.ts";
 import { listOf } from "../../conf/suggest.ts";
 import { controlClient } from "../../net/control-tls.ts";
@@ -90,7 +90,9 @@ export async function carryThrough(carrying: Carrying): Promise<void> {
     const step = nextStep(seen, change, self);
     if (step.kind === "done") return;
     const failure = step.kind === "wait" ? waits(step, seen) : await give(carrying, step, seen);
-    if (failure !== undefined && waited >= KEY_ROUNDS) throw failure;
+    // Processes that lag will come; a node that does not answer may be gone for long.
+    const most = seen.some(({ state }) => state === undefined) ? KEY_AWAY_ROUNDS : KEY_ROUNDS;
+    if (failure !== undefined && waited >= most) throw failure;
     if (failure !== undefined) await sleep(pause_ms);
   }
 }

@@ -201,4 +201,22 @@ describe("the array key", () => {
     assert.equal(code, 0, stderr);
     assert.match(await said(), new RegExp(`DLBA=${before}`));
   });
+
+  test("a node that was left behind is no node any more, until it has the new key", async () => {
+    await kill("node3");
+    const { code, stderr } = await keyCommand("node1", "rotate", "--without", "node3");
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /note: node3 has been left behind: to have it again, .* have it join/);
+    await start("node3");
+    const shown = await keyCommand("node3", "show");
+    assert.match(
+      shown.stdout,
+      /node1: away: .* has another array key .*\nnode2: away: .*\nnode3: key \w{16}\n/,
+    );
+    assert.equal(await allFollow(), false);
+    await kill("node3");
+    cpSync(join(DIR, "node1"), join(DIR, "node3"), { recursive: true });
+    await start("node3");
+    await eventually("node3 to be up", allFollow);
+  });
 });

@@ -73,6 +73,14 @@ describe("the installed service", () => {
     assert.equal(await answer(), "200");
   });
 
+  test("has its array key changed, though the system is read-only to it", async () => {
+    const before = await machine.good("cat /etc/dlba/array.key");
+    await machine.good("dlba key rotate");
+    assert.notEqual(await machine.good("cat /etc/dlba/array.key"), before);
+    assert.equal(await machine.good("stat -c '%U %a' /etc/dlba/array.key"), "dlba 600\n");
+    assert.equal(await answer(), "200");
+  });
+
   test("a supervisor that hangs is noticed by the watchdog, and the node is started anew", async () => {
     await machine.good(
       "mkdir /etc/systemd/system/dlba.service.d && printf '[Service]\\nWatchdogSec=1\\n' > /etc/systemd/system/dlba.service.d/test.conf && systemctl daemon-reload && systemctl restart dlba",

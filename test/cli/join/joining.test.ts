@@ -212,6 +212,28 @@ describe("what a node packs", () => {
     assert.deepEqual(full.missing, ["pages/503.html"]);
   });
 
+  test("of what serves the status, tokens go along; a node's own certificate does not", () => {
+    const status = `status:
+  dashboard: { token_file: ${file("token")}, certificate: ${file("own.pem")}, key: ${file("own.key")} }
+`;
+    writeFileSync(file("token"), "0123456789abcdef");
+    writeFileSync(file("status.yaml"), text + status);
+    const { files, missing } = packFor(HELLO, {
+      ...wanted,
+      configFile: file("status.yaml"),
+      withCertificates: true,
+    });
+    assert.deepEqual(
+      files.map(({ path, mode }) => [path, mode]),
+      [
+        [file("a.pem"), 0o644],
+        [file("a.key"), 0o600],
+        [file("token"), 0o600],
+      ],
+    );
+    assert.deepEqual(missing, ["pages/503.html", file("own.pem"), file("own.key")]);
+  });
+
   test("a host that is no node yet is told so; one that was named is that one", () => {
     const stranger = { ...HELLO, addresses: ["10.0.0.9"] };
     assert.equal(packFor(stranger, wanted).node, null);

@@ -276,6 +276,14 @@ export const TOKEN_MOST_CHARACTERS = 256;
 /** Who has connected over TCP has to have said its token by then; how often certificates are looked at for such clients. */
 export const ADMISSION_MS = 5000;
 export const SERVED_FILES_LOOK_MS = 60_000;
+/** Spans that a worker keeps until they are fetched, and of the path in one. */
+export const SPANS_KEPT = 512;
+export const SPAN_PATH_CHARACTERS = 256;
+/** How often traces are sent, so many spans at once, how long that may take, and how many wait meanwhile. */
+export const TRACES_EVERY_MS = 1000;
+export const TRACES_BATCH = 1024;
+export const TRACES_TIMEOUT_MS = 5000;
+export const TRACES_WAITING = 4096;
 /** Connections to the dashboard's port, and those of them that are told what happens all the time. */
 export const DASHBOARD_CONNECTIONS = 64;
 export const DASHBOARD_STREAMS = 16;

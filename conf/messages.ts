@@ -25,6 +25,7 @@ export const QUESTION_TOPICS = [
   "vservers",
   "errors",
   "connections",
+  "spans",
   "orders",
 ] as const;
 export type Topic = (typeof QUESTION_TOPICS)[number];
@@ -73,6 +74,7 @@ export type PublishedBody =
   | VserversReport
   | ErrorsReport
   | ConnectionsReport
+  | SpansReport
   | SupervisorReport
   | Taken;
 
@@ -114,6 +116,35 @@ export interface ConnectionsReport {
   readonly kind: "connections";
   readonly total: number;
   readonly connections: readonly ConnectionRow[];
+}
+
+/** A request that is over and whose trace is kept. */
+export interface RequestSpan {
+  readonly trace_id: string;
+  readonly span_id: string;
+  /** "" when the trace begins here. */
+  readonly parent_id: string;
+  /** Unix time. */
+  readonly began_ms: number;
+  readonly total_ms: number;
+  /** To the head of the web server's response; null without one. */
+  readonly response_ms: number | null;
+  readonly vserver: string;
+  readonly scheme: "http" | "https";
+  readonly client: string;
+  readonly method: string;
+  readonly path: string;
+  /** 0: it has not been answered. */
+  readonly status: number;
+  readonly web_server: string;
+  /** done: answered in full. cut: the response broke off. lost: the client was gone first. */
+  readonly end: "done" | "cut" | "lost";
+}
+/** From a dlba-server worker: what it has kept since it was asked last, and how many had no room. */
+export interface SpansReport {
+  readonly kind: "spans";
+  readonly spans: readonly RequestSpan[];
+  readonly dropped: number;
 }
 
 /** A request or response that a worker has refused. */

@@ -7,7 +7,7 @@ import * as limits from "./limits.ts";
 import { milliseconds, port, weight } from "./schema-numbers.ts";
 import { pool } from "./schema-pools.ts";
 import { compression, rules } from "./schema-rules.ts";
-import { cidr, ip, mac, name, path, patternText } from "./schema-text.ts";
+import { cidr, ip, mac, name, path, patternText, textOf } from "./schema-text.ts";
 
 const interfaceName = patternText(/^[^\s/:]{1,15}$/, "the name of a network interface such as eth0");
 
@@ -362,6 +362,21 @@ const dashboard = z.strictObject({
   key: path.optional().describe("PEM file: its private key."),
 });
 
+const isHttpUrl = (text: string): boolean => /^https?:\/\/[^\s/@]+\/\S*$/.test(text) && URL.canParse(text);
+const traces = z.strictObject({
+  endpoint: textOf(isHttpUrl, "a URL such as http://127.0.0.1:4318/v1/traces").describe(
+    "Where spans are sent: OTLP over HTTP, in JSON.",
+  ),
+  one_in: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(100)
+    .describe(
+      "One trace of so many is sent, chosen by its id; and only if its traceparent is marked as sampled.",
+    ),
+});
+
 const status = z.strictObject({
   port: port.default(8470).describe("TCP port on every node's address that answers the scheduler's sweep."),
   metrics: metrics
@@ -372,6 +387,11 @@ const status = z.strictObject({
   monitor: monitor
     .optional()
     .describe("The monitoring socket over TCP with TLS, read-only, for who has the token. Left out: none."),
+  traces: traces
+    .optional()
+    .describe(
+      "Traces of some requests for OpenTelemetry, of vservers with traceparent. Left out: none are kept.",
+    ),
   dashboard: dashboard
     .optional()
     .describe(

@@ -119,13 +119,21 @@ const LEAST_TEXT = {
 };
 
 /** What must hold between the settings of a node's own services. */
-export function checkServices({ nodes, scheduler, failover, status, push }: ConfigDraft): Finding[] {
+export function checkServices({
+  nodes,
+  vservers,
+  scheduler,
+  failover,
+  status,
+  push,
+}: ConfigDraft): Finding[] {
   return [
     ...checkPatience("scheduler", scheduler),
     ...checkPatience("failover", failover),
     ...checkSomeoneStands(nodes),
     ...checkPorts(scheduler?.port, status, push?.port),
     ...checkAccess(status),
+    ...checkTraces(status, vservers),
   ];
 }
 
@@ -164,6 +172,14 @@ function checkPorts(scheduler: number | undefined, status: StatusDraft, push: nu
     found.push({ path: ["status", name, "port"], message, hint });
   }
   return found;
+}
+
+/** Traces are kept where the proxy looks after traceparent. */
+function checkTraces(status: StatusDraft, vservers: ConfigDraft["vservers"]): Finding[] {
+  if (status?.traces === undefined || vservers === undefined) return [];
+  if (vservers.some((vserver) => vserver?.traceparent === true)) return [];
+  const message = "no request would be traced: no vserver has traceparent";
+  return [{ path: ["status", "traces"], message, hint: "add 'traceparent: true' to a vserver" }];
 }
 
 /** Who may look: nobody by accident. */

@@ -25,6 +25,7 @@ import {
   retireWorker,
   runWorker,
 } from "./engine/worker.ts";
+import { createSpans, takeSpans } from "./engine/spans.ts";
 import { openRateTable } from "./engine/rate-limits.ts";
 import { shareClientConnections } from "./engine/shared-connections.ts";
 import type { Listener, Worker } from "./engine/runtime.ts";
@@ -163,6 +164,7 @@ function main(): void {
   const orders = orderTaker(services, options.runDir, config);
   const worker = createWorker(config, services.pools, log, node.name);
   const runtimes = services.vservers.map(({ runtime }) => runtime);
+  if (config.status.traces !== undefined) worker.spans = createSpans(config.status.traces.one_in);
   worker.rateTable = openRateTable(runtimes, arrayKey, options.runDir);
   const endSharing = shareClientConnections(runtimes, arrayKey, options.runDir, log);
   const { own, others } = listeners(config, services, options);
@@ -178,6 +180,7 @@ function main(): void {
         if (topic === "orders") return orders(question);
         if (topic === "errors") return { kind: "errors", refusals: worker.refusals.kept };
         if (topic === "connections") return connectionsReport(worker);
+        if (topic === "spans") return takeSpans(worker.spans);
         if (topic !== "rows") throw new DlbaError("TOPIC_UNKNOWN", `a worker has no ${topic}`);
         return workerReport(worker);
       },

@@ -183,6 +183,7 @@ export interface SessionEnv {
   readonly addsRequestId: boolean;
   /** Whether requests without a valid traceparent get one. */
   readonly addsTraceparent: boolean;
+  /** Whether what the access log or a trace tells of a request is kept. */
   readonly isLogged: boolean;
   /** The client's address, where there are rules. */
   readonly clientIp: IpAddress | undefined;

@@ -169,9 +169,11 @@ function createVserver(
   tls: Tls | undefined,
   tickets: TicketRing,
 ): VserverRuntime {
+  const isLogged = config.access_log !== undefined && vserver.access_log;
   return {
     name: vserver.name,
     pools: pools.map(({ runtime }) => runtime),
+    isLogged,
     http2: vserver.http2,
     sslContext: tls?.context ?? 0,
     tickets,
@@ -199,7 +201,7 @@ function createVserver(
       takesWebsockets: vserver.websockets,
       addsRequestId: vserver.request_id,
       addsTraceparent: vserver.traceparent,
-      isLogged: config.access_log !== undefined && vserver.access_log,
+      isLogged: isLogged || (config.status.traces !== undefined && vserver.traceparent),
     },
   };
 }

@@ -94,7 +94,8 @@ export async function collect(
 
 /** The tables of buckets and vservers are the scheduler process' alone. */
 function mayKnow(hello: Hello, topic: Topic): boolean {
-  if (topic === "errors" || topic === "connections") return hello.process === "dlba-server";
+  if (topic === "errors" || topic === "connections" || topic === "spans")
+    return hello.process === "dlba-server";
   if (topic === "rows") return true;
   return hello.process === "scheduler";
 }

@@ -57,6 +57,7 @@ export const EVENT_KINDS: Readonly<Record<string, Kind>> = {
   "a certificate ends soon": ["certificate-ends", "warning"],
   "something of the status can't be served": ["status-not-served", "error"],
   "a new certificate of the status can't be used": ["status-certificate", "warning"],
+  "traces can't be sent: some are lost": ["traces-lost", "warning"],
   "somebody without the right token was refused the dashboard": ["dashboard-refused", "warning"],
   // The node's processes and configuration.
   starting: ["node-starts", "info"],

@@ -42,6 +42,7 @@ import { createOrderBook, ordersOf } from "./order-book.ts";
 import { keepServed } from "./served.ts";
 import { createServerDesk, type ServerDesk } from "./server-desk.ts";
 import { nodeStatus, workerReports } from "./sum.ts";
+import { exportTraces } from "./traces/exporter.ts";
 import { createTelling } from "./telling.ts";
 import { startWebChecks, type Checking } from "./web-checks.ts";
 
@@ -123,6 +124,14 @@ async function main(options: ProcessOptions): Promise<void> {
       nodes.dropForgotten();
       reportTaken(order.number);
     });
+    const traces = exportTraces({
+      endpoint: () => facts.config.status.traces?.endpoint,
+      resource: { array: facts.config.array.name, node: facts.node.name, version: facts.version },
+      take: async () =>
+        (await collector.ask("spans")).flatMap(({ body }) => (body?.kind === "spans" ? body : [])),
+      log,
+    });
+    opened.push({ close: async () => traces.close() });
     let certificates = certificateWatch(facts.config);
     const metrics = metricsService(async () => {
       const view = await viewOf(sources());

@@ -442,6 +442,7 @@ export function createExchange(client: ClientConnection, sessionPort: SessionPor
       status: 0,
       server: -1,
       response_ms: -1,
+      isNewTrace: false,
     },
     coder: undefined,
     deadline_ms: Infinity,

@@ -12,6 +12,7 @@ import { countAbort, countStatus } from "./counters.ts";
 import { countCoder, hasTooMuch, mayCode } from "./load.ts";
 import { watchOutcome } from "./outlier-watch.ts";
 import { takeFromLimit } from "./rate-limits.ts";
+import { isTraced, noteSpan, type Spans } from "./spans.ts";
 import { noteRefusal } from "./refusals.ts";
 import type { Exchange, PoolRuntime, Worker } from "./runtime.ts";
 import { releaseServer } from "./server-connections.ts";
@@ -132,7 +133,10 @@ export const port: SessionPort = {
     isAborting = true;
   },
   errorPage: (status) => current.client.vserver.errorPages.get(status),
-  newTraceId: () => randomBytes(24).toString("hex"),
+  newTraceId: () => {
+    current.access.isNewTrace = true;
+    return randomBytes(24).toString("hex");
+  },
   takeFromLimit: (rule) => takeFromLimit(worker, current, rule),
   newWebsocketKey: () => randomBytes(16).toString("base64"),
   newRequestId: () => {
@@ -147,6 +151,7 @@ export const port: SessionPort = {
     access.status = 0;
     access.server = -1;
     access.response_ms = -1;
+    access.isNewTrace = false;
     current.client.vserver.counters.requests++;
   },
   requestEnds: (end) => {
@@ -256,7 +261,8 @@ function logAccess(end: AccessEnd): void {
     access,
     client: { env, vserver },
   } = current;
-  if (accessLog === undefined || !env.isLogged) return;
+  if (worker.spans !== undefined) traceRequest(worker.spans, end);
+  if (accessLog === undefined || !vserver.isLogged) return;
   const { logged, requestId, traceparent } = current.session;
   const { began_ms, status, sent_bytes, received_bytes, server, response_ms } = access;
   accessLog.note({
@@ -274,6 +280,31 @@ function logAccess(end: AccessEnd): void {
     webServer: poolOf(current).servers[server]?.id ?? "",
     response_ms: response_ms < 0 ? undefined : response_ms,
     total_ms: now_ms - began_ms,
+    end,
+  });
+}
+
+/** One in many: what is not sampled costs a look at its traceparent. */
+function traceRequest(spans: Spans, end: AccessEnd): void {
+  const {
+    access,
+    session: { logged, traceparent },
+    client: { env, vserver },
+  } = current;
+  if (!isTraced(spans.one_in, traceparent)) return;
+  const { began_ms, status, server, response_ms, isNewTrace } = access;
+  noteSpan(spans, {
+    request: logged,
+    traceparent,
+    isNewTrace,
+    began_ms: performance.timeOrigin + began_ms,
+    total_ms: worker.now_ms - began_ms,
+    response_ms: response_ms < 0 ? null : response_ms,
+    vserver: vserver.name,
+    scheme: env.scheme,
+    client: env.clientAddress,
+    status,
+    web_server: poolOf(current).servers[server]?.id ?? "",
     end,
   });
 }

@@ -17,6 +17,7 @@ import type { Expected, SslSession } from "../../net/openssl-client.ts";
 import type { SslContext } from "../../net/openssl.ts";
 import type { TicketRing } from "../ticket-keys.ts";
 import type { AccessLog } from "./access-log.ts";
+import type { Spans } from "./spans.ts";
 import type { ServerCounters, VserverCounters } from "./counters.ts";
 import type { Mux } from "./mux.ts";
 import type { Coder } from "./coder.ts";
@@ -66,6 +67,8 @@ export interface VserverRuntime {
   readonly name: string;
   /** Where its requests may go, in the order of the environment's pools: to the first one unless a rule says otherwise. */
   readonly pools: readonly PoolRuntime[];
+  /** Whether the access log tells of its requests. */
+  readonly isLogged: boolean;
   /** Whether clients may speak HTTP/2. */
   readonly http2: boolean;
   /** Of new connections; 0 for http. */
@@ -125,6 +128,8 @@ export interface AccessSoFar {
   server: number;
   /** To the response's head; -1 before that. */
   response_ms: number;
+  /** Its traceparent was made here. */
+  isNewTrace: boolean;
 }
 
 /**
@@ -236,6 +241,8 @@ export interface Worker {
   readonly accessLog: AccessLog | undefined;
   readonly nodeName: string;
   readonly refusals: Refusals;
+  /** Left out when no traces are kept. */
+  spans?: Spans;
   /** Undefined when no rule limits rates. */
   rateTable: RateTable | undefined;
   /** Responses that are being compressed. */

@@ -262,6 +262,12 @@ describe("a node's own services", () => {
       "a.yaml:30:28: status.monitor.port and status.port are both 8470; give the monitoring socket a port of its own",
     ],
     [
+      "traces need a vserver that has any",
+      scheduler,
+      "status: { traces: { endpoint: 'http://127.0.0.1:4318/v1/traces' } }",
+      "a.yaml:30:19: no request would be traced: no vserver has traceparent; add 'traceparent: true' to a vserver",
+    ],
+    [
       "that somebody can use",
       scheduler,
       "status: { monitor: { certificate: /c, key: /k } }",

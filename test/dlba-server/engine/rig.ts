@@ -18,6 +18,7 @@ import {
   runWorker,
 } from "../../../dlba-server/engine/worker.ts";
 import { openRateTable } from "../../../dlba-server/engine/rate-limits.ts";
+import { createSpans } from "../../../dlba-server/engine/spans.ts";
 import type { Worker } from "../../../dlba-server/engine/runtime.ts";
 import { listenTcp } from "../../../net/sockets.ts";
 import { createLogger } from "../../../status/log.ts";
@@ -74,6 +75,8 @@ export interface RigOptions {
   /** Of each web server, by its place in `serverPorts`. */
   readonly servers?: readonly Readonly<Record<string, unknown>>[];
   readonly accessLog?: { readonly file: string; readonly format: "combined" | "json" };
+  /** One trace of so many is kept. */
+  readonly tracesOneIn?: number;
   /** Ports of further web servers, each alone in a pool behind a plain vserver of its own. */
   readonly lanes?: readonly number[];
 }
@@ -125,6 +128,9 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     timeouts: options.timeouts ?? {},
     limits: options.limits ?? {},
     access_log: options.accessLog,
+    ...(options.tracesOneIn === undefined
+      ? {}
+      : { status: { traces: { endpoint: "http://127.0.0.1:4318/v1/traces", one_in: options.tracesOneIn } } }),
   });
   const services = createServices(config, config.nodes[0]!, RIG_KEY);
   const worker = createWorker(
@@ -134,6 +140,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     "rig",
   );
   const runtimes = services.vservers.map(({ runtime }) => runtime);
+  if (config.status.traces !== undefined) worker.spans = createSpans(config.status.traces.one_in);
   worker.rateTable = openRateTable(runtimes, arrayKeyOf(Buffer.alloc(32, 7)), undefined);
   for (const { config: vserver, runtime } of services.vservers) {
     const port = vserver.ports[0]!;

@@ -9,7 +9,7 @@ const LOGS: Said = ["not-needed", "processes log to standard error, requests to 
 const TLS: Said = ["not-needed", "TLS 1.2 and 1.3 are spoken, with the proxy's own choice of ciphers"];
 const STATS: Said = [
   "left-out",
-  "the monitoring socket speaks the same dialect ('bin/dlba show stat', hatop); for a page see status.metrics and docs/monitoring.md",
+  "the monitoring socket speaks the same dialect ('bin/dlba show stat', hatop); for a page see status.dashboard and docs/monitoring.md",
 ];
 const SYSTEM: Said = ["not-needed", "connections are the proxy's own care"];
 const HEADERS: Said = ["left-out", "write a rule with request_headers or response_headers"];

@@ -92,7 +92,7 @@ export function importHaproxy(text: string, file: string, around: Surroundings):
 }
 
 const STATS_SECTION =
-  "the monitoring socket speaks the same dialect ('bin/dlba show stat', hatop); for a page see status.metrics and docs/monitoring.md";
+  "the monitoring socket speaks the same dialect ('bin/dlba show stat', hatop); for a page see status.dashboard and docs/monitoring.md";
 
 type Context = ServersContext & BindContext;
 

@@ -400,12 +400,18 @@ async function findOut(
   });
 }
 
-/** Nodes that don't run a version, and why; waits for them as long as they are just taking it. */
+/** Nodes that don't run a version, or of which that is not known, and why. */
+export interface Laggards {
+  readonly failing: readonly NodeSaid[];
+  readonly silent: readonly NodeSaid[];
+}
+
+/** Who does not run a version; waits for them as long as they are just taking it. */
 export async function untilRunning(
   world: PushWorld,
   peers: readonly Peer[],
   record: VersionRecord,
-): Promise<NodeSaid[]> {
+): Promise<Laggards> {
   const until_ms = world.now_ms() + PUSH_APPLY_MS;
   for (;;) {
     const { states, away } = await askStates(world, peers);
@@ -413,11 +419,11 @@ export async function untilRunning(
     const failed = late.filter(({ state }) => state.problem !== "");
     const isOver = late.length === failed.length || world.now_ms() > until_ms;
     if (isOver) {
-      const reasons = late.map(({ peer, state }) => ({
+      const failing = late.map(({ peer, state }) => ({
         node: peer.name,
         text: state.problem || `it still runs version ${state.running.number}`,
       }));
-      return [...reasons, ...away];
+      return { failing, silent: away };
     }
     await world.pause(PAUSE_MS);
   }

@@ -7,7 +7,7 @@ import { listOf } from "../../conf/suggest.ts";
 import { difference } from "./difference.ts";
 import { hashOf } from "./desk.ts";
 import type { Request, VersionRecord } from "./messages.ts";
-import { latestOf, propose, saidLine, untilRunning, type NodeSaid, type Outcome } from "./proposer.ts";
+import { latestOf, propose, saidLine, untilRunning, type Laggards, type Outcome } from "./proposer.ts";
 import type { Target } from "./target.ts";
 import { lookAtHealth, watchHealth, type Watched } from "./watch.ts";
 
@@ -30,6 +30,8 @@ export interface Pushed {
   readonly file: string;
   readonly comment: string;
 }
+
+const NOBODY: Laggards = { failing: [], silent: [] };
 
 /** Pushes; throws DlbaError with what keeps it from being in force on all nodes that were asked. */
 export async function pushText(target: Target, pushed: Pushed, options: PushOptions): Promise<void> {
@@ -70,33 +72,33 @@ export async function pushText(target: Target, pushed: Pushed, options: PushOpti
   const outcome = await propose(target.world, target.peers, proposal, target.states);
   for (const warning of outcome.warnings) say(`warning: ${saidLine(warning)}`);
   say(`version ${record.number} is in force`);
-  const problems = options.onRestart === true ? [] : await untilRunning(target.world, target.peers, record);
+  const laggards =
+    options.onRestart === true ? NOBODY : await untilRunning(target.world, target.peers, record);
   const isWatched = earlier !== undefined && before !== undefined && options.watch !== undefined;
   const watched = isWatched
-    ? await watchHealth(target, { record, earlier, watch_s: options.watch, problems, before, base, say })
+    ? await watchHealth(target, { record, earlier, watch_s: options.watch, laggards, before, base, say })
     : undefined;
-  conclude(options, target, outcome, problems, watched, say);
+  conclude(options, target, outcome, laggards, watched, say);
 }
 
 function conclude(
   options: PushOptions,
   { peers }: Target,
   { record, away, warnings }: Outcome,
-  problems: readonly NodeSaid[],
+  { failing, silent }: Laggards,
   watched: Watched | undefined,
   say: (line: string) => void,
 ): void {
-  tell(options, { version: record, changed: true, away, warnings, problems, watched: watched ?? null });
+  // Who was away and is back by now has been asked again.
+  const gone = options.onRestart === true ? away : silent;
+  tell(options, { version: record, changed: true, away: gone, warnings, failing, watched: watched ?? null });
   if (watched?.reverted_by !== undefined && watched.reverted_by !== null) {
     const text = `version ${record.number} was reverted by version ${watched.reverted_by}: ${watched.reasons.join("; ")}`;
     throw new DlbaError("PUSH_REVERTED", text);
   }
-  // Who is away takes it when it comes back; who is there and does not run it needs somebody.
-  const gone = new Set(away.map(({ node }) => node));
-  const failing = problems.filter(({ node }) => !gone.has(node));
-  for (const { node, text } of away) say(`${node} is away and takes it when it is back: ${text}`);
+  for (const { node, text } of gone) say(`${node} is away and takes it when it is back: ${text}`);
   if (options.onRestart === true) say("it is run by each node from the next start of its 'dlba run' on");
-  else if (failing.length === 0) say(`${peers.length - gone.size} of ${peers.length} nodes run it`);
+  else if (failing.length === 0) say(`${peers.length - gone.length} of ${peers.length} nodes run it`);
   if (failing.length === 0) return;
   const lines = [
     `version ${record.number} is in force, but does not run everywhere:`,

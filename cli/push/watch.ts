@@ -4,7 +4,7 @@ import { PUSH_ASK_MS } from "../../conf/limits.ts";
 import { hashOf } from "./desk.ts";
 import { worsened, type Looked } from "./health.ts";
 import type { VersionRecord } from "./messages.ts";
-import { propose, saidLine, untilRunning, type NodeSaid } from "./proposer.ts";
+import { propose, saidLine, untilRunning, type Laggards, type NodeSaid } from "./proposer.ts";
 import type { Target } from "./target.ts";
 
 const LOOK_MS = 1000;
@@ -43,7 +43,7 @@ export interface WatchOptions {
   readonly earlier: readonly [Looked, Looked];
   readonly watch_s: number;
   /** Nodes that have not taken it: that is worse, too. */
-  readonly problems: readonly NodeSaid[];
+  readonly laggards: Laggards;
   /** The text and the version of before. */
   readonly before: string;
   readonly base: VersionRecord;
@@ -55,7 +55,8 @@ export async function watchHealth(target: Target, options: WatchOptions): Promis
   const { record, earlier, watch_s, say } = options;
   say(`watching for ${watch_s} s; this command has to go on for that long`);
   const until_ms = target.world.now_ms() + watch_s * 1000;
-  let last: readonly string[] = options.problems.filter(isNews(options)).map(saidLine);
+  const { failing, silent } = options.laggards;
+  let last: readonly string[] = [...failing, ...silent].filter(isNews(options)).map(saidLine);
   let isWorse = last.length > 0;
   while (!isWorse && target.world.now_ms() < until_ms) {
     await target.world.pause(LOOK_MS);
@@ -87,7 +88,7 @@ async function revert(
   const comment = `automatic revert of version ${number}: ${reasons.join("; ")}`.slice(0, 255);
   const record = { number: number + 1, hash: hashOf(text), previous: hash, at_ms: Date.now(), by, comment };
   await propose(world, peers, { record, text, file: `version ${base.number}`, onRestart: false });
-  const problems = await untilRunning(world, peers, record);
-  for (const problem of problems) say(saidLine(problem));
+  const { failing, silent } = await untilRunning(world, peers, record);
+  for (const each of [...failing, ...silent]) say(saidLine(each));
   return record.number;
 }

@@ -11,4 +11,6 @@ test("a seed makes the same rounds again, another one others, and every kind com
   assert.deepEqual(new Set(faults.map(({ node }) => node)), new Set([0, 1, 2]));
   assert.ok(rounds.some(({ faults: { length } }) => length === 0));
   assert.ok(rounds.some(({ hasRival }) => hasRival));
+  const deaths = new Set(rounds.map(({ diesAt }) => diesAt));
+  assert.deepEqual(deaths, new Set(Array.from({ length: 14 }, (_, i) => i)));
 });

@@ -33,6 +33,8 @@ export interface PushFault {
 
 export interface PushRound {
   readonly faults: readonly PushFault[];
+  /** The pushing command dies at this question of its own, counted from 1; 0: it does not. */
+  readonly diesAt: number;
   /** Another one pushes at the same time. */
   readonly hasRival: boolean;
 }
@@ -54,6 +56,10 @@ const VOTE_MS = [350, 1100] as const;
 const WITHIN_MS = 3000;
 const LASTS_MS = [200, 4000] as const;
 const RIVAL_SHARE = 0.15;
+const DYING_SHARE = 0.25;
+/** Questions: for the text, then of each node to prepare, stage, accept and commit. Half of the deaths come with the last two. */
+const VOTE_FROM = 2;
+const QUESTIONS = 4;
 
 /** The rounds of a seed: every sixth one on the average without a fault, the others with one or two. */
 export function planPushRounds(seed: number, rounds: number, nodes: number): PushRound[] {
@@ -67,8 +73,13 @@ export function planPushRounds(seed: number, rounds: number, nodes: number): Pus
     at_ms: below(2) === 0 ? VOTE_MS[0] + below(VOTE_MS[1] - VOTE_MS[0]) : below(WITHIN_MS),
     for_ms: LASTS_MS[0] + below(LASTS_MS[1] - LASTS_MS[0]),
   });
+  const diesAt = (): number => {
+    const voted = below(2) * VOTE_FROM * nodes;
+    return 1 + voted + below(1 + QUESTIONS * nodes - voted);
+  };
   return Array.from({ length: rounds }, () => ({
     faults: Array.from({ length: [0, 1, 1, 1, 2, 2][below(6)]! }, fault),
+    diesAt: random() / 2 ** 32 < DYING_SHARE ? diesAt() : 0,
     hasRival: random() / 2 ** 32 < RIVAL_SHARE,
   }));
 }

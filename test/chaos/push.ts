@@ -46,6 +46,7 @@ const ROUND_MOST_S = 60;
 const POLL_MS = 100;
 const MAX_SHOWN = 10;
 const FIRST = "start";
+const DYING = join(import.meta.dirname, "push-dying.ts");
 
 const { values } = parseArgs({
   options: {
@@ -158,7 +159,7 @@ interface Run {
   readonly keyFile: string;
 }
 
-function startPush({ array, dir, keyFile }: Run, marker: string): Push {
+function startPush({ array, dir, keyFile }: Run, marker: string, diesAt: number): Push {
   const file = join(dir, `${marker}.yaml`);
   writeFileSync(file, configText(keyFile, array.nodes.length, marker));
   const push = [
@@ -171,7 +172,8 @@ function startPush({ array, dir, keyFile }: Run, marker: string): Push {
     marker,
     "--json",
   ];
-  const [program = "", ...args] = labArgv(array.state.name, "client", push);
+  const dying = [process.execPath, DYING, file, array.state.config_file, marker, String(diesAt)];
+  const [program = "", ...args] = labArgv(array.state.name, "client", diesAt === 0 ? push : dying);
   const started_ms = monotonicNow_ms();
   const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"] });
   let stderr = "";
@@ -201,7 +203,8 @@ interface RoundReport {
 async function runRound(run: Run, round: PushRound, i: number): Promise<RoundReport> {
   const { array, sight } = run;
   const markers = round.hasRival ? [`m${i}a`, `m${i}b`] : [`m${i}a`];
-  const pushes = markers.map((marker) => startPush(run, marker));
+  // Of two the first one may die.
+  const pushes = markers.map((marker, nth) => startPush(run, marker, nth === 0 ? round.diesAt : 0));
   const killPushers = (): void => {
     for (const { child } of pushes) child.kill("SIGKILL");
   };
@@ -257,6 +260,7 @@ function sayRound({ array, sight }: Run, round: PushRound, report: RoundReport, 
     const whose = kind === "pusher" ? "" : ` ${array.nodes[node]}`;
     return `${kind}${kind === "process" ? ` ${process}` : ""}${whose} at ${at_ms} ms`;
   });
+  if (round.diesAt > 0) faults.unshift(`pusher at its question ${round.diesAt}`);
   const times = `push ${(push_ms / 1000).toFixed(1)} s, agreed ${(agreed_ms / 1000).toFixed(1)} s later`;
   say(
     `${place}  ${ends.join("+").padEnd(9)} version ${version}  ${times}  ${faults.join(", ") || "nothing befalls it"}`,

@@ -94,7 +94,7 @@ function checkProxiedPool(pool: PoolDraft, at: ConfigPath): Finding[] {
 
 /** What the pool's scheduling leaves nothing to do. (Defaults can't be told from what was left out.) */
 function checkBalance(
-  { scheduling, balance, hash_key, load_factor, send_proxy, protocol, servers }: PoolDraft,
+  { scheduling, balance, hash_key, load_factor, send_proxy, protocol, keep_alive, servers }: PoolDraft,
   at: ConfigPath,
 ): Finding[] {
   const found: Finding[] = [];
@@ -111,6 +111,15 @@ function checkBalance(
     refuse([...at, "send_proxy"], "remove it: the hosts see their clients' addresses");
   if (scheduling === "direct" && protocol === "h2")
     refuse([...at, "protocol"], "remove it: the hosts speak with their clients themselves");
+  if (protocol === "h2" && keep_alive === false) {
+    const message = "'keep_alive' has no effect: a connection of HTTP/2 serves many requests";
+    found.push({
+      path: [...at, "keep_alive"],
+      isAtKey: true,
+      message,
+      hint: "remove it, or set protocol: http/1.1",
+    });
+  }
   if (protocol === "h2" && send_proxy !== undefined) {
     const message = "'send_proxy' can't be: a connection of HTTP/2 serves many clients";
     const hint = "remove it, or set protocol: http/1.1";

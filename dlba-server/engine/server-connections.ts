@@ -134,6 +134,8 @@ export function shakeHands(worker: Worker, connection: ServerConnection): Connec
   const result = sslHandshake(stream.ssl);
   if (result === 1) {
     connection.isHandshaking = false;
+    // What came behind the handshake may stand in OpenSSL's buffer.
+    stream.isReadable = true;
     // A server may pass over what it is offered, and then speaks HTTP/1.1.
     if (pool.isHttp2 && !choseHttp2(stream.ssl)) {
       forgetSession(server);

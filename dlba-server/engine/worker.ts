@@ -202,8 +202,9 @@ function handleEvents(worker: Worker, connection: Connection, flags: number): vo
     if (stream.isClosed) return;
   }
   if ((flags & (sockets.EPOLLIN | sockets.EPOLLRDHUP | sockets.EPOLLHUP | sockets.EPOLLERR)) === 0) return;
+  // What is left of an earlier read stands in OpenSSL's buffer: then one short record says nothing of the kernel's.
+  stream.isFresh = !stream.isReadable;
   stream.isReadable = true;
-  stream.isFresh = true;
   // Both sides have ended when the kernel says HUP; after our own end it only tells of the peer's, and what came before is read.
   const goneFlags = stream.isEnded ? sockets.EPOLLERR : sockets.EPOLLHUP | sockets.EPOLLERR;
   const isGone = connection.kind === "client" && ((flags & goneFlags) !== 0 || hasGivenUp(connection, flags));

@@ -93,6 +93,12 @@ describe("a pool that is proxied to", () => {
       "a.yaml:30:33: pools[1] can't be checked by grpc: it doesn't speak HTTP/2; set protocol: h2, or use tcp or http",
     ],
     [
+      "keeps connections that serve many",
+      "protocol: h2, keep_alive: false, ",
+      "",
+      "a.yaml:30:32: 'keep_alive' has no effect: a connection of HTTP/2 serves many requests; remove it, or set protocol: http/1.1",
+    ],
+    [
       "tells no client's address on connections that serve many",
       "protocol: h2, send_proxy: v2, ",
       "",

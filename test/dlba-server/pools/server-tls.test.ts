@@ -1,5 +1,6 @@
 /** TLS to web servers, with real ones on loopback: who is believed, what comes of who isn't, and death in every phase. */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer as createHttpsServer } from "node:https";
@@ -252,5 +253,39 @@ test("the PROXY header comes before TLS", async () => {
   await withRig(options, async ({ httpPort }) => {
     assert.match(await exchange(httpPort, GET), /behind$/);
     assert.match(first, new RegExp(`^PROXY TCP4 127\\.0\\.0\\.1 127\\.0\\.0\\.1 \\d+ ${httpPort}\r\n$`));
+  });
+});
+
+/** Answers with many records of 900 bytes, nine at a time, so that one is left over of the reads that a turn has. */
+const IN_RECORDS = `
+  const { createServer } = require("node:tls");
+  const { readFileSync } = require("node:fs");
+  const [cert, key] = process.argv.slice(1).map((file) => readFileSync(file));
+  const server = createServer({ cert, key }, (socket) => {
+    socket.on("error", () => {});
+    socket.on("data", () => {
+      socket.write("HTTP/1.1 200 OK\\r\\nContent-Length: 2430000\\r\\n\\r\\n");
+      let left = 300;
+      const next = () => {
+        for (let i = 0; i < 9; i++) socket.write(Buffer.alloc(900));
+        if (--left > 0) setImmediate(next);
+      };
+      next();
+    });
+  });
+  server.listen(0, "127.0.0.1", () => process.send(server.address().port));
+`;
+
+test("responses in many small records arrive whole, however records and turns come to lie", async (t) => {
+  const child = spawn(process.execPath, ["-e", IN_RECORDS, named.certificate, named.key], {
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  t.after(() => child.kill());
+  const [port] = (await once(child, "message")) as [number];
+  await withRig({ serverPorts: [port], pool: { tls: verified } }, async (rig) => {
+    for (let i = 0; i < 8; i++) {
+      const said = await exchange(rig.httpPort, GET);
+      assert.equal(said.length - said.indexOf("\r\n\r\n") - 4, 2_430_000, `response ${i}`);
+    }
   });
 });

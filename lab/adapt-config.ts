@@ -136,6 +136,15 @@ function adaptRuntime({ document, config, places, changes }: Adaptation, hasStan
     document.setIn(["scheduler", "xdp"], "generic");
     changes.push("XDP runs in generic mode, as a veth pair needs");
   }
+  const named = [config.status.monitor, config.status.dashboard].flatMap((part) => Object.values(part ?? {}));
+  const missing = named.filter(
+    (file) => typeof file === "string" && file.startsWith("/") && !isReadable(file),
+  );
+  if (missing.length > 0) {
+    document.deleteIn(["status", "monitor"]);
+    document.deleteIn(["status", "dashboard"]);
+    changes.push(`status.monitor and status.dashboard are not served: ${missing[0]} can't be read here`);
+  }
   if (config.access_log !== undefined) {
     document.setIn(["access_log", "file"], places.accessLogFile);
     changes.push(`the access log of all nodes is ${places.accessLogFile}`);

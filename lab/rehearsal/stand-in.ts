@@ -5,7 +5,12 @@
  */
 import { readFileSync } from "node:fs";
 import { createServer as createHttp } from "node:http";
-import { createServer as createHttp2 } from "node:http2";
+import {
+  createServer as createHttp2,
+  createSecureServer as createHttp2Tls,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from "node:http2";
 import { createServer as createHttps } from "node:https";
 import { createServer as createNet, type Server, type Socket } from "node:net";
 import { type Duplex, duplexPair, pipeline } from "node:stream";
@@ -59,14 +64,28 @@ function headerLines(headers: Request["headers"]): string {
     .join("");
 }
 
+const GRPC_HEALTH = "/grpc.health.v1.Health/Check";
+/** A message of gRPC, not compressed, of two bytes: status SERVING. */
+const SERVING = Buffer.of(0, 0, 0, 0, 2, 8, 1);
+
+/** Over HTTP/2 gRPC's question for its health is answered, too. */
+function answerHttp2(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  if (request.url !== GRPC_HEALTH) return answer(request, response);
+  request.resume();
+  response.setHeader("content-type", "application/grpc");
+  response.addTrailers({ "grpc-status": "0" });
+  response.end(SERVING);
+}
+
 /** The server behind one port. */
 function serverOf(listener: StandInListener): Server {
   const { is_tls, is_h2, has_proxy_header } = listener;
+  if (is_tls && is_h2) return createHttp2Tls({ ...certificateOf(given), allowHTTP1: true }, answerHttp2);
   const http = is_tls ? createHttps(certificateOf(given), answer) : createHttp(answer);
   // Connections from the array are kept for longer than it keeps them.
   http.keepAliveTimeout = 0;
   if (!is_h2 && !has_proxy_header) return http;
-  const http2 = createHttp2(answer);
+  const http2 = createHttp2(answerHttp2);
   return createNet({ pauseOnConnect: false }, (socket) =>
     sniff(socket, (first) => (is_h2 && startsWith(first, PREFACE) ? http2 : http)),
   );

@@ -7,7 +7,7 @@ import { canonicalIp } from "../planned-host.ts";
 export interface StandInListener {
   readonly port: number;
   readonly is_tls: boolean;
-  /** HTTP/2 without TLS, beside HTTP/1.1, which the checks speak. */
+  /** HTTP/2, beside HTTP/1.1. */
   readonly is_h2: boolean;
   /** Connections may begin with a PROXY header. */
   readonly has_proxy_header: boolean;

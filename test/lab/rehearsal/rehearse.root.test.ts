@@ -37,7 +37,7 @@ pools:
     check: { type: http, path: /up, statuses: [204] }
     tls: { server_name: app.internal }
     servers: [{ id: app1, address: 10.66.1.1, port: 8443 }, { id: app2, address: 10.66.1.2, port: 8443 }]
-  - { name: rpc, cookie: RPC, protocol: h2, check: { type: tcp }, servers: [{ id: rpc1, address: 10.66.1.1, port: 50051 }] }
+  - { name: rpc, cookie: RPC, protocol: h2, check: { type: grpc }, tls: { server_name: rpc.internal }, servers: [{ id: rpc1, address: 10.66.1.1, port: 50051 }] }
   - { name: plain, send_proxy: v2, servers: [{ id: local, address: 127.0.0.1, port: 8080 }] }
 `;
 

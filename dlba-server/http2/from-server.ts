@@ -1,4 +1,5 @@
 /** A response of a web server that speaks HTTP/2, as the HTTP/1.1 message that sessions read. */
+import { STATUS_CODES } from "node:http";
 import { FIELD } from "../http/fields.ts";
 import { decoded } from "./hpack-decoder.ts";
 import { PSEUDO, valueOf } from "./hpack-fields.ts";
@@ -46,7 +47,8 @@ export function responseHead(message: MessageIn, isEnded: boolean, maxList: numb
     else if (isEnded && !hasLength && !hasNoBody) lines += "content-length: 0\r\n";
     if (hasNoBody) message.isChunked = false;
   }
-  return `HTTP/1.1 ${status} \r\n${lines}\r\n`;
+  // HTTP/2 has no words for it; some clients of HTTP/1.1 don't do without.
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${lines}\r\n`;
 }
 
 /**

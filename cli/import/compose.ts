@@ -40,6 +40,8 @@ export function compose(draft: Draft, keepalivedNotes: readonly Note[], options:
   }
 }
 
+const NEEDED_OF_POOLS = new Set(["name", "servers", "scheduling"]);
+
 /** Takes the part out that an error is about, if the rest is better without it. */
 function takeOut({ path, message, hint }: ConfigError, parts: Parts, { ledger }: Draft): boolean {
   const refuse = (line: Line): void => ledger.note(line, "left-out", `${message}; ${hint}`);
@@ -56,6 +58,13 @@ function takeOut({ path, message, hint }: ConfigError, parts: Parts, { ledger }:
     refuse(vserver.section.line);
     parts.vservers.splice(Number(v), 1);
     return parts.vservers.length > 0;
+  }
+  const [, key = ""] = /^pools\[\d+\]\.(\w+)/.exec(path) ?? [];
+  if (pool !== undefined && key !== "" && !NEEDED_OF_POOLS.has(key)) {
+    refuse(pool.section.line);
+    const rest = Object.fromEntries(Object.entries(pool.pool).filter(([name]) => name !== key));
+    parts.pools[Number(p)] = { ...pool, pool: { ...rest, name: pool.pool.name, servers: pool.pool.servers } };
+    return true;
   }
   if (pool === undefined || s === undefined || pool.pool.servers.length < 2) return false;
   refuse(pool.servers[Number(s)] ?? pool.section.line);

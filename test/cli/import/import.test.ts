@@ -335,6 +335,19 @@ describe("backends", () => {
     assert.equal(pool(`${SERVER} proto h2`).protocol, "h2");
   });
 
+  test("what a pool can't have together is left out, and said", () => {
+    const text = `frontend f\n mode http\n bind :80\n default_backend b\nbackend b\n mode http\n option http-server-close\n ${SERVER} proto h2\n`;
+    const { config, errors, said } = imported(text);
+    assert.deepEqual(
+      [errors, config.pools?.[0]?.keep_alive, config.pools?.[0]?.protocol],
+      [[], undefined, "h2"],
+    );
+    assert.ok(
+      said.some((each) => /^5 left-out: .*keep_alive/.test(each)),
+      said.join("\n"),
+    );
+  });
+
   test("checks by HTTP, old and new", () => {
     const { check } = pool("option httpchk HEAD /h HTTP/1.1\\r\\nHost:\\ w.example", `${SERVER} check`);
     assert.deepEqual([check?.path, check?.host, check?.statuses?.includes(302)], ["/h", "w.example", true]);

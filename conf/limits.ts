@@ -162,6 +162,9 @@ export const RECEIVE_BUFFER_BYTES = 65_536;
 export const SEALED_BUFFER_BYTES = 73_728;
 /** Records in a row that bring no data (empty ones, key updates), before a client is taken for an attacker. */
 export const MAX_IDLE_RECORDS = 32;
+/** Records that are opened before others have a turn, and changes of a client's key among them. */
+export const MAX_RECORDS_AT_ONCE = 512;
+export const MAX_KEY_CHANGES_AT_ONCE = 4;
 /** Then the key changes: AES-GCM is good for 2^24.5 records (RFC 8446 5.5). */
 export const RECORDS_BY_ONE_KEY = 2 ** 24;
 /** Moved from one socket to another at a time. */

@@ -133,7 +133,10 @@ const keyLogCallback = koffi.register((_ssl: number, text: number): void => {
 function noteSecret(): void {
   const label = line.bytes.latin1Slice(0, CLIENT.length);
   const end = line.bytes.indexOf(0);
-  const secret = Buffer.from(line.bytes.latin1Slice(CLIENT.length + RANDOM_CHARACTERS, end), "hex");
+  const digits = line.bytes.latin1Slice(CLIENT.length + RANDOM_CHARACTERS, end);
+  // Of its own: it stays as long as the connection, and would keep a whole piece of Node's pool alive.
+  const secret = Buffer.alloc(digits.length / 2);
+  secret.write(digits, "hex");
   if (label === CLIENT) secrets.client = secret;
   else if (label === SERVER) secrets.server = secret;
 }

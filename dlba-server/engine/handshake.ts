@@ -45,7 +45,7 @@ export type HandshakeStep = (typeof HANDSHAKE)[keyof typeof HANDSHAKE];
 /** What a finished handshake has agreed on. */
 export const agreed = { isResumed: false, isHttp2: false };
 
-/** Goes on with a client's handshake. */
+/** Goes on with a client's handshake, by one read; there may be more to read then (`isReadable`). */
 export function shakeHands(connection: ClientConnection, now_ms: number): HandshakeStep {
   const { records } = connection.stream;
   return records === undefined ? conclude(connection.stream) : shakeInMemory(connection, records, now_ms);
@@ -72,15 +72,15 @@ function noteAgreed(ssl: number): void {
 function shakeInMemory(connection: ClientConnection, records: Records, now_ms: number): HandshakeStep {
   const { stream } = connection;
   if (records.isOpenSsls) return leaveToOpenSsl(stream, records);
-  while (stream.isReadable) {
-    const end = receiveWire(stream, unkeep(records));
-    if (end === END || end === FAILED) return HANDSHAKE.lost;
-    if (end < 0) return HANDSHAKE.underWay;
-    const result = giveRecords(connection, records, end, now_ms);
-    if (result !== HANDSHAKE.underWay) return result;
-    if (records.isOpenSsls) return leaveToOpenSsl(stream, records);
+  const kept = unkeep(records);
+  const end = receiveWire(stream, kept);
+  if (end === END || end === FAILED) return HANDSHAKE.lost;
+  if (end < 0) {
+    keep(records, 0, kept);
+    return HANDSHAKE.underWay;
   }
-  return HANDSHAKE.underWay;
+  const result = giveRecords(connection, records, end, now_ms);
+  return records.isOpenSsls && result === HANDSHAKE.underWay ? leaveToOpenSsl(stream, records) : result;
 }
 
 /** How many of `wire[at, end)` go to OpenSSL next: a whole record, 0 when it isn't yet, or all where there is none for it to refuse. */
@@ -138,6 +138,8 @@ function step(
     finish(records);
     return HANDSHAKE.done;
   }
+  secrets.client?.fill(0);
+  secrets.client = undefined;
   const verdict = judge(ssl, result);
   let isAnswered = false;
   while (takeOutput()) {
@@ -210,6 +212,8 @@ function leaveToOpenSsl(stream: Stream, records: Records): HandshakeStep {
   stream.ssl = records.ssl;
   stream.records = undefined;
   attachToSocket(stream.ssl, stream.fd);
+  // OpenSSL may take from the socket what came just now, the first request included: no event tells of it.
+  stream.isReadable = true;
   clearSslErrors();
   return conclude(stream);
 }

@@ -6,6 +6,8 @@
  */
 import {
   MAX_IDLE_RECORDS,
+  MAX_KEY_CHANGES_AT_ONCE,
+  MAX_RECORDS_AT_ONCE,
   RECEIVE_BUFFER_BYTES,
   RECORDS_BY_ONE_KEY,
   SEALED_BUFFER_BYTES,
@@ -116,7 +118,11 @@ export function unkeep(records: Records): number {
 
 /** Keeps `wire[start, end)` until more comes. */
 export function keep(records: Records, start: number, end: number): void {
-  keepPartial(records, start === end ? undefined : Buffer.from(wire.bytes.subarray(start, end)));
+  if (start === end) return keepPartial(records, undefined);
+  // Not out of Node's pool, of which a kept byte would keep a whole piece.
+  const bytes = Buffer.allocUnsafeSlow(end - start);
+  wire.bytes.copy(bytes, 0, start, end);
+  keepPartial(records, bytes);
 }
 
 function keepPartial(records: Records, bytes: Buffer | undefined): void {
@@ -151,12 +157,12 @@ export function takePlain(records: Records, target: Target, offset: number, room
   return count;
 }
 
-/** Where `openRecords` has stopped in `wire`. */
-export const opened = { at: 0 };
+/** Where `openRecords` has stopped in `wire`, and how often the peer has changed its key on the way. */
+export const opened = { at: 0, keyChanges: 0 };
 
 /**
  * Opens the records in `wire[0, end)`, one after the other, to `target[offset, offset + room)`. Returns how many bytes they held. Ends
- * early when there is no room, and for good when `records` has ended or has an alert.
+ * early when there is no room or after many records, and for good when `records` has ended or has an alert.
  */
 export function openRecords(
   records: Records,
@@ -167,7 +173,8 @@ export function openRecords(
 ): number {
   let at = 0;
   let count = 0;
-  for (;;) {
+  opened.keyChanges = 0;
+  for (let i = 0; i < MAX_RECORDS_AT_ONCE; i++) {
     const length = sealedLength(wire.bytes, at, end);
     if (length === MORE_NEEDED) break;
     records.alert = alertOf(length);
@@ -231,7 +238,8 @@ export const NO_ANSWER = -1;
 function heedMessage(records: Records, message: number): void {
   records.alert = alertOf(message);
   if (records.alert !== undefined) return;
-  updateKey(records.incoming!);
+  if (++opened.keyChanges > MAX_KEY_CHANGES_AT_ONCE) records.alert = ALERT.unexpectedMessage;
+  else updateKey(records.incoming!);
   if (message === MESSAGE.updateBoth) records.owesUpdate = true;
 }
 

@@ -49,11 +49,15 @@ export function readSealed(
     const before = takePlain(records, target, offset, room);
     if (before > 0) return before;
     if (records.hasEnded) return END;
-    if (records.alert !== undefined) return CUT;
+    if (records.alert !== undefined) {
+      // Only now: what came before it has been answered, and nothing may follow an alert (RFC 8446 6.2).
+      if (records.alert !== NO_ANSWER) sendAlert(stream, records, records.alert);
+      return FAILED;
+    }
     const end = fillWire(stream, records);
     if (end <= 0) return end;
     const count = openRecords(records, end, target, offset, room);
-    if (hasMore(stream, records, end)) stream.isReadable = true;
+    if (hasMore(records, end)) stream.isReadable = true;
     if (count > 0) return count;
     if (!stream.isReadable) return WOULD_BLOCK;
   }
@@ -69,14 +73,9 @@ function fillWire(stream: Stream, records: Records): number {
   return end === END ? CUT : end;
 }
 
-/** Keeps what is still to be opened, and answers what was wrong. Returns whether reading goes on without the kernel's saying so. */
-function hasMore(stream: Stream, records: Records, end: number): boolean {
-  const { alert } = records;
-  if (alert !== undefined) {
-    if (alert !== NO_ANSWER) sendAlert(stream, records, alert);
-    return true;
-  }
-  if (records.hasEnded) return true;
+/** Keeps what is still to be opened. Returns whether reading goes on without the kernel's saying so. */
+function hasMore(records: Records, end: number): boolean {
+  if (records.alert !== undefined || records.hasEnded) return true;
   const { at } = opened;
   const isMore = records.plain !== undefined || hasRecord(at, end);
   keep(records, at, end);

@@ -280,7 +280,7 @@ function writeSealed(
   now_ms: number,
 ): void {
   let taken = 0;
-  while (taken < length_bytes && !stream.isBroken) {
+  while (taken < length_bytes && !stream.isBroken && !stream.isClosed) {
     taken += sealNext(records, address + taken, length_bytes - taken);
     sendWire(stream, sealed, now_ms);
   }

@@ -231,7 +231,7 @@ function loseClient(connection: ClientConnection): void {
 }
 
 /**
- * The PROXY header comes before TLS, whose library reads the socket itself: so it is looked at until it is whole, and then
+ * The PROXY header comes before all else: it is looked at until it is whole, and then
  * taken out, to the byte.
  */
 function readProxy(worker: Worker, connection: ClientConnection): void {
@@ -263,7 +263,10 @@ function readProxy(worker: Worker, connection: ClientConnection): void {
 function handshake(worker: Worker, connection: ClientConnection): void {
   const { stream } = connection;
   const step = shakeHands(connection, worker.now_ms);
-  if (step === HANDSHAKE.underWay) return;
+  if (step === HANDSHAKE.underWay) {
+    if (stream.isReadable && stream.records !== undefined) exchange.queueAgain(connection);
+    return;
+  }
   if (step !== HANDSHAKE.done) return refuseHandshake(worker, connection);
   connection.isHandshaking = false;
   stream.isFresh = false;

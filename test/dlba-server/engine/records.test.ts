@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import fc from "fast-check";
-import { MAX_IDLE_RECORDS, RECEIVE_BUFFER_BYTES, RECORDS_BY_ONE_KEY } from "../../../conf/limits.ts";
+import {
+  MAX_IDLE_RECORDS,
+  MAX_KEY_CHANGES_AT_ONCE,
+  MAX_RECORDS_AT_ONCE,
+  RECEIVE_BUFFER_BYTES,
+  RECORDS_BY_ONE_KEY,
+} from "../../../conf/limits.ts";
 import {
   createRecords,
   freeRecords,
@@ -247,6 +253,32 @@ test("the peer changes its key, and has ours changed when it wants that", () => 
   }
   assert.deepEqual([...sequences], [`${55 + 22}`, `${55 + 22 + 5 + 22}`]);
   assert.equal(client.alert ?? server.alert, undefined);
+  end(client, server);
+});
+
+test("keys change a few times at once, but not all the time", () => {
+  const { client, server } = pair();
+  const change = (): Buffer => {
+    const bytes = sealRaw(client, 22, [24, 0, 0, 1, 0]);
+    updateKey(client.outgoing!);
+    return Buffer.concat([bytes, sealText(client, 1)]);
+  };
+  const some = Buffer.concat(Array.from({ length: MAX_KEY_CHANGES_AT_ONCE }, change));
+  assert.equal(receive(server, some).length, MAX_KEY_CHANGES_AT_ONCE);
+  assert.equal(receive(server, Buffer.concat([change(), change()])).length, 2);
+  receive(server, Buffer.concat(Array.from({ length: MAX_KEY_CHANGES_AT_ONCE + 1 }, change)));
+  assert.equal(server.alert, ALERT.unexpectedMessage);
+  end(client, server);
+});
+
+test("many short records are opened some at a time", () => {
+  const { client, server } = pair();
+  const count = MAX_RECORDS_AT_ONCE + 100;
+  const bytes = Buffer.concat(Array.from({ length: count }, () => sealText(client, 1)));
+  bytes.copy(wire.bytes);
+  assert.equal(openRecords(server, bytes.length, target, 0, RECEIVE_BUFFER_BYTES), MAX_RECORDS_AT_ONCE);
+  keep(server, opened.at, bytes.length);
+  assert.equal(openRecords(server, unkeep(server), target, 0, RECEIVE_BUFFER_BYTES), 100);
   end(client, server);
 });
 

@@ -218,6 +218,73 @@ for (const [what, change, expected] of failures) {
   });
 }
 
+test("what came before a wrong record is answered, and nothing follows the alert", async () => {
+  const wire = new Wire();
+  const socket = await openOn(wire);
+  await sleep(50);
+  const got: Buffer[] = [];
+  wire.socket.removeAllListeners("data").on("data", (data: Buffer) => got.push(data));
+  wire.change = (bytes) => [Buffer.concat([bytes, Buffer.from([21, 3, 3, 0, 2, 2, 40])])];
+  socket.write(`${GET}X-Size: 50000\r\n\r\n`);
+  await once(wire.socket, "close");
+  const bytes = Buffer.concat(got);
+  const lengths: number[] = [];
+  for (let at = 0; at < bytes.length; at += 5 + lengths.at(-1)!) lengths.push(bytes.readUInt16BE(at + 3));
+  // An alert is two bytes, its type and a tag; the answer may have been cut off by it.
+  assert.equal(lengths.at(-1), 2 + 1 + 16, `records of ${lengths.join(", ")} bytes`);
+  assert.equal(lengths.filter((length) => length === 2 + 1 + 16).length, 1);
+  socket.destroy();
+});
+
+test("a ClientHello in records of a byte each, held up where a read has taken all there was, is put together", async () => {
+  const wire = new Wire();
+  let isFirst = true;
+  wire.change = (bytes) => {
+    if (!isFirst) return [bytes];
+    isFirst = false;
+    const tiny = Buffer.concat([...bytes.subarray(5)].map((byte) => Buffer.from([22, 3, 1, 0, 1, byte])));
+    return [tiny.subarray(0, 65_536), tiny.subarray(65_536)];
+  };
+  const names = Array.from({ length: 60 }, (_, i) => String(i).padStart(200, "x"));
+  const socket = connect({ socket: wire, servername: "localhost", ca, ALPNProtocols: names });
+  await once(socket, "secureConnect");
+  socket.destroy();
+  wire.destroy();
+});
+
+test("clients that are cut off, close or reset after any number of bytes leave nothing behind", async () => {
+  await until(() => rig.worker.clients.size === 0, "clients are still there");
+  const [descriptors, waiting] = [openDescriptors(), buffered.bytes];
+  for (const maxVersion of ["TLSv1.3", "TLSv1.2"] as const) {
+    for (let length = 1; length < 2400; length += 399) {
+      await Promise.all(
+        (["end", "destroy", "resetAndDestroy"] as const).map(async (how) => {
+          const wire = new Wire();
+          const sent = { left: length };
+          wire.change = (bytes) => {
+            const piece = bytes.subarray(0, Math.max(0, sent.left));
+            sent.left -= bytes.length;
+            return piece.length === 0 ? [] : [piece];
+          };
+          const socket = connect({ socket: wire, servername: "localhost", ca, maxVersion });
+          socket.on("error", () => {});
+          socket.write(`${GET}\r\n${GET}X-Filler: ${"f".repeat(1500)}\r\n\r\n`);
+          // All that it sends may be less.
+          for (let i = 0; sent.left > 0 && i < 40; i++) await sleep(2);
+          wire.socket[how]();
+          await sleep(5);
+          wire.destroy();
+          socket.destroy();
+        }),
+      );
+    }
+  }
+  await until(() => rig.worker.clients.size === 0, "clients are still there");
+  await until(() => openDescriptors() <= descriptors, "descriptors are still there");
+  assert.equal(buffered.bytes, waiting);
+  assert.equal(rig.worker.holdingTickets.length, 0);
+});
+
 test("connections that end in every phase of the handshake leave nothing behind", async () => {
   await until(() => rig.worker.clients.size === 0, "clients are still there");
   const descriptors = openDescriptors();

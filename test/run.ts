@@ -43,13 +43,8 @@ function environment(): NodeJS.ProcessEnv {
 const tool = (name: string): string => join(ROOT, "node_modules/.bin", name);
 
 function tests(name: string, files: readonly string[], concurrency: number): void {
-  // A file whose tests have ended ends too: one that failed half-way may have left a child or a socket open.
-  const options = [
-    "--test",
-    "--test-reporter=spec",
-    "--test-force-exit",
-    `--test-timeout=${TEST_TIMEOUT_MS}`,
-  ];
+  // Files end by themselves: forced to, they lose what they have not reported yet. One that hangs fails after its time.
+  const options = ["--test", "--test-reporter=spec", `--test-timeout=${TEST_TIMEOUT_MS}`];
   step(name, process.execPath, [...options, `--test-concurrency=${concurrency}`, ...files]);
 }
 

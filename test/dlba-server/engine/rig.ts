@@ -35,14 +35,17 @@ export interface Rig {
   readonly stop: () => Promise<void>;
 }
 
-/** Ports nobody listens on at this moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
+/** A port nobody listens on at this moment. */
+export const freePort = async (): Promise<number> => (await freePorts(1))[0]!;
+
+/** So many, all different: one that is free again would be found a second time now and then. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, "127.0.0.1"));
+  await Promise.all(servers.map(async (server) => once(server, "listening")));
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  for (const server of servers) server.close();
+  await Promise.all(servers.map(async (server) => once(server, "close")));
+  return ports;
 }
 
 export async function webServer(listener: RequestListener): Promise<{ server: Server; port: number }> {
@@ -91,11 +94,9 @@ export async function startRig(options: RigOptions): Promise<Rig> {
   const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
   const files = ["-keyout", certificate.key, "-out", certificate.certificate];
   execFileSync("openssl", ["req", "-x509", ...curve, ...subject, ...files], { stdio: "ignore" });
-  const [httpPort, httpsPort] = [await freePort(), await freePort()];
-  const shared = { vips: ["127.0.0.1"], pool: "app", ...options.vserver };
   const lanes = options.lanes ?? [];
-  const lanePorts: number[] = [];
-  for (let count = 0; count < lanes.length; count++) lanePorts.push(await freePort());
+  const [httpPort = 0, httpsPort = 0, ...lanePorts] = await freePorts(2 + lanes.length);
+  const shared = { vips: ["127.0.0.1"], pool: "app", ...options.vserver };
   const config = configSchema.parse({
     array: { name: "rig", key_file: "unused" },
     nodes: [{ number: 1, name: "rig", address: "127.0.0.1", interface: "lo" }],

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Boots a machine: systemd as process 1 in namespaces of its own, on a copy of this machine's files that is forgotten at the end.
-# Runs as process 1 of new namespaces (unshare). Arguments: a scratch folder, the machine's name, a folder to show as /root/given.
+# Runs as process 1 of new namespaces (unshare). Arguments: a scratch folder, the machine's name, a folder to show as 'given' in root's home.
 set -eu
 scratch=$1 name=$2 given=$3
 root=$scratch/root

@@ -27,7 +27,7 @@ export interface MachineOptions {
   readonly name: string;
   /** Of `ip netns`. */
   readonly namespace: string;
-  /** A folder of this machine that is there as /root/given. */
+  /** A folder of this machine that lies as `given` in root's home there. */
   readonly given: string;
 }
 

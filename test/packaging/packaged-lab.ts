@@ -9,7 +9,7 @@ import { buildDist } from "../../packaging/dist.ts";
 import { bootMachine, type Machine } from "./machine.ts";
 
 export interface PackagedLab {
-  /** The folder that machines see as /root/given. */
+  /** The folder that machines see as `given` in root's home. */
   readonly given: string;
   readonly machine: (node: string) => Promise<Machine>;
   /** A line of shell on the client; resolves with its standard output. */

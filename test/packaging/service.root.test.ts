@@ -67,9 +67,9 @@ describe("the installed service", () => {
 
   test("reloads by systemctl, and a refused reload is told", async () => {
     await machine.good("systemctl reload dlba");
-    await machine.good("cp /etc/dlba/dlba.yaml /root/good.yaml && echo wrong: true >> /etc/dlba/dlba.yaml");
+    await machine.good("cp /etc/dlba/dlba.yaml /tmp/good.yaml && echo wrong: true >> /etc/dlba/dlba.yaml");
     assert.notEqual((await machine.sh("systemctl reload dlba")).code, 0);
-    await machine.good("cat /root/good.yaml > /etc/dlba/dlba.yaml && systemctl reload dlba");
+    await machine.good("cat /tmp/good.yaml > /etc/dlba/dlba.yaml && systemctl reload dlba");
     assert.equal(await answer(), "200");
   });
 
